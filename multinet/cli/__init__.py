@@ -1,0 +1,1 @@
+"""The `multinet` command: the only package, with the pytest plugin, that prints."""

@@ -1,0 +1,1 @@
+"""CNI, both sides: the plugin executable, and the runtime that calls plugins."""

@@ -1,0 +1,1 @@
+"""Reconciles namespaces, NADs and pods into virtual networks, interfaces and addresses."""

@@ -1,0 +1,1 @@
+"""The client side of the Kubernetes API: kubeconfig, requests, informers, queues, event recorder."""

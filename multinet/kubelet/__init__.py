@@ -1,0 +1,1 @@
+"""Stand-ins for scheduler, kubelet and container runtime on emulated nodes."""

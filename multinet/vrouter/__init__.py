@@ -1,0 +1,1 @@
+"""The node agent: forwarding state of one node, programmed through netlink."""

@@ -1,0 +1,1 @@
+"""The event log, the run store, and the writers that derive every report from the log."""

@@ -1,0 +1,1 @@
+"""Frames per interface: probes with controls, captures, the interface matrix."""
