@@ -1,0 +1,125 @@
+"""What a lab backend offers: five verbs, whatever the lab is made of.
+
+==========  ==================================================================================
+create      :meth:`Backend.start`: nodes, fabric, Kubernetes API and agents, ready to take pods
+attach      through the Kubernetes API at :attr:`Lab.kubeconfig`; the result is a :class:`Sandbox`
+exec        :meth:`Lab.exec` on a node, :meth:`Lab.pod_exec` in a pod's sandbox
+observe     :meth:`Lab.sandboxes`, :meth:`Lab.node_netns`, and the events given to ``on_event``
+destroy     :meth:`Lab.stop` (gentle) and :meth:`Lab.close` (at once); both may be called twice
+==========  ==================================================================================
+
+Everything here blocks and none of it starts a thread: the lab's namespaces are joined with ``setns``, which
+acts on one thread only. A caller with an event loop watches :meth:`Lab.fileno` and calls
+:meth:`Lab.process_events` when it is readable; a caller without one calls it between steps.
+
+Events: ``lab-starting {nodes}``, ``lab-phase {phase, seconds}``, ``role-ready {role, node, pid, seconds}``,
+``role-exited {role, node, pid, status, expected, log, tail}``, ``lab-ready {seconds}``,
+``lab-stopped {seconds}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+EventSink = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LabSpec:
+    """What to build. ``nodes`` are worker names in order; the control plane ``cp`` is always added."""
+
+    nodes: tuple[str, ...]
+    run_dir: Path
+    dialect: str = "default"
+    underlay_mtu: int = 1600
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """One pod's namespaces. ``pid`` counts in the lab's PID namespace; ``netns`` is a path usable there."""
+
+    namespace: str
+    pod: str
+    uid: str
+    node: str
+    pid: int
+    netns: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The end of a command: exit status (128+n for signal n) and its decoded output."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Lab(Protocol):
+    """A running lab."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig that works from where the runner is."""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the worker nodes, in the order of the spec."""
+
+    def sandboxes(self) -> tuple[Sandbox, ...]:
+        """All sandboxes that exist now, sorted by namespace and pod."""
+
+    def sandbox(self, namespace: str, pod: str) -> Sandbox:
+        """The sandbox of one pod; ``LabError`` when it has none."""
+
+    def exec(
+        self, node: str, argv: Sequence[str], *, limit_s: float = 30.0, stdin: str | None = None
+    ) -> Completed:
+        """Run ``argv`` in the node's namespaces (``cp`` is a node too); ``WaitExpiredError`` at the limit."""
+
+    def pod_exec(
+        self,
+        namespace: str,
+        pod: str,
+        argv: Sequence[str],
+        *,
+        limit_s: float = 30.0,
+        stdin: str | None = None,
+    ) -> Completed:
+        """Run ``argv`` in the namespaces of the pod's sandbox."""
+
+    def node_netns(self, node: str) -> str:
+        """Path of the node's network namespace, for example ``/proc/17/ns/net``."""
+
+    def restart(self, role: str, node: str) -> None:
+        """Stop the role's process with SIGTERM, start a new one and wait until it is ready."""
+
+    def kill(self, role: str, node: str, signal: int) -> None:
+        """Send a signal to the role's process; its exit, if any, counts as expected."""
+
+    def set_link(self, node: str, up: bool) -> None:
+        """Take the node's fabric link down or up (carrier is lost at the node's end too)."""
+
+    def fileno(self) -> int:
+        """Readable when :meth:`process_events` has something to do."""
+
+    def process_events(self) -> None:
+        """Hand pending events (a role died, ...) to ``on_event``; never blocks."""
+
+    def stop(self) -> None:
+        """End the roles gracefully within a short limit, so that their logs are complete."""
+
+    def close(self) -> None:
+        """End everything at once."""
+
+
+class Backend(Protocol):
+    """A way to make labs."""
+
+    def start(self, spec: LabSpec, on_event: EventSink) -> Lab:
+        """Make a lab and return when it is ready; ``LabError``, ``WaitExpiredError`` or
+        ``EnvironmentLackError`` otherwise, with nothing left running.
+        """
