@@ -1,0 +1,75 @@
+"""Kubernetes objects as they come off the wire: plain JSON dictionaries and the few accessors all need.
+
+Objects stay dictionaries at the edges, because unknown fields must survive a read-modify-write; each kind
+of ours has a frozen dataclass with ``from_object``/``to_object`` for the code that reasons about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Obj = dict[str, Any]
+
+API_GROUP = "multinet.opencontrail.org"
+API_VERSION = f"{API_GROUP}/v1alpha1"
+
+LABEL_POD_UID = f"{API_GROUP}/pod-uid"
+LABEL_NODE = f"{API_GROUP}/node"
+LABEL_ORIGIN = f"{API_GROUP}/origin"
+ANNOTATION_NAD = f"{API_GROUP}/nad"
+ANNOTATION_SELECTION = "k8s.v1.cni.cncf.io/networks"
+ANNOTATION_STATUS = "k8s.v1.cni.cncf.io/network-status"
+
+
+def metadata_of(o: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The ``metadata`` mapping, empty where the object has none."""
+    found = o.get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
+def name_of(o: Mapping[str, Any]) -> str:
+    """``metadata.name``, or the empty string."""
+    return str(metadata_of(o).get("name") or "")
+
+
+def namespace_of(o: Mapping[str, Any]) -> str:
+    """``metadata.namespace``; the empty string for a cluster-scoped object."""
+    return str(metadata_of(o).get("namespace") or "")
+
+
+def uid_of(o: Mapping[str, Any]) -> str:
+    """``metadata.uid``, or the empty string."""
+    return str(metadata_of(o).get("uid") or "")
+
+
+def annotations_of(o: Mapping[str, Any]) -> Mapping[str, str]:
+    """``metadata.annotations``, empty where absent or null."""
+    return metadata_of(o).get("annotations") or {}
+
+
+def labels_of(o: Mapping[str, Any]) -> Mapping[str, str]:
+    """``metadata.labels``, empty where absent or null."""
+    return metadata_of(o).get("labels") or {}
+
+
+def key_of(o: Mapping[str, Any]) -> str:
+    """``namespace/name``, or ``name`` for a cluster-scoped object."""
+    return join_key(namespace_of(o), name_of(o))
+
+
+def join_key(namespace: str, name: str) -> str:
+    """The key under which an object is stored and queued."""
+    return f"{namespace}/{name}" if namespace else name
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """``(namespace, name)`` of a key; the namespace is empty for a cluster-scoped object."""
+    namespace, _, name = key.rpartition("/")
+    return namespace, name
+
+
+def section(o: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A top-level section (``spec``, ``status``), empty where it is absent or not a mapping."""
+    found = o.get(name)
+    return found if isinstance(found, dict) else {}
