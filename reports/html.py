@@ -1,0 +1,62 @@
+"""`report.html`: one self-contained file for people. No network, no script needed for its content."""
+
+from __future__ import annotations
+
+import time
+
+import jinja2
+
+from reports.drawing import Picture, layout
+from reports.json_report import document
+from reports.matrix import Grid, arrange
+from reports.model import RunReport, statistics
+from reports.verdicts import MEANING
+
+_MARK = {
+    "pass": "✓",
+    "fail": "✗",
+    "unknown": "?",
+    "could not run": "!",
+    "interrupted": "!",
+    "not run": "-",
+    "not applicable": "·",
+}
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("reports", ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["mark"] = lambda verdict: _MARK.get(str(verdict), "?")
+    environment.filters["slug"] = lambda verdict: str(verdict).replace(" ", "-")
+    environment.filters["seconds"] = lambda value: f"{value:.3f} s" if value < 1 else f"{value:.2f} s"
+    environment.filters["utc"] = lambda value: time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(value))
+    return environment
+
+
+def render(report: RunReport) -> bytes:
+    """The page as bytes."""
+    grids: dict[int, Grid] = {
+        step.index: arrange(step.cells, f"s{step.index + 1}") for step in report.steps if step.cells
+    }
+    pictures: dict[int, Picture] = {
+        step.index: layout(step.drawing) for step in report.steps if step.drawing is not None
+    }
+    text = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            grids=grids,
+            first_picture=next((pictures[index] for index in sorted(pictures)), None),
+            step_counts=statistics(step.verdict for step in report.steps),
+            cell_counts=statistics(cell.verdict for cell in report.cells),
+            meaning=MEANING.get(report.exit_status, ""),
+            digest=document(report)["digest"],
+        )
+    )
+    return text.encode()

@@ -1,0 +1,90 @@
+"""The cells of a matrix arranged for reading: rows and columns of interfaces, protocols inside a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reports.model import Cell
+from reports.verdicts import Verdict, combine
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class End:
+    """One interface of one pod."""
+
+    pod: str
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """All protocols from one interface to another; ``anchor`` is its id in the page."""
+
+    source: End
+    destination: End
+    cells: tuple[Cell, ...]
+    verdict: Verdict
+    anchor: str
+
+    @property
+    def expected(self) -> str:
+        """What was expected, in one word when all protocols agree."""
+        words = {cell.expected for cell in self.cells}
+        return words.pop() if len(words) == 1 else "mixed"
+
+    @property
+    def crosses(self) -> str:
+        """The tunnel that the pair crosses, or nothing."""
+        return next((cell.crosses for cell in self.cells if cell.crosses), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A whole matrix. ``rows[i][j]`` is None where nothing was probed (an interface to itself)."""
+
+    ends: tuple[End, ...]
+    protocols: tuple[str, ...]
+    rows: tuple[tuple[Pair | None, ...], ...]
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """All pairs, those that aren't as expected first."""
+        found = [pair for row in self.rows for pair in row if pair is not None]
+        settled = (Verdict.PASS, Verdict.NOT_APPLICABLE)
+        return tuple(sorted(found, key=lambda pair: pair.verdict in settled))
+
+
+_ORDER = ("arp", "icmp", "udp", "tcp")
+
+
+def _rank(protocol: str) -> tuple[int, str]:
+    return (_ORDER.index(protocol) if protocol in _ORDER else len(_ORDER), protocol)
+
+
+def arrange(cells: Iterable[Cell], prefix: str) -> Grid:
+    """Arrange ``cells``; ``prefix`` makes the anchors of several grids on one page differ."""
+    by_pair: dict[tuple[End, End], list[Cell]] = {}
+    for cell in cells:
+        key = (
+            End(cell.source, cell.source_interface),
+            End(cell.destination, cell.destination_interface),
+        )
+        by_pair.setdefault(key, []).append(cell)
+    ends = tuple(sorted({end for key in by_pair for end in key}))
+    protocols = tuple(sorted({cell.protocol for found in by_pair.values() for cell in found}, key=_rank))
+    rows = []
+    for i, source in enumerate(ends):
+        row: list[Pair | None] = []
+        for j, destination in enumerate(ends):
+            found = by_pair.get((source, destination))
+            row.append(_pair(source, destination, found, f"{prefix}-{i}-{j}") if found else None)
+        rows.append(tuple(row))
+    return Grid(ends, protocols, tuple(rows))
+
+
+def _pair(source: End, destination: End, cells: list[Cell], anchor: str) -> Pair:
+    counted = [cell.verdict for cell in cells if cell.verdict is not Verdict.NOT_APPLICABLE]
+    verdict = combine(counted) if counted else Verdict.NOT_APPLICABLE
+    ordered = tuple(sorted(cells, key=lambda cell: _rank(cell.protocol)))
+    return Pair(source, destination, ordered, verdict, anchor)
