@@ -1,0 +1,175 @@
+"""The API's verbs on one cluster.
+
+Objects are plain JSON objects (``Obj``), exactly as the server sent them: no generated classes, since the
+custom resources are ours and the standard kinds are read in a few fields only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal
+
+from multinet.kube.config import ClusterAccess
+from multinet.kube.resources import Resource
+from multinet.kube.transport import Pause, Transport
+from multinet.kube.watch import WatchEvent, watch_events
+from multinet.model.objects import Obj
+from multinet.waits import pause
+
+PatchKind = Literal["merge", "json", "strategic"]
+
+_PATCH_TYPES: dict[PatchKind, str] = {
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+}
+_WATCH_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class ObjList:
+    """A collection as of one ``resource_version``; items have ``kind`` and ``apiVersion`` filled in."""
+
+    items: list[Obj]
+    resource_version: str
+
+
+class Client:
+    """Access to one cluster; an async context manager.
+
+    Every call raises the errors of :mod:`multinet.kube.errors` and ends within ``timeout_s`` per try.
+    ``wait`` is the pause between tries (tests inject one that takes no time).
+    """
+
+    def __init__(self, access: ClusterAccess, *, timeout_s: float = 30.0, wait: Pause = pause) -> None:
+        self.access = access
+        self._transport = Transport(access, timeout_s=timeout_s, wait=wait)
+
+    async def __aenter__(self) -> Client:
+        await self._transport.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transport.close()
+
+    async def get_path(self, path: str) -> Any:
+        """GET any path of the API that answers JSON (``/version``, discovery)."""
+        return await self._transport.request("GET", path)
+
+    async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Obj:
+        """Read one object."""
+        return _obj(await self._transport.request("GET", resource.path(name, namespace)))
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> ObjList:
+        """Read a collection (``namespace=None``: all namespaces) as of now, never from a stale cache."""
+        query = _selectors(label_selector, field_selector)
+        answer = await self._transport.request("GET", resource.collection_path(namespace), query=query)
+        items: list[Obj] = answer.get("items") or []
+        for item in items:
+            # Items of built-in kinds come without them (API conventions, "Lists and Simple kinds").
+            item.setdefault("kind", resource.kind)
+            item.setdefault("apiVersion", resource.api_version)
+        return ObjList(items, str(answer.get("metadata", {}).get("resourceVersion", "")))
+
+    async def create(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
+        """Create an object, or post to a subresource of the object named in its metadata (binding)."""
+        metadata = obj.get("metadata", {})
+        namespace = metadata.get("namespace")
+        if subresource:
+            path = resource.path(metadata["name"], namespace, subresource)
+        else:
+            if resource.namespaced and not namespace:
+                raise ValueError(f"{resource.kind} to create has no metadata.namespace")
+            path = resource.collection_path(namespace)
+        return _obj(await self._transport.request("POST", path, body=obj))
+
+    async def replace(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
+        """Replace an object; with a resourceVersion in it, only if it is unchanged (``ConflictError``)."""
+        metadata = obj["metadata"]
+        path = resource.path(metadata["name"], metadata.get("namespace"), subresource)
+        return _obj(await self._transport.request("PUT", path, body=obj))
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        patch: object,
+        namespace: str | None = None,
+        *,
+        subresource: str = "",
+        kind: PatchKind = "merge",
+    ) -> Obj:
+        """Patch an object: RFC 7386 merge, RFC 6902 JSON patch (a list), or strategic merge."""
+        path = resource.path(name, namespace, subresource)
+        content_type = _PATCH_TYPES[kind]
+        return _obj(await self._transport.request("PATCH", path, body=patch, content_type=content_type))
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        grace_seconds: int | None = None,
+        uid: str | None = None,
+        propagation: str | None = None,
+    ) -> Obj:
+        """Delete an object; with ``uid``, only that incarnation (``ConflictError`` for another).
+
+        Returns the object as it is being deleted, or the server's Status.
+        """
+        options: Obj = {}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        if propagation is not None:
+            options["propagationPolicy"] = propagation
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", **options} if options else None
+        return _obj(await self._transport.request("DELETE", resource.path(name, namespace), body=body))
+
+    def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        resource_version: str,
+        label_selector: str = "",
+        field_selector: str = "",
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[WatchEvent]:
+        """Events after ``resource_version``, bookmarks included, until the server ends the watch.
+
+        Raises ``GoneError`` where that version can't be resumed (list again), ``UnreachableError`` where
+        the connection breaks or is silent beyond ``timeout_s``. Wrap in ``contextlib.aclosing``.
+        """
+        limit = _WATCH_S if timeout_s is None else timeout_s
+        query = _selectors(label_selector, field_selector)
+        query |= {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": resource_version}
+        query["timeoutSeconds"] = str(max(1, round(limit)))
+        return watch_events(self._transport, resource.collection_path(namespace), query, timeout_s=limit)
+
+
+def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
+    query: dict[str, str] = {}
+    if label_selector:
+        query["labelSelector"] = label_selector
+    if field_selector:
+        query["fieldSelector"] = field_selector
+    return query
+
+
+def _obj(answer: Any) -> Obj:
+    obj: Obj = answer
+    return obj

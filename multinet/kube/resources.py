@@ -1,0 +1,76 @@
+"""The API resources this project reads and writes, as values.
+
+A :class:`Resource` is all a request needs to build its path. Nothing is discovered at run time: a role
+knows its resources, and discovery would cost each start a round trip per group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+MULTINET_GROUP = "multinet.opencontrail.org"
+MULTINET_VERSION = "v1alpha1"
+NPWG_GROUP = "k8s.cni.cncf.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind of object served by the API.
+
+    ``group`` is empty for the core group. ``path`` and ``collection_path`` follow the API's layout:
+    ``/api/v1/...`` for core, ``/apis/<group>/<version>/...`` else.
+    """
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool
+
+    @property
+    def api_version(self) -> str:
+        """``v1`` for the core group, ``group/version`` else: the ``apiVersion`` field of its objects."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def collection_path(self, namespace: str | None) -> str:
+        """Path of the collection; ``namespace=None`` on a namespaced resource is all namespaces."""
+        base = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        if namespace and self.namespaced:
+            return f"{base}/namespaces/{quote(namespace, safe='')}/{self.plural}"
+        return f"{base}/{self.plural}"
+
+    def path(self, name: str, namespace: str | None, subresource: str = "") -> str:
+        """Path of one object, or of a subresource of it.
+
+        Raises ``ValueError`` where a namespaced object is named without its namespace: such a path would
+        address something else.
+        """
+        if not name or (self.namespaced and not namespace):
+            raise ValueError(f"{self.kind} needs a name and a namespace: {name!r} in {namespace!r}")
+        path = f"{self.collection_path(namespace)}/{quote(name, safe=':')}"
+        return f"{path}/{subresource}" if subresource else path
+
+
+def _core(plural: str, kind: str, *, namespaced: bool = True) -> Resource:
+    return Resource("", "v1", plural, kind, namespaced)
+
+
+def _ours(plural: str, kind: str, *, namespaced: bool) -> Resource:
+    return Resource(MULTINET_GROUP, MULTINET_VERSION, plural, kind, namespaced)
+
+
+PODS = _core("pods", "Pod")
+NODES = _core("nodes", "Node", namespaced=False)
+NAMESPACES = _core("namespaces", "Namespace", namespaced=False)
+EVENTS = _core("events", "Event")
+CONFIGMAPS = _core("configmaps", "ConfigMap")
+SECRETS = _core("secrets", "Secret")
+SERVICES = _core("services", "Service")
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", True)
+CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False)
+NADS = Resource(NPWG_GROUP, "v1", "network-attachment-definitions", "NetworkAttachmentDefinition", True)
+VIRTUAL_NETWORKS = _ours("virtualnetworks", "VirtualNetwork", namespaced=False)
+VIRTUAL_MACHINES = _ours("virtualmachines", "VirtualMachine", namespaced=True)
+VIRTUAL_MACHINE_INTERFACES = _ours("virtualmachineinterfaces", "VirtualMachineInterface", namespaced=True)
+INSTANCE_IPS = _ours("instanceips", "InstanceIP", namespaced=False)
