@@ -1,0 +1,125 @@
+"""The lab on this machine: Mininet nodes, our Kubernetes API and the implementation under test on them.
+
+Order of a start, with what overlaps:
+
+1. fork the zygote, which imports the roles' modules, the API server's first;
+2. meanwhile import Mininet and build the fabric;
+3. API server on ``cp``; when it says READY, everything else at once;
+4. when all said READY, see in the API that each node is Ready.
+
+Call it in a process that has gone through :func:`topology.isolation.enter`: nothing here cleans up what the
+end of those namespaces takes away anyway.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from multinet.errors import EnvironmentLackError, LabError, MultinetError
+from topology import roles
+from topology.backend import EventSink, LabSpec
+from topology.mininet_lab import MininetLab
+from topology.readiness import wait_nodes_ready
+from topology.supervisor import Supervisor
+from topology.zygote import Zygote
+
+NodesReady = Callable[[Path, tuple[str, ...], float], None]
+_API_LIMIT_S = 20.0
+_ROLES_LIMIT_S = 20.0
+_NODES_LIMIT_S = 15.0
+
+
+class MininetBackend:
+    """Makes labs of Mininet hosts. ``entries`` maps role names to entry points of another implementation."""
+
+    def __init__(
+        self, *, entries: Mapping[str, str] = roles.ENTRIES, nodes_ready: NodesReady = wait_nodes_ready
+    ) -> None:
+        self._entries = entries
+        self._nodes_ready = nodes_ready
+        self._zygote: Zygote | None = None
+
+    def prepare(self, run_dir: Path) -> None:
+        """Fork the zygote now, while the caller has one thread and little memory; optional.
+
+        Worth calling right after ``isolation.enter()``: what the caller imports or reads until
+        :meth:`start` then runs beside the zygote's imports.
+        """
+        if self._zygote is None:
+            log = roles.Paths(run_dir).log("zygote", "lab")
+            self._zygote = Zygote.start(roles.preload(self._entries), log=log)
+
+    def start(self, spec: LabSpec, on_event: EventSink) -> MininetLab:
+        """Build the lab and return when it is ready. One lab at a time per set of namespaces."""
+        begun = time.monotonic()
+        _check(spec)
+        on_event("lab-starting", {"nodes": list(spec.nodes)})
+        paths = roles.Paths(spec.run_dir)
+        self.prepare(spec.run_dir)
+        zygote, self._zygote = self._zygote, None
+        assert zygote is not None
+        supervisor = Supervisor(zygote, paths, on_event)
+        net = None
+        try:
+            net = _build(spec, paths)
+            on_event("lab-phase", {"phase": "fabric", "seconds": round(time.monotonic() - begun, 3)})
+            lab = MininetLab(spec, paths, net, supervisor, on_event)
+            self._start_roles(spec, paths, net, supervisor)
+            self._nodes_ready(paths.kubeconfig, spec.nodes, _NODES_LIMIT_S)
+        except BaseException as error:
+            _abandon(error, net, supervisor)
+            raise
+        on_event("lab-ready", {"seconds": round(time.monotonic() - begun, 3)})
+        return lab
+
+    def _start_roles(self, spec: LabSpec, paths: roles.Paths, net: Any, supervisor: Supervisor) -> None:
+        cp = net.get(roles.CONTROL_PLANE)
+        api, *others = roles.control_plane(spec, paths, cp.IP(), self._entries)
+        supervisor.start({api: cp.pid}, _API_LIMIT_S)
+        placed = dict.fromkeys(others, cp.pid)
+        for node in spec.nodes:
+            host = net.get(node)
+            placed |= dict.fromkeys(roles.worker(node, paths, host.IP(), self._entries), host.pid)
+        supervisor.start(placed, _ROLES_LIMIT_S)
+
+
+def _check(spec: LabSpec) -> None:
+    if len(set(spec.nodes)) != len(spec.nodes) or roles.CONTROL_PLANE in spec.nodes:
+        raise LabError("node names must differ, and 'cp' is taken", why=f"nodes: {', '.join(spec.nodes)}")
+
+
+def _build(spec: LabSpec, paths: roles.Paths) -> Any:
+    for directory in (paths.lab, *(paths.node(node) for node in spec.nodes), spec.run_dir / "logs"):
+        directory.mkdir(parents=True, exist_ok=True)
+    from topology import fabric  # Mininet takes a while to import: after the zygote has been forked
+
+    try:
+        return fabric.build(spec.nodes, spec.underlay_mtu)
+    except FileNotFoundError as error:
+        raise EnvironmentLackError(
+            f"Mininet needs the program {error.filename}, which is not here",
+            next_step="apt-get install --no-install-recommends mininet (for mnexec), iproute2",
+        ) from error
+    except PermissionError as error:
+        raise EnvironmentLackError(
+            "the fabric can't be built here",
+            why=str(error),
+            next_step="call topology.isolation.enter() first; ./lab doctor shows what this machine can do",
+        ) from error
+    except OSError as error:
+        raise LabError("the fabric could not be built", why=str(error)) from error
+
+
+def _abandon(error: BaseException, net: Any, supervisor: Supervisor) -> None:
+    """End what a failed start began, and note in the error which log says more."""
+    if isinstance(error, MultinetError):
+        try:
+            supervisor.process_events()
+        except LabError as later:
+            error.add_note(str(later))
+    supervisor.close()
+    if net is not None:
+        net.stop()

@@ -1,0 +1,100 @@
+"""Which processes a lab consists of, with which arguments, and where their files are.
+
+Implementations are named by entry point only ("module:function"); topology imports none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from topology.backend import LabSpec
+
+API_PORT = 6443
+CONTROL_PLANE = "cp"
+
+#: Role name -> entry point. A backend takes another mapping to run another implementation (or a test's).
+ENTRIES: Mapping[str, str] = MappingProxyType(
+    {
+        "apiserver": "multinet.apiserver.main:main",
+        "controller": "multinet.controller.main:main",
+        "scheduler": "multinet.kubelet.scheduler:main",
+        "kubelet": "multinet.kubelet.main:main",
+        "vrouter": "multinet.vrouter.main:main",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where a lab keeps its files: on the lab's private /run, and logs in the run's directory."""
+
+    run_dir: Path
+    lab: Path = Path("/run/multinet/lab")
+    nodes: Path = Path("/run/multinet/nodes")
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The lab's kubeconfig, written by the API server."""
+        return self.lab / "kubeconfig"
+
+    @property
+    def notify(self) -> Path:
+        """Directory of the readiness sockets."""
+        return self.lab / "notify"
+
+    def node(self, node: str) -> Path:
+        """Root directory of a node's kubelet and agent."""
+        return self.nodes / node
+
+    def log(self, role: str, node: str) -> Path:
+        """Log file of a role."""
+        return self.run_dir / "logs" / f"{role}-{node}.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One process of a lab. ``id`` is unique in the lab."""
+
+    name: str
+    node: str
+    entry: str
+    argv: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """``kubelet-node1``."""
+        return f"{self.name}-{self.node}"
+
+
+def control_plane(spec: LabSpec, paths: Paths, address: str, entries: Mapping[str, str]) -> tuple[Role, ...]:
+    """The API server (first: all others need it), the controller and the scheduler."""
+    kubeconfig = str(paths.kubeconfig)
+    api = (
+        *("--listen", f"0.0.0.0:{API_PORT}", "--advertise", f"https://{address}:{API_PORT}"),
+        *("--pki-dir", str(paths.lab / "pki"), "--kubeconfig", kubeconfig),
+    )
+    arguments = {
+        "apiserver": api,
+        "controller": ("--kubeconfig", kubeconfig, "--dialect", spec.dialect),
+        "scheduler": ("--kubeconfig", kubeconfig),
+    }
+    return tuple(Role(name, CONTROL_PLANE, entries[name], argv) for name, argv in arguments.items())
+
+
+def worker(node: str, paths: Paths, address: str, entries: Mapping[str, str]) -> tuple[Role, ...]:
+    """The kubelet and the node agent of one worker node."""
+    root = paths.node(node)
+    common = ("--kubeconfig", str(paths.kubeconfig), "--node-name", node, "--node-ip", address)
+    arguments = {
+        "vrouter": (*common, "--state-dir", str(root / "agent")),
+        "kubelet": (*common, "--root-dir", str(root)),
+    }
+    return tuple(Role(name, node, entries[name], argv) for name, argv in arguments.items())
+
+
+def preload(entries: Mapping[str, str]) -> tuple[str, ...]:
+    """Modules for the zygote to import, the API server's first so that it can start while the rest loads."""
+    return tuple(dict.fromkeys(entry.partition(":")[0] for entry in entries.values()))

@@ -1,0 +1,165 @@
+"""Keeps a lab's role processes: starts them, knows which are ready, notices when one dies."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from multinet.errors import LabError
+from multinet.waits import expired
+from topology.backend import EventSink
+from topology.linux import tail
+from topology.readiness import ReadyBoard
+from topology.roles import Paths, Role
+from topology.zygote import Exit, RoleSpec, Zygote
+
+_STOP_LIMIT_S = 3.0
+
+
+@dataclass(slots=True)
+class _Running:
+    """``pid`` is 0 and ``status`` set once the process has ended."""
+
+    role: Role
+    node_pid: int
+    pid: int = 0
+    status: int | None = None
+    end_expected: bool = False
+
+
+class Supervisor:
+    """All roles of one lab. Not thread-safe, like the zygote below it."""
+
+    def __init__(self, zygote: Zygote, paths: Paths, on_event: EventSink) -> None:
+        self._zygote = zygote
+        self._paths = paths
+        self._on_event = on_event
+        self._board = ReadyBoard(paths.notify)
+        self._running: dict[str, _Running] = {}
+        self._closed = False
+        zygote.on_exit = self._note_exit
+
+    def start(self, placed: Mapping[Role, int], limit_s: float) -> None:
+        """Start roles (each in the namespaces of the given process) at once; return when all are ready.
+
+        ``LabError`` when one ends first, ``WaitExpiredError`` when one is not ready in time; both name the
+        role, the node and the log file and carry its last lines.
+        """
+        begun = time.monotonic()
+        for role, node_pid in placed.items():
+            self._running[role.id] = _Running(role, node_pid)
+            self._zygote.request(self._spec(role, node_pid))
+        for role in placed:
+            self._running[role.id].pid = self._zygote.started(role.id).pid
+        self._await_ready(tuple(role.id for role in placed), limit_s)
+        seconds = round(time.monotonic() - begun, 3)
+        for role in placed:
+            pid = self._running[role.id].pid
+            self._on_event("role-ready", {"role": role.name, "node": role.node, "pid": pid, "seconds": seconds})
+
+    def signal(self, role_name: str, node: str, number: int, *, end_expected: bool = True) -> None:
+        """Signal a role's process; ``LabError`` when there is none."""
+        running = self._find(role_name, node)
+        if running.status is not None:
+            raise LabError(f"{role_name} on {node} is not running", why=f"it ended with {running.status}")
+        running.end_expected = running.end_expected or end_expected
+        os.kill(running.pid, number)
+
+    def restart(self, role_name: str, node: str, limit_s: float) -> None:
+        """End a role's process if there is one, start it anew and wait until it is ready."""
+        running = self._find(role_name, node)
+        if running.status is None:
+            self.signal(role_name, node, signal.SIGTERM)
+            if not self._await_ends((running,), _STOP_LIMIT_S):
+                os.kill(running.pid, signal.SIGKILL)
+                self._await_ends((running,), _STOP_LIMIT_S)
+        self.start({running.role: running.node_pid}, limit_s)
+
+    def stop(self) -> None:
+        """SIGTERM to all roles, and wait a little for their ends; for complete logs."""
+        if self._closed:
+            return
+        alive = [running for running in self._running.values() if running.status is None and running.pid]
+        for running in alive:
+            running.end_expected = True
+            os.kill(running.pid, signal.SIGTERM)
+        if not self._await_ends(alive, _STOP_LIMIT_S):
+            late = [running.role.id for running in alive if running.status is None]
+            self._on_event("log", {"source": "topology", "text": f"ended by force: {', '.join(late)}"})
+
+    def close(self) -> None:
+        """End all roles at once."""
+        self._closed = True
+        self._board.close()
+        self._zygote.close()
+
+    def fileno(self) -> int:
+        """Readable when :meth:`process_events` has something to do."""
+        return self._zygote.fileno()
+
+    def process_events(self) -> None:
+        """Turn ends of processes into events; never blocks."""
+        if not self._closed:
+            self._zygote.process_events()
+
+    def _spec(self, role: Role, node_pid: int) -> RoleSpec:
+        env = {**os.environ, "NOTIFY_SOCKET": self._board.open(role.id)}
+        return RoleSpec(role.id, role.entry, role.argv, node_pid, env, self._paths.log(role.name, role.node))
+
+    def _find(self, role_name: str, node: str) -> _Running:
+        try:
+            return self._running[f"{role_name}-{node}"]
+        except KeyError:
+            known = ", ".join(sorted(self._running))
+            raise LabError(f"there is no {role_name} on {node}", next_step=f"roles are: {known}") from None
+
+    def _note_exit(self, exit_: Exit) -> None:
+        running = self._running[exit_.id]
+        if running.pid not in (0, exit_.pid):
+            return
+        running.status = exit_.status
+        log = self._paths.log(running.role.name, running.role.node)
+        data = {"role": running.role.name, "node": running.role.node, "pid": exit_.pid, "status": exit_.status}
+        data |= {"expected": running.end_expected, "log": str(log)}
+        self._on_event("role-exited", data if running.end_expected else data | {"tail": tail(log)})
+
+    def _await_ready(self, role_ids: tuple[str, ...], limit_s: float) -> None:
+        def check() -> None:
+            self.process_events()
+            for role_id in role_ids:
+                running = self._running[role_id]
+                if running.status is not None and not self._board.is_ready(role_id):
+                    raise self._ended_early(running)
+
+        check()
+        missing = self._board.wait(role_ids, limit_s, also=self._zygote, check=check)
+        if missing:
+            running = self._running[missing[0]]
+            log = self._paths.log(running.role.name, running.role.node)
+            error = expired(
+                f"READY from {', '.join(missing)}", limit_s, f"see {log}; its last lines:\n{tail(log)}"
+            )
+            error.where = f"{running.role.name} on {running.role.node}"
+            error.why = self._board.status(missing[0])
+            raise error
+
+    def _ended_early(self, running: _Running) -> LabError:
+        log = self._paths.log(running.role.name, running.role.node)
+        return LabError(
+            f"{running.role.name} ended with status {running.status} before it was ready",
+            where=f"{running.role.name} on {running.role.node}",
+            why=tail(log) or "its log is empty",
+            next_step=f"see {log}",
+        )
+
+    def _await_ends(self, ones: list[_Running] | tuple[_Running, ...], limit_s: float) -> bool:
+        deadline = time.monotonic() + limit_s
+        while any(running.status is None for running in ones):
+            if not select.select([self._zygote], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                return False
+            self._zygote.process_events()
+        return True
