@@ -65,7 +65,7 @@ class _Entry:
     body: Mapping[str, Any]
 
     def error(self, name: str, what: str, *, why: str = "", next_step: str = "") -> InputError:
-        path = [self.section, self.index, self.section[:-1], name]
+        path: list[str | int] = [self.section, self.index, self.section[:-1], name]
         where = f"{self.file}:{_line_of(self.file, path)}"
         dotted = f"{self.section}[{self.index}].{self.section[:-1]}.{name}"
         return InputError(f"{dotted}: {what}", where=where, why=why, next_step=next_step)

@@ -71,7 +71,7 @@ class UnreachableError(KubeError):
     """No answer: refused, reset, timed out, or TLS failed. ``refused``: the request surely was not sent."""
 
     def __init__(
-        self, what: str, *, where: str, why: str, next_step: str = "", refused: bool = False
+        self, what: str, *, where: str, why: str = "", next_step: str = "", refused: bool = False
     ) -> None:
         super().__init__(what, where=where, why=why, next_step=next_step)
         self.refused = refused

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-MULTINET_GROUP = "multinet.opencontrail.org"
-MULTINET_VERSION = "v1alpha1"
+from multinet.model.objects import API_GROUP, API_VERSION
+
 NPWG_GROUP = "k8s.cni.cncf.io"
 
 
@@ -57,7 +57,7 @@ def _core(plural: str, kind: str, *, namespaced: bool = True) -> Resource:
 
 
 def _ours(plural: str, kind: str, *, namespaced: bool) -> Resource:
-    return Resource(MULTINET_GROUP, MULTINET_VERSION, plural, kind, namespaced)
+    return Resource(API_GROUP, API_VERSION.removeprefix(f"{API_GROUP}/"), plural, kind, namespaced)
 
 
 PODS = _core("pods", "Pod")

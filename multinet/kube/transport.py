@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import orjson
+from aiohappyeyeballs import AddrInfoType
 from yarl import URL
 
 from multinet.kube.config import ClusterAccess
@@ -137,7 +138,7 @@ class Transport:
     async def stream(
         self, path: str, query: dict[str, str], *, silence_limit_s: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open a GET whose answer arrives in pieces; nothing for ``silence_limit_s`` is ``UnreachableError``."""
+        """Open a GET answered in pieces; none for ``silence_limit_s`` seconds is ``UnreachableError``."""
         session, credentials = self._opened(self._streams)
         url = self._url(path, query)
         where = f"GET {url.path} (watch)"
@@ -194,7 +195,7 @@ def _session(context: ssl.SSLContext | None, limit: int) -> aiohttp.ClientSessio
     )
 
 
-def _socket(address: aiohttp.abc.AddrInfoType) -> socket.socket:
+def _socket(address: AddrInfoType) -> socket.socket:
     family, kind, protocol, _, _ = address
     made = socket.socket(family, kind, protocol)
     for level, option, value in _KEEPALIVE:
