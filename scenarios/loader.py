@@ -1,0 +1,244 @@
+"""Read a scenario file: YAML with positions, shape by the models, meaning by :mod:`scenarios.semantics`.
+
+Whatever is wrong comes out as :class:`~scenarios.errors.InvalidScenarioError` with every finding as
+``file:line:column: what: why (next step)``.
+"""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from multinet.errors import InputError
+from scenarios import positions
+from scenarios.errors import InvalidScenarioError, nearest
+from scenarios.manifests import Manifest, flatten
+from scenarios.positions import Document, YamlPath
+from scenarios.schema import KIND, ScenarioFile, Step
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedStep:
+    """A step, the line it starts in, and the objects it applies (files read)."""
+
+    index: int
+    step: Step
+    line: int
+    manifests: tuple[Manifest, ...]
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+        return self.step.name
+
+    @property
+    def action(self) -> str:
+        """The step's action."""
+        return self.step.action
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A scenario ready to run. ``file`` is the path as it is shown, ``path`` where it really is."""
+
+    name: str
+    file: str
+    path: Path
+    content: ScenarioFile
+    document: Document
+    steps: tuple[LoadedStep, ...]
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """node1, node2, ..."""
+        return tuple(f"node{number}" for number in range(1, self.content.spec.lab.nodes + 1))
+
+
+def load(path: Path, *, shown: str | None = None) -> Scenario:
+    """Read and check a scenario file; ``InvalidScenarioError`` when it can't be used."""
+    from scenarios import semantics
+
+    try:
+        document = _only_document(path, shown or str(path))
+        content = _content(document)
+    except InvalidScenarioError:
+        raise
+    except InputError as error:
+        raise InvalidScenarioError([error]) from error
+    findings: list[InputError] = []
+    steps = tuple(
+        LoadedStep(
+            index,
+            step,
+            document.at(("spec", "steps", index)).line,
+            _manifests(document, path.parent, index, step, findings),
+        )
+        for index, step in enumerate(content.spec.steps)
+    )
+    scenario = Scenario(content.metadata.name, document.file, path, content, document, steps)
+    findings += semantics.findings(scenario)
+    if findings:
+        raise InvalidScenarioError(findings)
+    return scenario
+
+
+def _only_document(path: Path, shown: str) -> Document:
+    documents = positions.read(path, shown)
+    if not documents:
+        raise InputError(
+            "the file is empty", where=shown, next_step="start from scenarios/library/right-network.yaml"
+        )
+    first = documents[0]
+    if len(documents) > 1:
+        raise InputError(
+            "a scenario file has one document",
+            where=str(documents[1].at(())),
+            why=f"there are {len(documents)}, separated by ---",
+            next_step="put the objects into apply steps, or the scenarios into files of their own",
+        )
+    if not isinstance(first.value, dict) or first.value.get("kind") != KIND:
+        kind = first.value.get("kind") if isinstance(first.value, dict) else type(first.value).__name__
+        raise InputError(
+            f"this is not a scenario: its kind is {kind!r}",
+            where=str(first.at(("kind",))),
+            why=f"a scenario says kind: {KIND}",
+            next_step="plain manifests go into an apply step of a scenario",
+        )
+    return first
+
+
+def _content(document: Document) -> ScenarioFile:
+    try:
+        return ScenarioFile.model_validate(document.value)
+    except ValidationError as error:
+        findings: dict[tuple[str, str], InputError] = {}
+        for detail in error.errors(include_url=False):
+            finding = _finding(document, detail)
+            findings.setdefault((finding.where, ""), finding)
+        raise InvalidScenarioError(list(findings.values())) from error
+
+
+def _finding(document: Document, detail: ErrorDetails) -> InputError:
+    path, missing = _real_path(document.value, detail["loc"])
+    holder = ".".join(str(part) for part in path)
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        key = str(path[-1])
+        known = _keys_at(path[:-1])
+        return InputError(
+            f"unknown key {key!r}",
+            where=str(document.at(path, key=True)),
+            why=f"{_place(path[:-1])} knows {', '.join(known)}",
+            next_step=nearest(key, known, "remove it"),
+        )
+    if kind == "missing":
+        return InputError(
+            f"the key {missing!r} is missing",
+            where=str(document.at(path, key=True)),
+            why=f"{_place(path)} needs it",
+            next_step=f"add {missing}:",
+        )
+    what = detail["msg"].removeprefix("Value error, ")
+    given = detail.get("input")
+    shown = "" if isinstance(given, dict | list) else f"{given!r} was given"
+    hint = ""
+    if kind == "literal_error" and isinstance(given, str):
+        hint = nearest(
+            given, str(detail["ctx"]["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        )
+    return InputError(
+        f"{holder.rpartition('.')[2] or 'the file'}: {what[0].lower()}{what[1:]}",
+        where=str(document.at(path)),
+        why=shown,
+        next_step=hint,
+    )
+
+
+def _real_path(value: Any, location: tuple[int | str, ...]) -> tuple[YamlPath, str]:
+    """The part of pydantic's location that exists in the file (it also names union members), and the rest."""
+    path: list[str | int] = []
+    rest = ""
+    for part in location:
+        if _holds(value, part):
+            value = value[part]
+            path.append(part)
+        else:
+            rest = str(part)
+    return tuple(path), rest
+
+
+def _holds(value: Any, part: int | str) -> bool:
+    if isinstance(value, dict):
+        return part in value
+    return isinstance(value, list) and isinstance(part, int) and part < len(value)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Models that an annotation mentions, through lists, unions and Annotated."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]
+
+
+def _keys_at(path: YamlPath) -> list[str]:
+    """Keys that the model at ``path`` knows."""
+    model: type[BaseModel] = ScenarioFile
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = next(
+            (field for name, field in model.model_fields.items() if part in (name, field.alias)), None
+        )
+        models = _models_in(field.annotation) if field is not None else []
+        if not models:
+            break
+        model = models[0]
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _place(path: YamlPath) -> str:
+    """The thing a path leads to, in words: ``a step``, ``wait``, ``the file``."""
+    if not path:
+        return "the file"
+    if isinstance(path[-1], int):
+        plural = str(path[-2])
+        return f"an item of {plural}" if plural != "steps" else "a step"
+    return str(path[-1])
+
+
+def _manifests(
+    document: Document, folder: Path, index: int, step: Step, findings: list[InputError]
+) -> tuple[Manifest, ...]:
+    found: list[Manifest] = []
+    for position, item in enumerate(step.apply or ()):
+        path: YamlPath = ("spec", "steps", index, "apply", position)
+        if isinstance(item, dict):
+            found += flatten(document, path, item)
+            continue
+        try:
+            for inner in positions.read(folder / item, _beside(document.file, item)):
+                found += flatten(inner, (), inner.value)
+        except InputError as error:
+            where = str(document.at(path))
+            if error.what == "there is no such file":
+                error = InputError(
+                    f"the file {item!r} does not exist",
+                    where=where,
+                    why=f"it is looked for beside the scenario, in {Path(document.file).parent}",
+                    next_step=nearest(item, _yaml_files(folder), "check the path"),
+                )
+            findings.append(error)
+    return tuple(found)
+
+
+def _beside(file: str, item: str) -> str:
+    return str(Path(file).parent / item)
+
+
+def _yaml_files(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("*.yaml")]

@@ -1,0 +1,284 @@
+"""What the parts of a scenario mean together: objects that can't work, names that lead nowhere.
+
+Decision: a pod that selects a NAD which nothing applied before it defines is an *error*, not a warning. In a
+run it would wait for its network until the time-out, and the report would say "timed out" instead of what
+is wrong. Where that is the point of the step, it says ``expect: pending``. After a ``kubectl`` step that may
+have made NADs (apply, create, replace, edit, patch) the names can't be known any more, and are not judged.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from multinet.errors import InputError
+from multinet.model import selection
+from scenarios.errors import nearest
+from scenarios.loader import LoadedStep, Scenario
+from scenarios.manifests import BY_WORD, KINDS, Manifest, parse_reference
+from scenarios.positions import Position, YamlPath
+from scenarios.schema import split
+
+CIDR = "opencontrail.org/cidr"
+NETWORK = "opencontrail.org/network"
+NETWORKS = "k8s.v1.cni.cncf.io/networks"
+ROLES = ("apiserver", "controller", "scheduler", "kubelet", "vrouter")
+_DNS_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+_MAKES_OBJECTS = frozenset({"apply", "create", "replace", "edit", "patch"})
+
+
+@dataclass(slots=True)
+class _Known:
+    """What exists at a point of the scenario, as far as the file tells."""
+
+    nads: set[str] = field(default_factory=set)
+    pods: set[str] = field(default_factory=set)
+    namespaces: set[str] = field(default_factory=lambda: {"default", "kube-system", "kube-public"})
+    steps: list[str] = field(default_factory=list)
+    open_ended: bool = False
+
+
+def findings(scenario: Scenario) -> list[InputError]:
+    """Everything that is wrong, in the order of the file."""
+    known = _Known()
+    found: list[InputError] = []
+    for step in scenario.steps:
+        found += _step(scenario, step, known)
+    return found
+
+
+def _error(where: Position, what: str, why: str = "", next_step: str = "") -> InputError:
+    return InputError(what, where=str(where), why=why, next_step=next_step)
+
+
+def _step(scenario: Scenario, step: LoadedStep, known: _Known) -> Iterator[InputError]:
+    path: YamlPath = ("spec", "steps", step.index)
+    at = scenario.document.at
+    if step.name in known.steps:
+        yield _error(
+            at((*path, "name")),
+            f"two steps are called {step.name!r}",
+            "reports tell steps by name",
+            "rename one",
+        )
+    for position, needed in enumerate(step.step.needs or ()):
+        if needed not in known.steps:
+            why = "no earlier step has this name"
+            hint = nearest(needed, known.steps, "name a step further up")
+            yield _error(at((*path, "needs", position)), f"step needs {needed!r}", why, hint)
+    known.steps.append(step.name)
+    yield from _apply(scenario, step, known)
+    yield from _names(scenario, step, known)
+
+
+def _apply(scenario: Scenario, step: LoadedStep, known: _Known) -> Iterator[InputError]:
+    usable = []
+    for manifest in step.manifests:
+        wrong = list(_manifest(manifest))
+        yield from wrong
+        if not wrong:
+            usable.append(manifest)
+    # kubectl takes the objects of one apply in any order, so names are known before pods are judged.
+    for manifest in usable:
+        if manifest.kind == "NetworkAttachmentDefinition":
+            known.nads.add(manifest.key)
+        elif manifest.kind == "Namespace":
+            known.namespaces.add(manifest.name)
+        elif manifest.kind == "Pod":
+            known.pods.add(manifest.key)
+    for manifest in usable:
+        if manifest.namespace and manifest.namespace not in known.namespaces and not known.open_ended:
+            yield _error(
+                manifest.at("metadata", "namespace"),
+                f"nothing makes the namespace {manifest.namespace!r}",
+                f"{manifest.kind} {manifest.name!r} is in it",
+                nearest(manifest.namespace, known.namespaces, "apply a Namespace first"),
+            )
+        if manifest.kind == "NetworkAttachmentDefinition":
+            yield from _nad(manifest)
+        elif manifest.kind == "Pod":
+            yield from _pod(scenario, step, manifest, known)
+
+
+def _manifest(manifest: Manifest) -> Iterator[InputError]:
+    for key in ("apiVersion", "kind", "metadata"):
+        if not manifest.body.get(key):
+            yield _error(
+                manifest.at(), f"the object has no {key}", "every Kubernetes object has one", f"add {key}:"
+            )
+            return
+    if manifest.resource is None:
+        kind, version = manifest.kind, manifest.body.get("apiVersion")
+        same = next((resource for word, resource in BY_WORD.items() if word == kind.lower()), None)
+        if same is not None and same.kind == kind:
+            why, hint = f"apiVersion is {version!r}", f"write apiVersion: {same.api_version}"
+        else:
+            why = f"a lab has {', '.join(KINDS)}"
+            hint = nearest(kind, KINDS, "leave it out, or apply it with a kubectl step")
+        yield _error(manifest.at("kind"), f"no such kind of object: {kind}", why, hint)
+        return
+    if not _DNS_NAME.match(manifest.name):
+        yield _error(
+            manifest.at("metadata", "name"),
+            f"{manifest.name!r} is no name for a {manifest.kind}"
+            if manifest.name
+            else "the object has no name",
+            "a name has small letters, digits, - and ., and starts and ends with a letter or digit",
+            f"try {manifest.name.lower()!r}"
+            if _DNS_NAME.match(manifest.name.lower())
+            else "add metadata.name",
+        )
+    for key, value in manifest.annotations.items():
+        if not isinstance(value, str):
+            shown = json.dumps(value)
+            yield _error(
+                manifest.at("metadata", "annotations", key),
+                f"the annotation {key} is no text",
+                f"it is {shown}, and the Kubernetes API takes only strings",
+                f'write "{shown}"' if not isinstance(value, dict | list) else "put it in quotes",
+            )
+
+
+def _nad(manifest: Manifest) -> Iterator[InputError]:
+    spec = manifest.body.get("spec")
+    config = spec.get("config") if isinstance(spec, dict) else None
+    if isinstance(config, str) and config:
+        try:
+            json.loads(config)
+        except json.JSONDecodeError as error:
+            yield _error(
+                manifest.at("spec", "config"),
+                f"spec.config of NAD {manifest.name!r} is not JSON",
+                f"{error.msg} at character {error.pos + 1}",
+                "write it as one JSON object in single quotes",
+            )
+    cidr = manifest.annotations.get(CIDR)
+    if isinstance(cidr, str):
+        yield from _cidr(manifest, cidr)
+
+
+def _cidr(manifest: Manifest, cidr: str) -> Iterator[InputError]:
+    where = manifest.at("metadata", "annotations", CIDR)
+    what = f"{cidr!r} is no CIDR for NAD {manifest.name!r}"
+    try:
+        network = ipaddress.ip_network(cidr.strip(), strict=False)
+    except ValueError as error:
+        hint = "write one network as address/prefix, such as 10.10.10.0/24"
+        yield _error(where, what, str(error), hint)
+        return
+    if "/" not in cidr:
+        yield _error(where, what, "there is no prefix length", f"write {cidr}/24, for example")
+    elif network.num_addresses <= 4:
+        why = f"it has {network.num_addresses} addresses, and network, gateway, DNS and broadcast take four"
+        yield _error(where, what, why, "use a prefix of /29 or shorter")
+
+
+def _pod(scenario: Scenario, step: LoadedStep, manifest: Manifest, known: _Known) -> Iterator[InputError]:
+    spec: Any = manifest.body.get("spec")
+    node = spec.get("nodeName") if isinstance(spec, dict) else None
+    if node is not None and node not in scenario.node_names:
+        yield _error(
+            manifest.at("spec", "nodeName"),
+            f"the lab has no node {node!r}",
+            f"its nodes are {', '.join(scenario.node_names)}",
+            nearest(str(node), scenario.node_names, "raise spec.lab.nodes, or name one of these"),
+        )
+    text = manifest.annotations.get(NETWORKS)
+    if not isinstance(text, str) or step.step.expect == "pending":
+        return
+    where = manifest.at("metadata", "annotations", NETWORKS)
+    try:
+        selections = selection.parse(text, pod_namespace=manifest.namespace)
+    except selection.SelectionError as error:
+        what = f"pod {manifest.name!r} selects networks in a form that can't be read"
+        why = f"character {error.position + 1}: {error.what}"
+        yield _error(where, what, why, error.next_step or "write a JSON list, or names separated by commas")
+        return
+    for chosen in selections:
+        key = f"{chosen.namespace or manifest.namespace}/{chosen.name}"
+        if key not in known.nads and not known.open_ended:
+            yield _error(
+                where,
+                f"pod {manifest.name!r} names the NAD {key!r}, which nothing in the scenario defines here",
+                f"defined so far: {', '.join(sorted(known.nads)) or 'none'}",
+                nearest(key, known.nads, "apply the NAD first, or say expect: pending in the step"),
+            )
+
+
+def _names(scenario: Scenario, step: LoadedStep, known: _Known) -> Iterator[InputError]:
+    body, path = step.step, ("spec", "steps", step.index)
+    for where, pod in _pods_named(step, path):
+        namespace, name = split(pod)
+        if f"{namespace}/{name}" not in known.pods and not known.open_ended:
+            hint = nearest(pod, [key.removeprefix("default/") for key in known.pods], "apply the pod first")
+            yield _error(scenario.document.at(where), f"no step so far makes the pod {pod!r}", "", hint)
+    for where, node in _nodes_named(step, path):
+        if node not in (*scenario.node_names, "cp"):
+            why = f"its nodes are cp, {', '.join(scenario.node_names)}"
+            hint = nearest(node, scenario.node_names, "name one of these")
+            yield _error(scenario.document.at(where), f"the lab has no node {node!r}", why, hint)
+    fault = body.fault
+    role = (fault.kill or fault.restart) if fault is not None else None
+    if role is not None and role.role not in ROLES:
+        word = "kill" if fault is not None and fault.kill else "restart"
+        where = (*path, "fault", word, "role")
+        hint = nearest(role.role, ROLES)
+        yield _error(
+            scenario.document.at(where), f"no such role: {role.role!r}", f"roles are {', '.join(ROLES)}", hint
+        )
+    for where, reference in _references(step, path):
+        target = parse_reference(reference)
+        if target is None:
+            word = reference.partition("/")[0]
+            hint = nearest(word, BY_WORD, f"known: {', '.join(KINDS)}")
+            yield _error(scenario.document.at(where), f"no such kind of object: {word!r}", "", hint)
+        elif body.delete is not None:
+            key = f"{target.namespace}/{target.name}"
+            known.nads.discard(key) if target.resource.kind == "NetworkAttachmentDefinition" else None
+    if body.kubectl is not None and _MAKES_OBJECTS & set(body.kubectl.argv):
+        known.open_ended = True
+
+
+def _pods_named(step: LoadedStep, path: YamlPath) -> Iterator[tuple[YamlPath, str]]:
+    body = step.step
+    for action in ("wait", "check", "matrix"):
+        part = getattr(body, action)
+        if part is not None and isinstance(part.pods, list):
+            for index, pod in enumerate(part.pods):
+                yield (*path, action, "pods", index), pod
+    if body.check is not None:
+        for pod in body.check.attachments or ():
+            yield (*path, "check", "attachments", pod), pod
+        for index, pending in enumerate(body.check.pending or ()):
+            yield (*path, "check", "pending", index, "pod"), pending.pod
+    if body.exec is not None and body.exec.pod is not None:
+        yield (*path, "exec", "pod"), body.exec.pod
+
+
+def _nodes_named(step: LoadedStep, path: YamlPath) -> Iterator[tuple[YamlPath, str]]:
+    body = step.step
+    if body.exec is not None and body.exec.node is not None:
+        yield (*path, "exec", "node"), body.exec.node
+    for word in ("link", "kill", "restart", "netns"):
+        part = getattr(body.fault, word, None)
+        if part is not None:
+            yield (*path, "fault", word, "node"), part.node
+    if body.matrix is not None:
+        for index, override in enumerate(body.matrix.expect):
+            for position, node in enumerate(override.nodes or ()):
+                yield (*path, "matrix", "expect", index, "nodes", position), node
+
+
+def _references(step: LoadedStep, path: YamlPath) -> Iterator[tuple[YamlPath, str]]:
+    body = step.step
+    for action in ("annotate", "label"):
+        part = getattr(body, action)
+        if part is not None:
+            yield (*path, action, "on"), part.on
+    if body.delete is not None:
+        for index, reference in enumerate(body.delete.objects):
+            yield (*path, "delete", "objects", index), reference
