@@ -1,0 +1,276 @@
+"""NetworkAttachmentDefinitions: which are ours, and what each asks for.
+
+Contrail keeps its settings in annotations of the NAD and only its type in ``spec.config``::
+
+    opencontrail.org/cidr                  make a network with this subnet
+    opencontrail.org/network               use an existing one: {"domain": .., "project": .., "name": ..}
+    opencontrail.org/ip_fabric_forwarding  "true" or "false" (default)
+    opencontrail.org/ip_fabric_snat        "true" or "false" (default)
+
+A NAD is stored by Kubernetes whatever it says, so a problem has to be told: :class:`NadError` has a reason
+in CamelCase (for conditions and Events), a message and a next step.
+"""
+
+from __future__ import annotations
+
+import ast
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from multinet.errors import InputError
+from multinet.model import naming
+from multinet.model.naming import FqName
+from multinet.model.networks import Subnet
+from multinet.model.objects import annotations_of, key_of, name_of, namespace_of, section
+
+OWN_TYPES = frozenset({"contrail-k8s-cni", "multinet-cni"})
+
+ANNOTATION_CIDR = "opencontrail.org/cidr"
+ANNOTATION_NETWORK = "opencontrail.org/network"
+ANNOTATION_FORWARDING = "opencontrail.org/ip_fabric_forwarding"
+ANNOTATION_SNAT = "opencontrail.org/ip_fabric_snat"
+_OWN_ANNOTATIONS = (ANNOTATION_CIDR, ANNOTATION_NETWORK, ANNOTATION_FORWARDING, ANNOTATION_SNAT)
+
+_NETWORK_TEXT_LIMIT = 4096
+_CIDR_STEP = f'write one block with its prefix length: {ANNOTATION_CIDR}: "10.1.1.0/24"'
+_NETWORK_STEP = (
+    f'write {ANNOTATION_NETWORK}: \'{{"domain": "default-domain", "project": "...", "name": "..."}}\''
+)
+
+
+class NadError(InputError):
+    """The NAD can't be used; ``reason`` is a CamelCase word for conditions and Events."""
+
+    def __init__(
+        self, reason: str, what: str, *, where: str = "", why: str = "", next_step: str = ""
+    ) -> None:
+        super().__init__(what, where=where, why=why, next_step=next_step)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something about a usable NAD which its author should know."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NadIntent:
+    """What a NAD asks for.
+
+    ``create``: ``target`` is the fq name of the network to make with ``subnets``. ``map``: ``target`` names
+    a network which somebody else made. ``foreign``: the NAD is another plugin's; nothing else is set.
+    """
+
+    kind: Literal["create", "map", "foreign"]
+    nad: str
+    target: FqName | None = None
+    subnets: tuple[Subnet, ...] = ()
+    fabric_snat: bool = False
+    ip_fabric_forwarding: bool = False
+    plugin_type: str = ""
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def cidrs(self) -> tuple[str, ...]:
+        """The subnets' blocks as text."""
+        return tuple(str(subnet.cidr) for subnet in self.subnets)
+
+
+def parse(obj: Mapping[str, Any], *, cluster: str = naming.DEFAULT_CLUSTER) -> NadIntent:
+    """Judge a NetworkAttachmentDefinition; raises ``NadError`` when it is ours and can't be used."""
+    where = f"NetworkAttachmentDefinition {key_of(obj)}"
+    annotations = annotations_of(obj)
+    plugin_type = _plugin_type(obj, where)
+    ours = plugin_type in OWN_TYPES
+    if not ours and (plugin_type or not any(key in annotations for key in _OWN_ANNOTATIONS)):
+        if plugin_type:
+            return NadIntent("foreign", key_of(obj), plugin_type=plugin_type)
+        raise NadError(
+            "EmptyDefinition",
+            "the NAD says nothing about its network",
+            where=where,
+            why="there is no spec.config and no opencontrail.org annotation",
+            next_step=_CIDR_STEP,
+        )
+    notes: list[Note] = []
+    cidr = annotations.get(ANNOTATION_CIDR)
+    target = annotations.get(ANNOTATION_NETWORK) or ""
+    if cidr is not None:
+        if target.strip():
+            text = f"{ANNOTATION_NETWORK} is not used, because {ANNOTATION_CIDR} is there: remove one of them"
+            notes.append(Note("NetworkAnnotationUnused", text))
+        return _create(obj, where, cidr, cluster, notes, plugin_type)
+    if target.strip():
+        _flag_notes_when_mapped(annotations, notes)
+        fq_name = _target(target, where)
+        return NadIntent("map", key_of(obj), fq_name, plugin_type=plugin_type, notes=tuple(notes))
+    raise NadError(
+        "NetworkMissing",
+        "the NAD names no network",
+        where=where,
+        why=f"it carries neither {ANNOTATION_CIDR} nor {ANNOTATION_NETWORK}",
+        next_step=f"{_CIDR_STEP}; or {_NETWORK_STEP}",
+    )
+
+
+def _plugin_type(obj: Mapping[str, Any], where: str) -> str:
+    """The CNI type of the config (of the first plugin of a list); empty where there is no config."""
+    config = section(obj, "spec").get("config")
+    if config is None or (isinstance(config, str) and not config.strip()):
+        return ""
+    step = 'write spec.config: \'{"cniVersion": "0.3.1", "type": "contrail-k8s-cni"}\''
+    where = f"{where}, spec.config"
+    try:
+        read = json.loads(config)
+    except (TypeError, ValueError, RecursionError) as error:
+        why = str(error)
+        if isinstance(config, str) and any(quote in config for quote in "“”„‘’"):
+            why += "; it holds typographic quotes, which a word processor puts there"
+        raise NadError(
+            "ConfigNotJSON", "spec.config is not JSON", where=where, why=why, next_step=step
+        ) from error
+    if not isinstance(read, dict):
+        why = f"it is a JSON {type(read).__name__}"
+        raise NadError("ConfigInvalid", "spec.config is no map", where=where, why=why, next_step=step)
+    plugins = read.get("plugins")
+    if isinstance(plugins, list) and plugins and isinstance(plugins[0], dict):
+        read = plugins[0]
+    plugin_type = read.get("type")
+    if not isinstance(plugin_type, str) or not plugin_type:
+        why = 'the key "type" is missing or no string'
+        raise NadError("ConfigInvalid", "spec.config has no type", where=where, why=why, next_step=step)
+    return plugin_type
+
+
+def _create(
+    obj: Mapping[str, Any], where: str, cidr: str, cluster: str, notes: list[Note], plugin_type: str
+) -> NadIntent:
+    annotations = annotations_of(obj)
+    target = naming.nad_network_fq_name(namespace_of(obj), name_of(obj), cluster)
+    if target == naming.default_network_fq_name(cluster):
+        raise NadError(
+            "NameReserved",
+            f"the name {key_of(obj)} is reserved",
+            where=where,
+            why=f"its network would be {naming.fq_text(target)}, the cluster's default network",
+            next_step="give the NAD another name",
+        )
+    forwarding = _flag(annotations, ANNOTATION_FORWARDING, notes)
+    snat = _flag(annotations, ANNOTATION_SNAT, notes)
+    if forwarding and snat:
+        text = f"{ANNOTATION_SNAT} has no effect, because {ANNOTATION_FORWARDING} is on"
+        notes.append(Note("SnatUnused", text))
+    return NadIntent(
+        "create",
+        key_of(obj),
+        target,
+        (_subnet(cidr, f"{where}, {ANNOTATION_CIDR}"),),
+        fabric_snat=snat and not forwarding,
+        ip_fabric_forwarding=forwarding,
+        plugin_type=plugin_type,
+        notes=tuple(notes),
+    )
+
+
+def _subnet(cidr: str, where: str) -> Subnet:
+    text = cidr.strip()
+    block, slash, _ = text.partition("/")
+    why = ""
+    if not text:
+        why = "the value is empty"
+    elif text[0] in "[{(":
+        why = "lists are not understood; a network made of a NAD has one subnet"
+    elif "," in text:
+        why = "only one block is possible"
+    elif not slash:
+        why = f"there is no prefix length after {block!r}"
+    if why:
+        raise NadError("CIDRInvalid", f"{cidr!r} is no CIDR", where=where, why=why, next_step=_CIDR_STEP)
+    try:
+        # Host bits are dropped, netmask and hostmask forms are understood, as Contrail does.
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise NadError(
+            "CIDRInvalid", f"{cidr!r} is no CIDR", where=where, why=str(error), next_step=_CIDR_STEP
+        ) from error
+    subnet = Subnet(network).completed()
+    check_subnet(subnet, where)
+    return subnet
+
+
+def check_subnet(subnet: Subnet, where: str) -> None:
+    """Refuse blocks that no network can have, whoever asks: NAD or config API."""
+    network = subnet.cidr
+    reason, why, step = "CIDRUnusable", "", _CIDR_STEP
+    if network.version == 6:
+        reason = "IPv6Unsupported"
+        why, step = "IPv6 subnets are not supported yet", "take an IPv4 block"
+    elif network.prefixlen < 8:
+        why = "it is larger than /8"
+    elif network.is_multicast or network.is_loopback or network.is_link_local or network.is_unspecified:
+        why = "multicast, loopback and link-local addresses can't be given to pods"
+    elif subnet.usable < 1 or subnet.gateway is None:
+        why = "network, broadcast, gateway and DNS address leave no address for a pod"
+        step = "take a /29 or larger"
+    if why:
+        raise NadError(reason, f"the block {network} can't be used", where=where, why=why, next_step=step)
+
+
+def _flag(annotations: Mapping[str, str], key: str, notes: list[Note]) -> bool:
+    value = str(annotations.get(key, "false"))
+    if value.strip().lower() not in ("true", "false"):
+        notes.append(Note("FlagInvalid", f'{key} is {value!r}, taken as "false": write "true" or "false"'))
+    return value.strip().lower() == "true"
+
+
+def _flag_notes_when_mapped(annotations: Mapping[str, str], notes: list[Note]) -> None:
+    for key in (ANNOTATION_FORWARDING, ANNOTATION_SNAT):
+        if _flag(annotations, key, notes):
+            text = f"{key} has no effect on a NAD that maps to an existing network: set it on the network"
+            notes.append(Note("FlagUnused", text))
+
+
+def _target(text: str, where: str) -> FqName:
+    where = f"{where}, {ANNOTATION_NETWORK}"
+    read = _literal(text)
+    if not isinstance(read, dict):
+        why = f"{text!r} is no map" if read is not None else f"{text[:80]!r} can't be read"
+        raise NadError(
+            "NetworkInvalid",
+            "the network to map to can't be read",
+            where=where,
+            why=why,
+            next_step=_NETWORK_STEP,
+        )
+    parts = [read.get(key) for key in ("domain", "project", "name")]
+    if not all(isinstance(part, str) and part for part in parts):
+        raise NadError(
+            "NetworkInvalid",
+            "the network to map to is not named completely",
+            where=where,
+            why="domain, project and name must be non-empty strings",
+            next_step=_NETWORK_STEP,
+        )
+    return (str(parts[0]), str(parts[1]), str(parts[2]))
+
+
+def _literal(text: str) -> Any:
+    """JSON, or a Python literal as Contrail's documents write it; None when it is neither."""
+    if len(text) > _NETWORK_TEXT_LIMIT:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        # A backslash would make the Python parser warn about unknown escapes; no name holds one.
+        if "\\" in text:
+            return None
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
