@@ -117,7 +117,7 @@ def _number(text: str, at: int) -> tuple[Node, int]:
     if matched is None:
         if at >= len(text):
             raise JsonFault(at, "the text ends where a value is expected", "check that it is complete")
-        hint = "JSON strings are in double quotes" if text[at] in "'‘’“”" or text[at].isalpha() else ""
+        hint = "JSON strings are in double quotes" if text[at] in "'" or text[at].isalpha() else ""
         raise JsonFault(at, f"a value is expected, {text[at]!r} begins none", hint)
     digits = matched.group()
     if len(digits) > _NUMBER_LIMIT:

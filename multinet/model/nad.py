@@ -130,7 +130,7 @@ def _plugin_type(obj: Mapping[str, Any], where: str) -> str:
         read = json.loads(config)
     except (TypeError, ValueError, RecursionError) as error:
         why = str(error)
-        if isinstance(config, str) and any(quote in config for quote in "“”„‘’"):
+        if isinstance(config, str) and any("\u2018" <= c <= "\u201f" for c in config):
             why += "; it holds typographic quotes, which a word processor puts there"
         raise NadError(
             "ConfigNotJSON", "spec.config is not JSON", where=where, why=why, next_step=step

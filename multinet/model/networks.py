@@ -86,7 +86,7 @@ class Subnet:
         return made
 
     def completed(self) -> Subnet:
-        """The same subnet with gateway and DNS address chosen; a small block may stay without a DNS address."""
+        """The same subnet with gateway and DNS address chosen (a small block may have no DNS address)."""
         top = int(self.cidr.broadcast_address)
         bottom = int(self.cidr.network_address)
         gateway = self.gateway
