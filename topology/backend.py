@@ -120,6 +120,7 @@ class Backend(Protocol):
     """A way to make labs."""
 
     def start(self, spec: LabSpec, on_event: EventSink) -> Lab:
-        """Make a lab and return when it is ready; ``LabError``, ``WaitExpiredError`` or
-        ``EnvironmentLackError`` otherwise, with nothing left running.
+        """Make a lab and return when it is ready.
+
+        Raises ``LabError``, ``WaitExpiredError`` or ``EnvironmentLackError``, with nothing left running.
         """

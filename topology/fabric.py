@@ -22,11 +22,8 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
-from mininet.link import Intf, Link
-from mininet.net import Mininet
-from mininet.node import Host, Switch
-
 from topology import linux
+from topology.mininet_api import Host, Intf, Link, Mininet, Switch
 from topology.rtnl import Route
 
 FABRIC = "fabric"
@@ -46,7 +43,7 @@ def fabric_mac(address: IPv4Address) -> str:
     return "02:00:" + ":".join(f"{byte:02x}" for byte in address.packed)
 
 
-class NodeHost(Host):
+class NodeHost(Host):  # type: ignore[misc]
     """A Mininet host with a host name and private directories of its own."""
 
     def _popen(self, cmd: list[str], **params: Any) -> Any:
@@ -75,7 +72,7 @@ def _own_uts() -> None:
     linux.unshare(linux.CLONE_NEWUTS)
 
 
-class FabricIntf(Intf):
+class FabricIntf(Intf):  # type: ignore[misc]
     """An interface made complete by its link; Mininet only has to know its address."""
 
     def __init__(self, name: str, *, ip: str | None = None, **params: Any) -> None:
@@ -88,10 +85,12 @@ class FabricIntf(Intf):
         return {}
 
 
-class FabricLink(Link):
+class FabricLink(Link):  # type: ignore[misc]
     """A veth from a host to the fabric: ``eth0`` on the host, ``fabric-ethN`` on the bridge."""
 
-    def __init__(self, host: NodeHost, switch: FabricBridge, *, address: str, mtu: int, **params: Any) -> None:
+    def __init__(
+        self, host: NodeHost, switch: FabricBridge, *, address: str, mtu: int, **params: Any
+    ) -> None:
         self._address, self._mtu = IPv4Interface(address), mtu
         params.update(addr1=fabric_mac(self._address.ip), intf=FabricIntf, params1={"ip": address})
         super().__init__(host, switch, **params)
@@ -100,15 +99,15 @@ class FabricLink(Link):
         """``eth0`` in a host, Mininet's usual name on the bridge."""
         return f"eth{n}" if isinstance(node, NodeHost) else str(super().intfName(node, n))
 
-    def makeIntfPair(  # type: ignore[override]  # Mininet calls it on the instance, as documented
+    def makeIntfPair(
         self,
         intfname1: str,
         intfname2: str,
         addr1: str,
-        addr2: str,
+        _addr2: str,
         node1: NodeHost,
         node2: FabricBridge,
-        deleteIntfs: bool = False,
+        **_params: Any,
     ) -> None:
         """Make both ends at once, the host's end inside the host."""
         netns = os.open(f"/proc/{node1.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -133,7 +132,7 @@ class FabricLink(Link):
         """Nothing to do: the link ends with the lab's namespaces."""
 
 
-class FabricBridge(Switch):
+class FabricBridge(Switch):  # type: ignore[misc]
     """A Linux bridge in the lab's root namespace, where the runner has the first address of the fabric."""
 
     def __init__(self, name: str, *, mtu: int, **params: Any) -> None:
@@ -159,7 +158,13 @@ def build(nodes: tuple[str, ...], mtu: int) -> Any:
     """Build and start the Mininet of a lab: ``cp``, the worker nodes and the fabric; return it."""
     Mininet.inited = True  # skips ensureRoot and fixLimits, see above
     net = Mininet(
-        topo=None, switch=FabricBridge, host=NodeHost, link=FabricLink, controller=None, intf=FabricIntf, build=False
+        topo=None,
+        switch=FabricBridge,
+        host=NodeHost,
+        link=FabricLink,
+        controller=None,
+        intf=FabricIntf,
+        build=False,
     )
     bridge = net.addSwitch(FABRIC, mtu=mtu, inNamespace=False)
     addresses = {CONTROL_PLANE: IPv4Interface((CONTROL_PLANE_IP, FABRIC_ADDRESS.network.prefixlen))}

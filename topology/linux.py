@@ -30,7 +30,13 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
-_KINDS = {"net": CLONE_NEWNET, "mnt": CLONE_NEWNS, "uts": CLONE_NEWUTS, "pid": CLONE_NEWPID, "ipc": CLONE_NEWIPC}
+_KINDS = {
+    "net": CLONE_NEWNET,
+    "mnt": CLONE_NEWNS,
+    "uts": CLONE_NEWUTS,
+    "pid": CLONE_NEWPID,
+    "ipc": CLONE_NEWIPC,
+}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -41,12 +47,12 @@ def _check(result: int, what: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """unshare(2); raises ``OSError``."""
+    """Leave the namespaces of ``flags`` for new ones (unshare(2)); raises ``OSError``."""
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
 def setns(fd: int, kind: str) -> None:
-    """setns(2) to the namespace of ``kind`` ("net", "mnt", "uts", "pid", "ipc") open at ``fd``."""
+    """Enter the namespace of ``kind`` ("net", "mnt", "uts", "pid", "ipc") open at ``fd`` (setns(2))."""
     _check(_libc.setns(ctypes.c_int(fd), ctypes.c_int(_KINDS[kind])), f"setns {kind}")
 
 
@@ -75,9 +81,10 @@ def joined(pid: int, *kinds: str) -> Iterator[None]:
 
 
 def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "") -> None:
-    """mount(2); raises ``OSError`` naming the target."""
+    """Mount a file system (mount(2)); raises ``OSError`` naming the target."""
     arguments = (source.encode(), target.encode(), fstype.encode() or None)
-    _check(_libc.mount(*arguments, ctypes.c_ulong(flags), data.encode() or None), f"mount {fstype} on {target}")
+    result = _libc.mount(*arguments, ctypes.c_ulong(flags), data.encode() or None)
+    _check(result, f"mount {fstype} on {target}")
 
 
 def die_with_parent() -> None:

@@ -155,6 +155,7 @@ def _get(connection: http.client.HTTPSConnection, path: str, headers: dict[str, 
     answer = connection.getresponse()
     if answer.status != http.client.OK:
         raise LabError(
-            f"the lab's API answered {answer.status} to GET {path}", why=answer.read(2000).decode(errors="replace")
+            f"the lab's API answered {answer.status} to GET {path}",
+            why=answer.read(2000).decode(errors="replace"),
         )
     return answer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from topology.backend import Sandbox
@@ -32,10 +31,8 @@ def read_sandboxes(nodes: Path) -> tuple[Sandbox, ...]:
     if not nodes.is_dir():
         return ()
     found = (
-        read_sandbox(Path(entry.path))
-        for node in os.listdir(nodes)
-        if (folder := nodes / node / "kubelet" / "sandboxes").is_dir()
-        for entry in os.scandir(folder)
-        if entry.name.endswith(".json")
+        read_sandbox(path)
+        for node in nodes.iterdir()
+        for path in (node / "kubelet" / "sandboxes").glob("*.json")
     )
     return tuple(sorted((s for s in found if s is not None), key=lambda s: (s.namespace, s.pod)))

@@ -59,7 +59,9 @@ class Supervisor:
         seconds = round(time.monotonic() - begun, 3)
         for role in placed:
             pid = self._running[role.id].pid
-            self._on_event("role-ready", {"role": role.name, "node": role.node, "pid": pid, "seconds": seconds})
+            self._on_event(
+                "role-ready", {"role": role.name, "node": role.node, "pid": pid, "seconds": seconds}
+            )
 
     def signal(self, role_name: str, node: str, number: int, *, end_expected: bool = True) -> None:
         """Signal a role's process; ``LabError`` when there is none."""
@@ -123,7 +125,12 @@ class Supervisor:
             return
         running.status = exit_.status
         log = self._paths.log(running.role.name, running.role.node)
-        data = {"role": running.role.name, "node": running.role.node, "pid": exit_.pid, "status": exit_.status}
+        data = {
+            "role": running.role.name,
+            "node": running.role.node,
+            "pid": exit_.pid,
+            "status": exit_.status,
+        }
         data |= {"expected": running.end_expected, "log": str(log)}
         self._on_event("role-exited", data if running.end_expected else data | {"tail": tail(log)})
 

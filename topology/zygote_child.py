@@ -106,7 +106,8 @@ class _Server:
             self._turn(block=True)
 
     def _turn(self, *, block: bool) -> None:
-        ready = select.select([self._control, self._wake], [], [], None if block else 0)[0]
+        handles: list[Any] = [self._control, self._wake]
+        ready = select.select(handles, [], [], None if block else 0)[0]
         if self._wake in ready:
             os.read(self._wake, 4096)
             self._bury()
