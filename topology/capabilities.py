@@ -33,7 +33,7 @@ _SYS_BPF = {"x86_64": 321, "aarch64": 280}
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """One line of ``./lab doctor``. ``remedy`` is empty when available; no lab works without a ``required``."""
+    """One line of ``./lab doctor``. ``remedy`` is empty when available; ``required`` by every lab."""
 
     name: str
     available: bool

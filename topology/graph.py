@@ -1,0 +1,179 @@
+"""Who must reach whom, as a graph (networkx): interfaces on segments, segments joined by tunnels.
+
+A *segment* is one network on one node. Segments of one network on different nodes are joined by an overlay
+tunnel; tunnels don't relay (the overlay is a full mesh with split horizon), so an interface reaches another
+one when both are on one segment, or on two segments joined by one tunnel. Everything a question about the
+lab needs is an edge that can be taken away: ``Reachability.without_tunnel`` tells which pairs a dead tunnel
+cuts off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import networkx as nx
+
+from multinet.model.networks import L3
+from topology.expectation import ExpectedInterface, ExpectedPod
+
+PROTOCOLS = ("arp", "icmp", "udp", "tcp")
+
+Place = tuple[str, str]
+"""``(namespace/pod, interface)``."""
+Key = tuple[str, str, str, str, str]
+"""``(source, source interface, destination, destination interface, protocol)``, as in traffic's matrix."""
+Segment = tuple[str, str]
+"""``(network, node)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """The overlay of one network between two nodes, in alphabetical order."""
+
+    nodes: tuple[str, str]
+    vni: int
+    network: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {"nodes": list(self.nodes), "vni": self.vni, "network": self.network}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is expected of one ordered pair and protocol, and why."""
+
+    source: Place
+    destination: Place
+    protocol: str
+    must_reach: bool
+    reason: str
+    tunnel: Tunnel | None = None
+
+    @property
+    def key(self) -> Key:
+        """The key in an expectation mapping."""
+        return (*self.source, *self.destination, self.protocol)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {
+            "source": {"pod": self.source[0], "interface": self.source[1]},
+            "destination": {"pod": self.destination[0], "interface": self.destination[1]},
+            "protocol": self.protocol,
+            "must_reach": self.must_reach,
+            "reason": self.reason,
+            "tunnel": self.tunnel.to_dict() if self.tunnel else None,
+        }
+
+
+class Reachability:
+    """The expected attachments of all pods as a graph, and the answers it gives.
+
+    ``addresses`` are those seen on the interfaces, ``{(pod, interface): ["10.1.1.252/24", ...]}``; they only
+    make the reasons concrete. Pods that can't be attached have no interface and take no part.
+    """
+
+    def __init__(
+        self, pods: Iterable[ExpectedPod], addresses: Mapping[Place, Iterable[str]] | None = None
+    ) -> None:
+        self.pods = tuple(sorted(pods, key=lambda pod: pod.pod))
+        self.addresses = {place: tuple(found) for place, found in (addresses or {}).items()}
+        self.graph = _graph(self.pods)
+
+    def interfaces(self) -> tuple[Place, ...]:
+        """All interfaces, sorted."""
+        return tuple(
+            sorted(place for place, data in self.graph.nodes(data=True) if data["kind"] == "interface")
+        )
+
+    def tunnels(self) -> tuple[Tunnel, ...]:
+        """All tunnels, sorted by network and nodes."""
+        found: list[Tunnel] = [
+            data["tunnel"] for _, _, data in self.graph.edges(data=True) if "tunnel" in data
+        ]
+        return tuple(sorted(found, key=lambda tunnel: (tunnel.network, tunnel.nodes)))
+
+    def judge(self, source: Place, destination: Place, protocol: str) -> Verdict:
+        """The expectation for one ordered pair; ``KeyError`` for an interface that must not exist."""
+        here, there = self._segment(source), self._segment(destination)
+        if here[0] != there[0]:
+            reason = f"different networks: {here[0]} and {there[0]}"
+            return Verdict(source, destination, protocol, False, reason)
+        where = self._where(source, destination)
+        routed = self._interface(destination).forwarding_mode == L3
+        how = ", and the node answers ARP for it" if routed and protocol == "arp" else ""
+        if here == there:
+            reason = f"both in {here[0]} on {here[1]}{how}{where}"
+            return Verdict(source, destination, protocol, True, reason)
+        tunnel = (self.graph.get_edge_data(here, there) or {}).get("tunnel")
+        if tunnel is None:
+            reason = f"both in {here[0]}, but there is no tunnel between {here[1]} and {there[1]}"
+            return Verdict(source, destination, protocol, False, reason)
+        reason = f"both in {here[0]}, over VNI {tunnel.vni} between {here[1]} and {there[1]}{how}{where}"
+        return Verdict(source, destination, protocol, True, reason, tunnel)
+
+    def verdicts(self, protocols: Iterable[str] = PROTOCOLS) -> tuple[Verdict, ...]:
+        """All ordered pairs of interfaces of different pods, in all protocols, sorted."""
+        places, asked = self.interfaces(), tuple(protocols)
+        return tuple(
+            self.judge(source, destination, protocol)
+            for source in places
+            for destination in places
+            if source[0] != destination[0]
+            for protocol in asked
+        )
+
+    def expectation(self, protocols: Iterable[str] = PROTOCOLS) -> dict[Key, bool]:
+        """The plain form that traffic's matrix takes."""
+        return {verdict.key: verdict.must_reach for verdict in self.verdicts(protocols)}
+
+    def without_tunnel(self, tunnel: Tunnel) -> Reachability:
+        """The same lab with one tunnel dead."""
+        first, second = ((tunnel.network, node) for node in tunnel.nodes)
+        other = Reachability(self.pods, self.addresses)
+        other.graph.remove_edge(first, second)
+        return other
+
+    def to_dict(self, protocols: Iterable[str] = PROTOCOLS) -> dict[str, Any]:
+        """A JSON object: pods, pairs, tunnels."""
+        return {
+            "pods": [pod.to_dict() for pod in self.pods],
+            "pairs": [verdict.to_dict() for verdict in self.verdicts(protocols)],
+            "tunnels": [tunnel.to_dict() for tunnel in self.tunnels()],
+        }
+
+    def _segment(self, place: Place) -> Segment:
+        segment: Segment = self.graph.nodes[place]["segment"]
+        return segment
+
+    def _interface(self, place: Place) -> ExpectedInterface:
+        interface: ExpectedInterface = self.graph.nodes[place]["interface"]
+        return interface
+
+    def _where(self, source: Place, destination: Place) -> str:
+        ends = [self.addresses.get(place, ()) for place in (source, destination)]
+        if not all(ends):
+            return ""
+        first, second = (found[0].partition("/")[0] for found in ends)
+        return f" ({first} to {second})"
+
+
+def _graph(pods: Iterable[ExpectedPod]) -> nx.Graph[Any]:
+    graph: nx.Graph[Any] = nx.Graph()
+    networks: dict[str, dict[str, int]] = {}
+    for pod in pods:
+        for interface in pod.interfaces:
+            place, segment = (pod.pod, interface.interface), (interface.network, pod.node)
+            graph.add_node(segment, kind="segment")
+            graph.add_node(place, kind="interface", segment=segment, interface=interface)
+            graph.add_edge(place, segment)
+            networks.setdefault(interface.network, {})[pod.node] = interface.vni
+    for network, members in sorted(networks.items()):
+        for first, second in combinations(sorted(members), 2):
+            tunnel = Tunnel((first, second), members[first] or members[second], network)
+            graph.add_edge((network, first), (network, second), tunnel=tunnel)
+    return graph
