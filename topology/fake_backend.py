@@ -71,7 +71,7 @@ class FakeLab:
         return self.answer(f"{namespace}/{pod}", argv)
 
     def node_netns(self, node: str) -> str:
-        """This process's own namespace."""
+        """The namespace of the test itself."""
         self._known(node)
         return "/proc/self/ns/net"
 

@@ -1,0 +1,138 @@
+"""Ten labs, each killed at some moment in some place; says what each left behind.
+
+Runs in namespaces of its own, so that every process it sees is its own. Plants a foreign network namespace,
+bridge and veth first. Arguments: seed, scratch directory. The last line of output is a JSON object.
+"""
+
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from topology import isolation
+
+HERE = Path(__file__).parent
+ROUNDS = 10
+FULL_START_S = 0.6
+GONE_LIMIT_S = 10.0
+
+
+def run(*argv):
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def plant():
+    run("ip", "netns", "add", "foreign")
+    run("ip", "link", "add", "foreign-br", "type", "bridge")
+    run("ip", "link", "add", "foreign-v", "type", "veth", "peer", "name", "inside", "netns", "foreign")
+    run("ip", "link", "set", "foreign-v", "up", "master", "foreign-br")
+
+
+def facts():
+    """Everything a lab might leave or touch, as text."""
+    return {
+        "links": [[item["ifname"], item["address"], item["flags"]] for item in json.loads(run("ip", "-j", "link"))],
+        "foreign": [item["ifname"] for item in json.loads(run("ip", "-j", "-n", "foreign", "link"))],
+        "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
+        "namespaces": sorted({os.readlink(f"/proc/{pid}/ns/net") for pid in processes()}),
+        "processes": sorted(processes()),
+        "run": sorted(str(path) for path in Path("/run").rglob("*")),
+    }
+
+
+def processes():
+    alive = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and " Z " not in (stat := stat_of(entry)) and stat:
+            alive.append(int(entry))
+    return alive
+
+
+def stat_of(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def only_child(pid):
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return None
+    return int(children[0]) if children else None
+
+
+def victim_of(front, place):
+    """The process at ``place`` steps below the front, or the last one there is."""
+    pid = front
+    for _ in range(place):
+        pid = only_child(pid) or pid
+    return pid
+
+
+def wait_gone(known):
+    """Wait for the end of every process that was not there before; the kernel tells by pidfd."""
+    deadline = time.monotonic() + GONE_LIMIT_S
+    while strangers := [pid for pid in processes() if pid not in known]:
+        handles = []
+        for pid in strangers:
+            try:
+                handles.append(os.pidfd_open(pid))
+            except ProcessLookupError:
+                continue
+        if handles and not select.select(handles, [], [], max(0, deadline - time.monotonic()))[0]:
+            return strangers
+        for handle in handles:
+            os.close(handle)
+    return []
+
+
+def one_round(place, delay, scratch):
+    known = processes()
+    front = subprocess.Popen(
+        [sys.executable, str(HERE / "front_script.py"), str(HERE / "lab_script.py"), scratch],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    kinds = []
+    deadline = time.monotonic() + delay
+    while (left := deadline - time.monotonic()) > 0 and select.select([front.stdout], [], [], left)[0]:
+        line = front.stdout.readline()
+        if not line:
+            break
+        kinds.append(json.loads(line)["kind"])
+    os.kill(victim_of(front.pid, place), signal.SIGKILL)
+    begun = time.monotonic()
+    front.wait(timeout=GONE_LIMIT_S)
+    left_over = wait_gone(known)
+    seconds = round(time.monotonic() - begun, 3)
+    errors = front.stderr.read()
+    front.stdout.close()
+    front.stderr.close()
+    last = kinds[-1] if kinds else ""
+    return {"place": place, "delay": delay, "last": last, "gone_s": seconds, "left": left_over, "errors": errors}
+
+
+def main():
+    isolation.enter()
+    chance = random.Random(int(sys.argv[1]))
+    plant()
+    before = facts()
+    rounds = [
+        one_round(number % 3, round(chance.uniform(0.0, FULL_START_S), 3), sys.argv[2]) for number in range(ROUNDS)
+    ]
+    after = facts()
+    changed = {key: [before[key], after[key]] for key in before if before[key] != after[key]}
+    print(json.dumps({"rounds": rounds, "changed": changed}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
