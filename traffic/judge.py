@@ -111,14 +111,12 @@ def _judge_routed(probe: Probe, evidence: Evidence, window: Window) -> Observati
     text = "nothing arrived"
     if twins:
         text += f"; {probe.target_ip} also belongs to {label(twins[0])}, which got it"
+    elif replied:
+        text += f", yet an answer came back: somebody else has {probe.target_ip}"
     errors = [error for shot in probe.shots for error in tally.errors.get(shot.probe_id, ())]
     if errors:
         text += f"; answer: {frames.describe(errors[0])}"
-    found = _silent(probe, evidence, window, text)
-    if found.outcome == "not-reached" and replied and not twins:
-        text = "an answer came back although nothing arrived on the interface"
-        return _observe(probe, window, "wrong-path", text, replied=True)
-    return found
+    return _silent(probe, evidence, window, text, replied=replied)
 
 
 def _elsewhere(probe: Probe, evidence: Evidence) -> tuple[list[Place], list[Place]]:
@@ -171,7 +169,9 @@ def _answered_elsewhere(probe: Probe, tally: Tally) -> list[str]:
     return sorted(label(place) for place in places - {probe.source.place})
 
 
-def _silent(probe: Probe, evidence: Evidence, window: Window, text: str) -> Observation:
+def _silent(
+    probe: Probe, evidence: Evidence, window: Window, text: str, *, replied: bool = False
+) -> Observation:
     """Nothing arrived: that counts only if it would have been seen."""
     destination = probe.destination
     reason: Reason = evidence.faults.get(destination.place, "")
@@ -182,7 +182,7 @@ def _silent(probe: Probe, evidence: Evidence, window: Window, text: str) -> Obse
     if not reason and destination.place not in window.controlled:
         reason = "no-control"
     if not reason:
-        return _observe(probe, window, "not-reached", text)
+        return _observe(probe, window, "not-reached", text, replied=replied)
     failure = window.failed.get(destination.name) or window.failed.get(probe.source.name)
     why = {
         "interface-missing": f"{destination.label} does not exist",

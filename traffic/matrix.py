@@ -52,7 +52,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """All cells, sorted; ``rows`` and ``columns`` are ``ns/pod/interface`` labels of sources, destinations."""
+    """All cells, sorted; ``rows`` and ``columns`` are ``ns/pod/interface`` of sources, destinations."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]

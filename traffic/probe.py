@@ -8,7 +8,9 @@ then ICMP echo, UDP and TCP SYN go together.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +27,7 @@ from traffic.senders import Senders, find_peers
 from traffic.tally import Tally
 
 Pair = tuple[Place, Place]
+_log = logging.getLogger(__name__)
 
 
 class CaptureFactory(Protocol):
@@ -81,6 +84,7 @@ class Prober:
         costs ``attempts`` windows per batch as soon as one isn't seen. Raises ``InputError`` for an unknown
         protocol or a place without endpoint, ``LabError`` when the capture breaks.
         """
+        started = time.monotonic()
         chosen = list(ordered_pairs(self._given)) if pairs is None else list(pairs)
         self._check(chosen, protocols)
         endpoints, faults = self._refresh()
@@ -101,7 +105,9 @@ class Prober:
             run.route(window_s, self._attempts)
         if self._pcap_dir is not None:
             self.files = capture.write(self._pcap_dir, endpoints)
-        return run.observations(Evidence(tally, planner, endpoints, faults))
+        observations = run.observations(Evidence(tally, planner, endpoints, faults))
+        _log.info("%d probes took %.3f s", len(observations), time.monotonic() - started)
+        return observations
 
     def _check(self, pairs: Iterable[Pair], protocols: Iterable[str]) -> None:
         for protocol in protocols:
