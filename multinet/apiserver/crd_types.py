@@ -1,0 +1,168 @@
+"""A CustomResourceDefinition (apiextensions.k8s.io/v1) as a resource type, and its own strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jsonschema
+
+from multinet.apiserver import metadata as meta
+from multinet.apiserver.columns import printer_columns
+from multinet.apiserver.errors import FieldError, StatusError, field_forbidden, invalid_value, required
+from multinet.apiserver.names import dns_1035_label
+from multinet.apiserver.resources import ResourceType, Version
+from multinet.apiserver.schema import Schema
+from multinet.model.objects import Obj
+
+CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
+
+
+def resource_type_of(crd: Obj) -> ResourceType:
+    """Return the resource type a definition describes."""
+    spec = crd["spec"]
+    names = spec["names"]
+    versions = [version for version in spec["versions"] if version.get("served")]
+    storage = next(version for version in spec["versions"] if version.get("storage"))
+    return ResourceType(
+        group=spec["group"],
+        plural=names["plural"],
+        kind=names["kind"],
+        namespaced=spec["scope"] == "Namespaced",
+        versions=tuple(_version(version) for version in versions),
+        storage=storage["name"],
+        singular=names.get("singular", ""),
+        list_kind=names.get("listKind", ""),
+        short_names=tuple(names.get("shortNames", ())),
+        categories=tuple(names.get("categories", ())),
+        subresources=tuple(name for name in storage.get("subresources") or {} if name == "status"),
+        field_labels=tuple(field["jsonPath"].lstrip(".") for field in storage.get("selectableFields", ())),
+        generation=True,
+        custom=True,
+    )
+
+
+def _version(version: Obj) -> Version:
+    return Version(
+        version["name"],
+        columns=printer_columns(version.get("additionalPrinterColumns", [])),
+        schema=Schema(version["schema"]["openAPIV3Schema"]),
+    )
+
+
+def prepare_create(crd: Obj) -> None:
+    """Fill in the names left out; a new definition is accepted and established at once."""
+    spec = crd.setdefault("spec", {})
+    names = spec.setdefault("names", {})
+    kind = names.get("kind", "")
+    names.setdefault("singular", kind.lower())
+    names.setdefault("listKind", f"{kind}List")
+    spec.setdefault("conversion", {"strategy": "None"})
+    finalizers = crd["metadata"].setdefault("finalizers", [])
+    if CLEANUP_FINALIZER not in finalizers:
+        finalizers.append(CLEANUP_FINALIZER)
+    now = meta.timestamp()
+    crd["status"] = {
+        "acceptedNames": dict(names),
+        "storedVersions": [v.get("name", "") for v in spec.get("versions", ()) if v.get("storage")],
+        "conditions": [
+            _condition("NamesAccepted", "NoConflicts", "no conflicts found", now),
+            _condition("Established", "InitialNamesAccepted", "the initial names have been accepted", now),
+        ],
+    }
+
+
+def prepare_update(crd: Obj, old: Obj) -> None:
+    """Keep names filled in and the accepted names in step."""
+    names = crd.get("spec", {}).get("names", {})
+    for name in ("singular", "listKind"):
+        names.setdefault(name, old["spec"]["names"].get(name, ""))
+    crd["spec"].setdefault("conversion", {"strategy": "None"})
+    if "status" in crd and crd["status"] == old.get("status"):
+        crd["status"] = {**crd["status"], "acceptedNames": dict(names)}
+
+
+def prepare_delete(crd: Obj) -> None:
+    """Say that the definition is going away."""
+    conditions = crd.setdefault("status", {}).setdefault("conditions", [])
+    conditions.append(
+        _condition(
+            "Terminating",
+            "InstanceDeletionPending",
+            "CustomResourceDefinition marked for deletion",
+            meta.timestamp(),
+        )
+    )
+
+
+def validate(crd: Obj) -> Iterator[FieldError]:
+    """Yield what is wrong with a definition."""
+    spec = crd.get("spec") or {}
+    names = spec.get("names") or {}
+    group, plural = spec.get("group", ""), names.get("plural", "")
+    yield from (required(f"spec.{field}") for field in ("group", "scope", "versions") if not spec.get(field))
+    yield from (required(f"spec.names.{field}") for field in ("plural", "kind") if not names.get(field))
+    if spec.get("scope") and spec["scope"] not in ("Cluster", "Namespaced"):
+        yield FieldError(
+            "spec.scope",
+            "FieldValueNotSupported",
+            f'Unsupported value: "{spec["scope"]}": supported values: "Cluster", "Namespaced"',
+        )
+    if group and plural and crd["metadata"]["name"] != f"{plural}.{group}":
+        yield invalid_value(
+            "metadata.name", crd["metadata"]["name"], 'must be spec.names.plural+"."+spec.group'
+        )
+    if plural and (wrong := dns_1035_label(plural)):
+        yield invalid_value("spec.names.plural", plural, wrong)
+    versions = spec.get("versions") or []
+    if versions and sum(bool(version.get("storage")) for version in versions) != 1:
+        yield invalid_value(
+            "spec.versions",
+            [v.get("name") for v in versions],
+            "must have exactly one version marked as storage version",
+        )
+    for index, version in enumerate(versions):
+        yield from _version_findings(version, f"spec.versions[{index}]")
+
+
+def _version_findings(version: Obj, path: str) -> Iterator[FieldError]:
+    if not version.get("name"):
+        yield required(f"{path}.name")
+    schema = (version.get("schema") or {}).get("openAPIV3Schema")
+    if schema is None:
+        yield required(f"{path}.schema.openAPIV3Schema", "schemas are required")
+        return
+    if schema.get("type") != "object":
+        yield invalid_value(
+            f"{path}.schema.openAPIV3Schema.type", schema.get("type", ""), "must be object at the root"
+        )
+        return
+    try:
+        jsonschema.Draft202012Validator.check_schema(
+            {name: value for name, value in schema.items() if name != "nullable"}
+        )
+    except jsonschema.SchemaError as error:
+        yield invalid_value(f"{path}.schema.openAPIV3Schema", "", error.message)
+    try:
+        printer_columns(version.get("additionalPrinterColumns", []))
+    except StatusError as error:
+        yield invalid_value(f"{path}.additionalPrinterColumns", "", error.message)
+
+
+def validate_update(crd: Obj, old: Obj) -> Iterator[FieldError]:
+    """Yield changes of what can't change."""
+    for field in ("group", "scope"):
+        if crd["spec"].get(field) != old["spec"].get(field):
+            yield invalid_value(f"spec.{field}", crd["spec"].get(field), "field is immutable")
+    for field in ("plural", "kind"):
+        if crd["spec"]["names"].get(field) != old["spec"]["names"].get(field):
+            yield field_forbidden(f"spec.names.{field}", "field is immutable")
+
+
+def _condition(type_: str, reason: str, message: str, now: str) -> Obj:
+    return {
+        "type": type_,
+        "status": "True",
+        "lastTransitionTime": now,
+        "reason": reason,
+        "message": message,
+    }

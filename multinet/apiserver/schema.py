@@ -1,0 +1,224 @@
+"""Structural schemas of custom resources: defaults, pruning, validation.
+
+Validation is jsonschema's; this module turns its errors into the words a user of Kubernetes knows
+(``spec.config: Invalid value: "integer": spec.config in body must be of type string: "integer"``), which
+come from go-openapi. ``x-kubernetes-validations`` (CEL) is not evaluated.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jsonschema
+from jsonschema.exceptions import ValidationError
+
+from multinet.apiserver.codec import copied
+from multinet.apiserver.errors import FieldError, invalid_value, required, unsupported
+from multinet.model.objects import Obj
+
+_PRESERVE = "x-kubernetes-preserve-unknown-fields"
+_ROOT = frozenset(("apiVersion", "kind", "metadata"))
+
+
+class Schema:
+    """One version's ``openAPIV3Schema``, ready for use. Immutable."""
+
+    def __init__(self, open_api: Obj) -> None:
+        self.open_api = open_api
+        self._validator = _Validator(_json_schema(open_api), format_checker=_formats())
+
+    def prune(self, obj: Obj) -> list[str]:
+        """Remove the fields the schema doesn't know, in place; return their paths."""
+        dropped: list[str] = []
+        _prune(obj, self.open_api, "", dropped, root=True)
+        return dropped
+
+    def default(self, obj: Obj) -> None:
+        """Fill in the defaults, in place."""
+        _default(obj, self.open_api)
+
+    def validate(self, obj: Obj) -> list[FieldError]:
+        """Return what is wrong, by field."""
+        return [finding for error in self._validator.iter_errors(obj) for finding in _findings(error)]
+
+
+def _prune(value: Any, schema: Obj, path: str, dropped: list[str], root: bool = False) -> None:
+    if isinstance(value, list):
+        items = schema.get("items")
+        for index, item in enumerate(value):
+            _prune(item, items or {_PRESERVE: True}, f"{path}[{index}]", dropped)
+        return
+    if not isinstance(value, dict):
+        return
+    properties = schema.get("properties") or {}
+    additional = schema.get("additionalProperties")
+    embedded = root or schema.get("x-kubernetes-embedded-resource")
+    for name in list(value):
+        below = f"{path}.{name}" if path else name
+        if name in properties:
+            if not (embedded and name in _ROOT):
+                _prune(value[name], properties[name], below, dropped)
+        elif isinstance(additional, dict):
+            _prune(value[name], additional, below, dropped)
+        elif not (additional or schema.get(_PRESERVE) or (embedded and name in _ROOT)):
+            del value[name]
+            dropped.append(below)
+
+
+def _default(value: Any, schema: Obj) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _default(item, schema.get("items") or {})
+        return
+    if not isinstance(value, dict):
+        return
+    properties = schema.get("properties") or {}
+    for name, below in properties.items():
+        if "default" in below and (
+            name not in value or (value[name] is None and not below.get("nullable", False))
+        ):
+            value[name] = copied({"": below["default"]})[""]
+        if name in value:
+            _default(value[name], below)
+    additional = schema.get("additionalProperties")
+    if isinstance(additional, dict):
+        for name in value:
+            if name not in properties:
+                _default(value[name], additional)
+
+
+def _json_schema(schema: Obj, root: bool = True) -> Obj:
+    """Turn a structural schema into JSON Schema: nullable, int-or-string, embedded objects."""
+    out: Obj = {}
+    for key, value in schema.items():
+        if key == "properties":
+            out[key] = {name: _json_schema(below, False) for name, below in value.items()}
+        elif key in ("items", "additionalProperties", "not") and isinstance(value, dict):
+            out[key] = _json_schema(value, False)
+        elif key in ("allOf", "anyOf", "oneOf"):
+            out[key] = [_json_schema(below, False) for below in value]
+        elif key.startswith("exclusive") and value is True:
+            bound = "minimum" if key == "exclusiveMinimum" else "maximum"
+            out[key] = schema.get(bound)
+        elif not key.startswith("x-") and key not in ("default", "nullable", "description", "title"):
+            out[key] = value
+    if schema.get("x-kubernetes-int-or-string"):
+        out["type"] = ["integer", "string"]
+    if schema.get("nullable") and "type" in out:
+        out["type"] = [*([out["type"]] if isinstance(out["type"], str) else out["type"]), "null"]
+        if "enum" in out:
+            out["enum"] = [*out["enum"], None]
+    if root and "properties" in out:
+        out["properties"]["metadata"] = {"type": "object"}
+    return out
+
+
+def _is_integer(_checker: Any, value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+
+
+def _formats() -> jsonschema.FormatChecker:
+    checker = jsonschema.FormatChecker(formats=())
+    checks: dict[str, Callable[[str], object]] = {
+        "date-time": lambda text: datetime.datetime.fromisoformat(text),
+        "ipv4": ipaddress.IPv4Address,
+        "ipv6": ipaddress.IPv6Address,
+        "cidr": lambda text: ipaddress.ip_network(text, strict=False),
+    }
+    for name, check in checks.items():
+        checker.checks(name, raises=ValueError)(_format_check(check))
+    return checker
+
+
+def _format_check(check: Callable[[str], object]) -> Callable[[object], bool]:
+    def holds(value: object) -> bool:
+        if isinstance(value, str):
+            check(value)
+        return True
+
+    return holds
+
+
+def _findings(error: ValidationError) -> Iterator[FieldError]:
+    path = _path(error)
+    limit: Any = error.validator_value
+    value: Any = error.instance
+    if error.validator == "required":
+        for name in limit:
+            if name not in value:
+                yield required(f"{path}.{name}" if path else name)
+        return
+    yield _finding(error, path, str(error.validator), value, limit)
+
+
+def _finding(error: ValidationError, path: str, keyword: str, value: Any, limit: Any) -> FieldError:
+    place = path or "<nil>"
+    if keyword == "type":
+        got, wanted = _type_name(value), _wanted(limit)
+        return FieldError(
+            place,
+            "FieldValueTypeInvalid",
+            f'Invalid value: "{got}": {path} in body must be of type {wanted}: "{got}"',
+        )
+    if keyword == "enum":
+        return unsupported(place, value, [choice for choice in limit if choice is not None])
+    if keyword == "maxLength":
+        return FieldError(place, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes")
+    if keyword == "maxItems":
+        return FieldError(
+            place, "FieldValueTooMany", f"Too many: {len(value)}: must have at most {limit} items"
+        )
+    template = _PHRASES.get(keyword)
+    if template is None:
+        return invalid_value(place, value, error.message)
+    return invalid_value(place, value, template.format(path=path, limit=limit))
+
+
+_PHRASES: Mapping[str, str] = {
+    "pattern": "{path} in body should match '{limit}'",
+    "minimum": "{path} in body should be greater than or equal to {limit}",
+    "maximum": "{path} in body should be less than or equal to {limit}",
+    "exclusiveMinimum": "{path} in body should be greater than {limit}",
+    "exclusiveMaximum": "{path} in body should be less than {limit}",
+    "multipleOf": "{path} in body should be a multiple of {limit}",
+    "minLength": "{path} in body should be at least {limit} chars long",
+    "minItems": "{path} in body should have at least {limit} items",
+    "minProperties": "{path} in body should have at least {limit} properties",
+    "maxProperties": "{path} in body should have at most {limit} properties",
+    "uniqueItems": "{path} in body shouldn't contain duplicates",
+    "format": "{path} in body must be of type {limit}",
+    "anyOf": "{path} in body must validate at least one schema (anyOf)",
+    "oneOf": "{path} in body must validate one and only one schema (oneOf)",
+    "not": "{path} in body must not validate the schema (not)",
+}
+
+
+def _path(error: ValidationError) -> str:
+    path = ""
+    for step in error.absolute_path:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            path += f".{step}" if path else str(step)
+    return path
+
+
+def _type_name(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+    return names[type(value)]
+
+
+def _wanted(limit: Any) -> str:
+    kinds = [limit] if isinstance(limit, str) else [kind for kind in limit if kind != "null"]
+    return ",".join(kinds)
