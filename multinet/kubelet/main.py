@@ -1,0 +1,210 @@
+"""The kubelet of an emulated node: pods bound to it become sandboxes with a network and processes.
+
+Stands in for kubelet and container runtime. What others can see is real: the API traffic, the CNI calls,
+namespaces, processes, logs, exec. What is not: images are not pulled or run (a container is its command on
+the node's file system; without a command it idles), no volumes, no probes, no resource limits.
+
+Sandboxes and containers live on when this process ends; the next one finds them by their files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from multinet.cni.runtime import Runtime
+from multinet.errors import MultinetError
+from multinet.kube import notify
+from multinet.kube.client import Client
+from multinet.kube.config import load_kubeconfig
+from multinet.kube.informer import Informer
+from multinet.kube.recorder import EventRecorder
+from multinet.kube.resources import PODS
+from multinet.kubelet import netns
+from multinet.kubelet.context import NodeContext, Timing
+from multinet.kubelet.launcher import Launcher
+from multinet.kubelet.network import NodeNetwork
+from multinet.kubelet.node import KUBELET_PORT, NodeStatus
+from multinet.kubelet.podset import PodSet
+from multinet.kubelet.sandbox import SandboxStore
+from multinet.kubelet.server import KubeletServer
+
+_log = logging.getLogger(__name__)
+# 1.1.0 has STATUS, by which the node's readiness follows the agent's.
+_CONFIGURATION = {
+    "cniVersion": "1.0.0",
+    "cniVersions": ["1.0.0", "1.1.0"],
+    "name": "multinet",
+    "plugins": [{"type": "multinet-cni"}],
+}
+_AGENT_DIRECTORY = "/run/multinet-agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line."""
+
+    kubeconfig: Path
+    node_name: str
+    node_ip: str
+    root_dir: Path
+    cni_conf_dir: Path
+    cni_bin_dirs: tuple[Path, ...]
+    watch_dirs: tuple[Path, ...]
+    port: int = KUBELET_PORT
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Read the command line; exits with status 2 and a usage text when it is wrong."""
+    parser = argparse.ArgumentParser(prog="kubelet", description="kubelet of an emulated node")
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--node-name", required=True)
+    parser.add_argument("--node-ip", required=True)
+    parser.add_argument("--root-dir", type=Path, required=True)
+    parser.add_argument("--cni-conf-dir", type=Path, help="default: ROOT/cni/net.d")
+    parser.add_argument("--cni-bin-dir", help="colon-separated; default: ROOT/cni/bin")
+    parser.add_argument(
+        "--watch-dir",
+        type=Path,
+        action="append",
+        help=f"ask the plugin's STATUS again when something changes here; default: {_AGENT_DIRECTORY}",
+    )
+    parser.add_argument("--port", type=int, default=KUBELET_PORT)
+    given = parser.parse_args(list(argv))
+    cni = given.root_dir / "cni"
+    binaries = given.cni_bin_dir or str(cni / "bin")
+    return Options(
+        kubeconfig=given.kubeconfig,
+        node_name=given.node_name,
+        node_ip=given.node_ip,
+        root_dir=given.root_dir,
+        cni_conf_dir=given.cni_conf_dir or cni / "net.d",
+        cni_bin_dirs=tuple(Path(part) for part in binaries.split(":") if part),
+        watch_dirs=tuple(given.watch_dir or [Path(_AGENT_DIRECTORY)]),
+        port=given.port,
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Run until SIGTERM; 0 at a clean end, 1 when it could not start."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        return uvloop.run(run(parse(argv)))
+    except MultinetError as error:
+        _log.error("%s", error)
+        return 1
+
+
+async def run(options: Options, *, timing: Timing | None = None, launcher: Launcher | None = None) -> int:
+    """Run one kubelet in this event loop until SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    install_plugin(options.cni_conf_dir, options.cni_bin_dirs)
+    prepare_netns()
+    access = load_kubeconfig(options.kubeconfig)
+    async with Client(access) as client:
+        context = build_context(options, client, timing or Timing.default(), launcher or Launcher.default())
+        await _serve(options, context, access.token or "", stop)
+        await context.recorder.flush()
+    return 0
+
+
+def build_context(options: Options, client: Client, timing: Timing, launcher: Launcher) -> NodeContext:
+    """Wire up what the pods of this node share."""
+    state = options.root_dir / "kubelet"
+    runtime = Runtime(options.cni_bin_dirs, state / "cni-cache")
+    return NodeContext(
+        node=options.node_name,
+        node_ip=options.node_ip,
+        client=client,
+        recorder=EventRecorder(client, "kubelet", options.node_name),
+        runtime=runtime,
+        network=NodeNetwork(runtime, options.cni_conf_dir, options.watch_dirs),
+        sandboxes=SandboxStore(state / "sandboxes", options.node_name, launcher),
+        launcher=launcher,
+        pods_dir=state / "pods",
+        timing=timing,
+    )
+
+
+async def _serve(options: Options, context: NodeContext, token: str, stop: asyncio.Event) -> None:
+    node = NodeStatus(context.client, options.node_name, options.node_ip, context.network)
+    informer = Informer(context.client, PODS, field_selector=f"spec.nodeName={options.node_name}")
+    pods = PodSet(context)
+    changed = asyncio.Event()
+    context.network.on_change(changed.set)
+    context.network.on_change(pods.wake_all)
+    server = KubeletServer(context, token, pods.find, informer.store.values)
+    await context.network.refresh()
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(informer.run(), name="pod informer"),
+            group.create_task(context.network.run(), name="pod network"),
+        ]
+        runner, _ = await asyncio.gather(server.start(options.node_ip, options.port), node.register())
+        tasks.append(group.create_task(_publish(node, changed), name="node status"))
+        tasks.append(group.create_task(node.heartbeat(), name="node lease"))
+        await informer.synced.wait()
+        pods.adopt(informer)
+        notify.ready()
+        _log.info("kubelet of %s serves on %s:%d", options.node_name, options.node_ip, options.port)
+        try:
+            await stop.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await pods.close()
+            await runner.cleanup()
+
+
+async def _publish(node: NodeStatus, changed: asyncio.Event) -> None:
+    while True:
+        await node.publish()
+        await changed.wait()
+        changed.clear()
+
+
+def prepare_netns() -> None:
+    """Make ``/run/netns`` fit for bind mounts; where that is refused, plugins get ``/proc`` paths."""
+    try:
+        netns.prepare()
+    except OSError as error:
+        _log.warning("network namespaces are not published below %s: %s", netns.DIRECTORY, error)
+
+
+def install_plugin(conf_dir: Path, bin_dirs: Iterable[Path]) -> None:
+    """Install our own plugin where the node has no CNI configuration yet; else nothing is touched."""
+    directories = tuple(bin_dirs)
+    for directory in (conf_dir, *directories):
+        directory.mkdir(parents=True, exist_ok=True)
+    if any(conf_dir.iterdir()):
+        return
+    from multinet.cni.install import plugin_path
+
+    link = directories[0] / "multinet-cni"
+    if not os.path.lexists(link):
+        with contextlib.suppress(FileExistsError):
+            link.symlink_to(plugin_path())
+    target = conf_dir / "10-multinet.conflist"
+    temporary = target.with_suffix(".tmp")
+    temporary.write_text(json.dumps(_CONFIGURATION, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(target)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+"""Whether this node's pod network can be used: a configuration is there, and its plugins say yes.
+
+The plugin's agent may start at the same time as the kubelet or come back later, so changes are not waited
+for by the clock: the configuration directory and the directories given as hints (where the agent's socket
+appears) are watched with inotify, and each change asks again. A bounded retry covers plugins that give no
+such sign.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from multinet.cni.runtime import NetworkConfig, PluginError, Runtime, load_network
+from multinet.errors import InputError
+from multinet.kube.backoff import Backoff
+from multinet.kubelet.inotify import DirectoryWatch
+
+_log = logging.getLogger(__name__)
+_RECHECK_S = 10.0
+
+
+class NodeNetwork:
+    """The node's CNI configuration and its readiness, kept current by :meth:`run`."""
+
+    def __init__(self, runtime: Runtime, conf_dir: Path, hints: Sequence[Path] = ()) -> None:
+        self.config: NetworkConfig | None = None
+        self.problem = "it was not asked yet"
+        self._runtime = runtime
+        self._conf_dir = conf_dir
+        self._hints = tuple(hints)
+        self._backoff = Backoff(first_s=0.05, cap_s=1.0)
+        self._callbacks: list[Callable[[], None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether pods can be attached now."""
+        return not self.problem
+
+    @property
+    def message(self) -> str:
+        """Why the node is not ready, in the words of a real kubelet; empty when it is."""
+        if self.ready:
+            return ""
+        return (
+            "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+            f"message:Network plugin returns error: {self.problem}"
+        )
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` each time readiness or the configuration changed."""
+        self._callbacks.append(callback)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        failures = 0
+        with DirectoryWatch((self._conf_dir, *self._hints)) as directories:
+            while True:
+                directories.changed.clear()
+                await self.refresh()
+                failures = 0 if self.ready else failures + 1
+                limit = _RECHECK_S if self.ready else self._backoff.delay(failures)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(directories.changed.wait(), limit)
+
+    async def refresh(self) -> None:
+        """Read the configuration and ask its plugins once."""
+        before = (self.config, self.problem)
+        try:
+            self.config = load_network(self._conf_dir)
+            await self._runtime.status(self.config)
+            self.problem = ""
+        except (InputError, PluginError) as error:
+            self.problem = str(error)
+        if (self.config, self.problem) == before:
+            return
+        _log.info("pod network: %s", self.problem or "ready")
+        for callback in self._callbacks:
+            callback()

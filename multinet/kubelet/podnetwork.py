@@ -1,0 +1,100 @@
+"""A pod's sandbox together with its network: made as one, ended as one.
+
+Either both are there or neither: a failed ADD is followed by a DEL (CNI 1.1.0, section 4) and the sandbox
+goes with it, so that each try starts from nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from ipaddress import ip_address
+from typing import Any
+
+from multinet.cni.runtime import Attachment, PluginError
+from multinet.errors import MultinetError, NetworkingError
+from multinet.kubelet.context import NodeContext
+from multinet.kubelet.sandbox import Sandbox
+from multinet.model.objects import Obj, section
+
+_log = logging.getLogger(__name__)
+INTERFACE = "eth0"
+
+
+def attachment_of(sandbox: Sandbox) -> Attachment:
+    """The parameters every CNI call for this sandbox gets, those of containerd and CRI-O."""
+    return Attachment(
+        container_id=sandbox.container_id,
+        netns=sandbox.cni_netns,
+        ifname=INTERFACE,
+        args=(
+            ("IgnoreUnknown", "1"),
+            ("K8S_POD_NAMESPACE", sandbox.namespace),
+            ("K8S_POD_NAME", sandbox.name),
+            ("K8S_POD_INFRA_CONTAINER_ID", sandbox.container_id),
+            ("K8S_POD_UID", sandbox.uid),
+        ),
+    )
+
+
+async def set_up(context: NodeContext, pod: Obj) -> Sandbox:
+    """Make the sandbox and attach it; raises what hindered it, with nothing left behind."""
+    if not section(pod, "spec").get("hostNetwork") and not context.network.ready:
+        raise NetworkingError(context.network.message)
+    sandbox = await context.sandboxes.create(pod)
+    if sandbox.host_network:
+        return context.sandboxes.attached(sandbox, (context.node_ip,))
+    config = context.network.config
+    assert config is not None, "a ready network has a configuration"
+    try:
+        result = await context.runtime.add(config, attachment_of(sandbox))
+        addresses = default_addresses(result)
+        if not addresses:
+            raise PluginError(config.name, "ADD", f"the result has no address for {INTERFACE}")
+        return context.sandboxes.attached(sandbox, addresses)
+    except BaseException:
+        # A cancelled ADD (the pod is being deleted) too: what the plugin did so far must be undone.
+        await _undo(context, sandbox)
+        raise
+
+
+async def tear_down(context: NodeContext, sandbox: Sandbox) -> None:
+    """Detach the sandbox, kill what runs in it, forget it. Raises, with the sandbox kept, if DEL fails."""
+    if not sandbox.host_network:
+        config = context.network.config
+        if config is None:
+            raise NetworkingError(f"cannot detach {sandbox.name}: {context.network.problem}")
+        await context.runtime.delete(config, attachment_of(sandbox))
+    await context.sandboxes.end(sandbox)
+    context.sandboxes.forget(sandbox)
+
+
+async def _undo(context: NodeContext, sandbox: Sandbox) -> None:
+    try:
+        await tear_down(context, sandbox)
+    except MultinetError as error:
+        # The namespace goes with the sandbox; what the plugin keeps elsewhere its next GC collects.
+        _log.warning("DEL after a failed ADD of %s failed too: %s", sandbox.name, error)
+        await context.sandboxes.end(sandbox)
+        context.sandboxes.forget(sandbox)
+
+
+def default_addresses(result: Obj) -> tuple[str, ...]:
+    """The addresses of the pod's default interface in a CNI result, without prefix; first of each family.
+
+    Other interfaces of the result are secondary networks: they are no pod IPs.
+    """
+    found: dict[int, str] = {}
+    interfaces: list[dict[str, Any]] = result.get("interfaces") or []
+    for entry in result.get("ips") or []:
+        index = entry.get("interface")
+        if index is not None and 0 <= index < len(interfaces):
+            interface = interfaces[index]
+            if interface.get("name") != INTERFACE or not interface.get("sandbox"):
+                continue
+        address = str(entry.get("address", "")).partition("/")[0]
+        found.setdefault(ip_address(address).version, address)
+    for key in ("ip4", "ip6"):  # results before 0.3.0
+        if result.get(key):
+            address = str(result[key]["ip"]).partition("/")[0]
+            found.setdefault(ip_address(address).version, address)
+    return tuple(found.values())

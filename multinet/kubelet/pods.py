@@ -1,0 +1,241 @@
+"""One pod on this node: a task that brings what runs to what the API asks for, and says so in the status.
+
+The worker sleeps on one event, set by whatever may matter (the pod changed, a container or the sandbox
+ended, the node's network changed), and then looks at everything anew. A deletion interrupts a pending ADD.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import time
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from multinet import waits
+from multinet.errors import MultinetError, NetworkingError
+from multinet.kube.errors import ConflictError, KubeError, NotFoundError
+from multinet.kube.resources import PODS
+from multinet.kubelet import podnetwork
+from multinet.kubelet.context import NodeContext
+from multinet.kubelet.podcontainers import PodContainers
+from multinet.kubelet.podspec import grace_seconds
+from multinet.kubelet.sandbox import Sandbox
+from multinet.kubelet.status import PodView, pod_status, timestamp
+from multinet.kubelet.statuswriter import StatusWriter
+from multinet.model.objects import Obj, key_of, name_of, namespace_of, section, uid_of
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_GONE_GRACE_S = 1.0
+
+
+class PodWorker:
+    """The life of one pod (one uid) on this node. ``sandbox`` is one found from an earlier kubelet."""
+
+    def __init__(self, context: NodeContext, pod: Obj, sandbox: Sandbox | None = None) -> None:
+        self.pod = pod
+        self.sandbox = sandbox
+        self.containers = PodContainers(context, pod, self.wake)
+        self._context = context
+        self._wake = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._failures = 0
+        self._status: Obj = dict(section(pod, "status"))
+        self._writer = StatusWriter(context.client, pod, context.timing.api)
+        self._sandbox_watch: asyncio.Task[None] | None = None
+        if _is_ending(pod):
+            self._ending.set()
+
+    def update(self, pod: Obj) -> None:
+        """The pod changed in the API; our own status writes wake nobody."""
+        if _is_ending(pod):
+            self._ending.set()
+        if _concern(pod) != _concern(self.pod):
+            self._wake.set()
+        self.pod = pod
+
+    def gone(self) -> None:
+        """The pod is no longer in the API: end it without grace."""
+        self._gone.set()
+        self._ending.set()
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something changed: look again."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Live until the pod is deleted; when cancelled, everything runs on."""
+        writer = asyncio.create_task(self._writer.run(), name=f"status of {key_of(self.pod)}")
+        try:
+            self.containers.recover()
+            if self.sandbox is not None:
+                self._watch_sandbox(self.sandbox)
+            await self._live()
+            writer.cancel()
+            await self._end()
+        finally:
+            writer.cancel()
+            self.containers.abandon()
+            if self._sandbox_watch is not None:
+                self._sandbox_watch.cancel()
+
+    async def _live(self) -> None:
+        while not self._ending.is_set():
+            self._wake.clear()
+            try:
+                delay = await self._sync()
+            except _EndingError:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), delay)
+
+    async def _sync(self) -> float | None:
+        """One look at everything; returns in how many seconds to look again (None: when woken)."""
+        if section(self.pod, "status").get("phase") in ("Succeeded", "Failed"):
+            return await self._release()
+        sandbox = await self._ensure_sandbox()
+        if sandbox is None:
+            return self._context.timing.sandbox.delay(self._failures)
+        delay = await self.containers.sync(self.pod, sandbox)
+        phase = self._publish()
+        if phase in ("Succeeded", "Failed"):
+            return await self._release()
+        return delay
+
+    async def _release(self) -> float | None:
+        """Give back the network of a pod that is done; its containers' logs stay."""
+        if self.sandbox is None or await self._tear_down(self.sandbox):
+            self.sandbox = None
+            return None
+        return self._context.timing.teardown.delay(self._failures)
+
+    async def _ensure_sandbox(self) -> Sandbox | None:
+        sandbox = self.sandbox
+        if sandbox is not None and sandbox.attached and sandbox.is_alive():
+            return sandbox
+        if sandbox is not None:
+            message = "Pod sandbox changed, it will be killed and re-created."
+            self._context.recorder.record(self.pod, "Normal", "SandboxChanged", message)
+            if not await self._tear_down(sandbox):
+                return None
+            self.sandbox = None
+        self._publish(within_s=self._context.timing.pending_status_s)
+        try:
+            self.sandbox = await self._unless_ending(podnetwork.set_up(self._context, self.pod))
+        except (MultinetError, OSError) as error:
+            self._failures += 1
+            self._report_set_up(error)
+            return None
+        self._failures = 0
+        self._watch_sandbox(self.sandbox)
+        return self.sandbox
+
+    def _report_set_up(self, error: Exception) -> None:
+        _log.warning("%s: sandbox: %s", key_of(self.pod), error)
+        unready = isinstance(error, NetworkingError) and not self._context.network.ready
+        reason = "NetworkNotReady" if unready else "FailedCreatePodSandBox"
+        message = str(error) if unready else f"Failed to create pod sandbox: {error}"
+        self._context.recorder.record(self.pod, "Warning", reason, message)
+        self._publish()
+
+    def _watch_sandbox(self, sandbox: Sandbox) -> None:
+        async def watch() -> None:
+            await sandbox.ended()
+            self.wake()
+
+        self._sandbox_watch = asyncio.create_task(watch(), name=f"sandbox of {sandbox.name}")
+
+    async def _unless_ending(self, work: Awaitable[T]) -> T:
+        """The result of ``work``; it is cancelled, and ``_EndingError`` raised, when the pod is deleted."""
+        task = asyncio.ensure_future(work)
+        ending = asyncio.ensure_future(self._ending.wait())
+        try:
+            await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ending.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        if task.cancelled():
+            raise _EndingError
+        return task.result()
+
+    def _publish(self, *, within_s: float = 0.0) -> str:
+        sandbox = self.sandbox
+        attached = sandbox is not None and sandbox.attached and sandbox.is_alive()
+        view = PodView(
+            init=self.containers.init,
+            main=self.containers.main,
+            waiting=self.containers.waiting,
+            has_network=attached,
+            pod_ips=sandbox.addresses if sandbox is not None else (),
+            host_ip=self._context.node_ip,
+        )
+        # The last status computed is newer than the one in the informer.
+        self._status = pod_status({**self.pod, "status": self._status}, view, timestamp(time.time()))
+        self._writer.publish(self._status, within_s=within_s)
+        return str(self._status["phase"])
+
+    async def _end(self) -> None:
+        grace = _GONE_GRACE_S if self._gone.is_set() else grace_seconds(self.pod)
+        await self.containers.stop(grace, self._gone)
+        failures = 0
+        while self.sandbox is not None and not await self._tear_down(self.sandbox):
+            failures += 1
+            await waits.pause("sandbox teardown back-off", self._context.timing.teardown.delay(failures))
+        self.sandbox = None
+        directory = self._context.pods_dir / uid_of(self.pod)
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        await self._delete_from_api()
+
+    async def _tear_down(self, sandbox: Sandbox) -> bool:
+        if self._sandbox_watch is not None:
+            self._sandbox_watch.cancel()
+        try:
+            await podnetwork.tear_down(self._context, sandbox)
+        except (MultinetError, OSError) as error:
+            self._failures += 1
+            _log.warning("%s: teardown: %s", key_of(self.pod), error)
+            message = f"error killing pod: failed to destroy network for sandbox: {error}"
+            self._context.recorder.record(self.pod, "Warning", "FailedKillPodSandBox", message)
+            return False
+        return True
+
+    async def _delete_from_api(self) -> None:
+        failures = 0
+        while not self._gone.is_set():
+            try:
+                await self._context.client.delete(
+                    PODS, name_of(self.pod), namespace_of(self.pod), grace_seconds=0, uid=uid_of(self.pod)
+                )
+                return
+            except (NotFoundError, ConflictError):
+                return
+            except KubeError as error:
+                failures += 1
+                _log.warning("%s: final delete: %s", key_of(self.pod), error)
+                await waits.pause("pod delete back-off", self._context.timing.api.delay(failures))
+
+
+class _EndingError(Exception):
+    """The pod is being deleted: what was under way has been undone."""
+
+
+def _is_ending(pod: Obj) -> bool:
+    return bool(pod.get("metadata", {}).get("deletionTimestamp"))
+
+
+def _concern(pod: Obj) -> tuple[object, ...]:
+    """The part of a pod whose change should wake its worker."""
+    metadata = pod.get("metadata", {})
+    return (
+        pod.get("spec"),
+        metadata.get("annotations"),
+        metadata.get("labels"),
+        metadata.get("deletionTimestamp"),
+    )

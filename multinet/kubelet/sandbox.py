@@ -1,0 +1,150 @@
+"""Pod sandboxes: made, found again after a restart, ended.
+
+The file ``sandboxes/<pod uid>.json`` is the sandbox's record: other parts of a lab find the pod's
+namespaces by it, and a restarted kubelet its sandboxes. It is written before the network is attached and
+removed last, so that nothing is ever attached that no file speaks of.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from multinet import waits
+from multinet.cni import runtime_exec
+from multinet.kubelet import netns
+from multinet.kubelet.launcher import Launcher
+from multinet.kubelet.processes import is_alive, signal_process
+from multinet.model.objects import Obj, name_of, namespace_of, section, uid_of
+
+_log = logging.getLogger(__name__)
+_END_LIMIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """One sandbox. ``pid`` is its PID 1 as seen from the node; ``cni_netns`` the path plugins get.
+
+    ``addresses`` are those of the pod's default interface; empty until the network is attached.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    pid: int
+    container_id: str
+    node: str
+    cni_netns: str = ""
+    host_network: bool = False
+    attached: bool = False
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def netns(self) -> str:
+        """The network namespace, valid as long as the sandbox runs."""
+        return f"/proc/{self.pid}/ns/net"
+
+    def is_alive(self) -> bool:
+        """Whether its PID 1 runs."""
+        return is_alive(self.pid, self.container_id)
+
+    async def ended(self) -> None:
+        """Return when its PID 1 has ended."""
+        await runtime_exec.exited(self.pid)
+
+
+class SandboxStore:
+    """Makes and ends the sandboxes of one node, and keeps their files in ``directory``."""
+
+    def __init__(self, directory: Path, node: str, launcher: Launcher) -> None:
+        self._directory = directory
+        self._node = node
+        self._launcher = launcher
+        directory.mkdir(parents=True, exist_ok=True)
+
+    async def create(self, pod: Obj) -> Sandbox:
+        """Make the namespaces of a pod with PID 1 in them; the network is not attached yet."""
+        container_id = uuid.uuid4().hex
+        host_network = bool(section(pod, "spec").get("hostNetwork"))
+        pid = await self._launcher.sandbox(_hostname(pod), container_id, host_network=host_network)
+        sandbox = Sandbox(
+            namespace=namespace_of(pod),
+            name=name_of(pod),
+            uid=uid_of(pod),
+            pid=pid,
+            container_id=container_id,
+            node=self._node,
+            cni_netns="" if host_network else netns.publish(pid),
+            host_network=host_network,
+        )
+        self._write(sandbox)
+        return sandbox
+
+    def attached(self, sandbox: Sandbox, addresses: tuple[str, ...]) -> Sandbox:
+        """Note that the network is attached."""
+        sandbox = replace(sandbox, attached=True, addresses=addresses)
+        self._write(sandbox)
+        return sandbox
+
+    async def end(self, sandbox: Sandbox) -> None:
+        """Kill everything in the sandbox and let go of its network namespace."""
+        if sandbox.is_alive():
+            signal_process(sandbox.pid, signal.SIGKILL)
+            await waits.wait_for(f"end of sandbox {sandbox.name}", sandbox.ended(), _END_LIMIT_S)
+        netns.withdraw(sandbox.cni_netns)
+
+    def forget(self, sandbox: Sandbox) -> None:
+        """Remove its file: nothing of it is left."""
+        self._path(sandbox.uid).unlink(missing_ok=True)
+
+    def recorded(self) -> Iterator[Sandbox]:
+        """The sandboxes on file, alive or not. A damaged file is set aside and reported."""
+        for path in sorted(self._directory.glob("*.json")):
+            try:
+                yield _from_json(json.loads(path.read_bytes()))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                _log.warning("%s: damaged, set aside: %r", path, error)
+                path.replace(path.with_suffix(".damaged"))
+
+    def _path(self, uid: str) -> Path:
+        return self._directory / f"{uid}.json"
+
+    def _write(self, sandbox: Sandbox) -> None:
+        path = self._path(sandbox.uid)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(_to_json(sandbox)), encoding="utf-8")
+        temporary.replace(path)
+
+
+_KEYS = {"container_id": "containerID", "cni_netns": "cniNetns", "host_network": "hostNetwork"}
+
+
+def _to_json(sandbox: Sandbox) -> Obj:
+    record = {_KEYS.get(key, key): value for key, value in asdict(sandbox).items()}
+    return record | {"netns": sandbox.netns}
+
+
+def _from_json(record: dict[str, Any]) -> Sandbox:
+    return Sandbox(
+        namespace=record["namespace"],
+        name=record["name"],
+        uid=record["uid"],
+        pid=int(record["pid"]),
+        container_id=record["containerID"],
+        node=record["node"],
+        cni_netns=record["cniNetns"],
+        host_network=bool(record["hostNetwork"]),
+        attached=bool(record["attached"]),
+        addresses=tuple(record["addresses"]),
+    )
+
+
+def _hostname(pod: Obj) -> str:
+    wanted = str(section(pod, "spec").get("hostname") or name_of(pod))
+    return wanted[:63].rstrip("-.")

@@ -1,0 +1,77 @@
+"""Writes one pod's status to the API: the latest wins, one request at a time, unchanged ones not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from multinet import waits
+from multinet.kube.backoff import Backoff
+from multinet.kube.client import Client
+from multinet.kube.errors import ConflictError, KubeError, NotFoundError, UnreachableError
+from multinet.kube.resources import PODS
+from multinet.kubelet.status import status_patch
+from multinet.model.objects import Obj, name_of, namespace_of, section, uid_of
+
+_log = logging.getLogger(__name__)
+
+
+class StatusWriter:
+    """Keeps the status of one pod written; :meth:`run` is its task."""
+
+    def __init__(self, client: Client, pod: Obj, backoff: Backoff) -> None:
+        self._client = client
+        self._pod = pod
+        self._backoff = backoff
+        self._written: Obj = dict(section(pod, "status"))
+        self._wanted: Obj | None = None
+        self._asked = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._wait_s = 0.0
+
+    def publish(self, status: Obj, *, within_s: float = 0.0) -> None:
+        """Write ``status`` now, or after ``within_s`` unless a newer one comes before."""
+        self._wanted = status
+        self._wait_s = within_s
+        self._asked.set()
+        if not within_s:
+            self._urgent.set()
+
+    async def run(self) -> None:
+        """Write until cancelled, or until the pod is gone from the API."""
+        failures = 0
+        while True:
+            await self._asked.wait()
+            if self._wait_s and not self._urgent.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._urgent.wait(), self._wait_s)
+            self._asked.clear()
+            self._urgent.clear()
+            wanted = self._wanted
+            try:
+                if wanted is not None and not await self._write(wanted):
+                    return
+                failures = 0
+            except UnreachableError as error:
+                failures += 1
+                _log.warning("status of %s is written later: %s", name_of(self._pod), error)
+                await waits.pause("status write back-off", self._backoff.delay(failures))
+                self._asked.set()
+            except KubeError:
+                _log.exception("status of %s was refused", name_of(self._pod))
+
+    async def _write(self, wanted: Obj) -> bool:
+        patch = status_patch(self._written, wanted)
+        if not patch:
+            return True
+        body = {"metadata": {"uid": uid_of(self._pod)}, "status": patch}
+        try:
+            await self._client.patch(
+                PODS, name_of(self._pod), body, namespace_of(self._pod), subresource="status"
+            )
+        except (NotFoundError, ConflictError) as error:
+            _log.info("status of %s is no longer wanted: %s", name_of(self._pod), error)
+            return False
+        self._written = wanted
+        return True
