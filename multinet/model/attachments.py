@@ -13,10 +13,12 @@ from typing import Any
 from multinet.model import conditions, naming
 from multinet.model.conditions import Condition
 from multinet.model.objects import (
+    ANNOTATION_POD,
     API_VERSION,
     LABEL_NODE,
     LABEL_POD_UID,
     Obj,
+    annotations_of,
     name_of,
     namespace_of,
     section,
@@ -76,9 +78,10 @@ class Address:
 class Interface:
     """A VirtualMachineInterface: everything the agent needs to make one pod interface.
 
-    ``index`` counts from 0 (the default network) to ``of`` - 1. ``default_route`` is None when the
-    selection is silent (then only index 0 gets a default route), otherwise the gateways, in order, of the
-    pod's default routes through this interface (empty: the network's own gateways).
+    ``index`` counts from 0 (the default network) to ``of`` - 1. ``default_route`` lists the gateways of the
+    pod's default routes through this interface; an empty tuple says that there is none through it (index 0
+    when another interface was asked to carry it); None is the rule without a request: index 0 has a
+    default route through its gateway, the others have none.
     """
 
     pod: PodRef
@@ -181,6 +184,53 @@ def _address_from(item: Mapping[str, Any]) -> Address:
         str(item.get("gateway") or ""),
         str(item.get("dns") or ""),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceIP:
+    """One address of one network, owned by an interface: while the object exists nobody else can have it."""
+
+    network: str
+    address: str
+    pod: PodRef
+    interface: str
+
+    @property
+    def name(self) -> str:
+        """The object's name, made of network and address alone: that is what makes it exclusive."""
+        return naming.instance_ip_name(self.network, self.address)
+
+    @classmethod
+    def from_object(cls, iip: Mapping[str, Any]) -> InstanceIP:
+        """Read an InstanceIP; the pod's name is empty when somebody else than the controller made it."""
+        spec = section(iip, "spec")
+        owner = spec.get("interface") or {}
+        namespace, _, pod = annotations_of(iip).get(ANNOTATION_POD, "").partition("/")
+        return cls(
+            network=str(spec.get("network", "")),
+            address=str(spec.get("address", "")),
+            pod=PodRef(namespace, pod, str(spec.get("podUID", ""))),
+            interface=str(owner.get("name", "")),
+        )
+
+    def to_object(self) -> Obj:
+        """The InstanceIP object, ready to create."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": "InstanceIP",
+            "metadata": {
+                "name": self.name,
+                "labels": {LABEL_POD_UID: self.pod.uid},
+                "annotations": {ANNOTATION_POD: self.pod.key},
+            },
+            "spec": {
+                "network": self.network,
+                "address": self.address,
+                "family": "v6" if ":" in self.address else "v4",
+                "interface": {"namespace": self.pod.namespace, "name": self.interface},
+                "podUID": self.pod.uid,
+            },
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,11 @@ class Pool:
         """How many addresses are taken."""
         return len(self._taken)
 
+    @property
+    def free(self) -> int:
+        """How many addresses a pod could still get."""
+        return self.subnet.usable - len(self._taken)
+
     def take(self, address: IPAddress) -> bool:
         """Mark ``address`` as taken; False when it was taken, reserved or is none of this subnet's."""
         number = int(address)

@@ -1,0 +1,209 @@
+"""Addresses of all networks: pools that follow the InstanceIPs, and claims that create them.
+
+Choosing is synchronous, so two pods reconciled side by side never race in this process; the API decides
+about everybody else: a claim is good when its InstanceIP could be created.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from multinet.controller.errors import Refusal
+from multinet.controller.plan import Wanted
+from multinet.controller.view import BY_NETWORK, BY_POD, View
+from multinet.controller.waiting import Waiting, addresses_topic
+from multinet.kube.errors import AlreadyExistsError, NotFoundError
+from multinet.kube.resources import INSTANCE_IPS
+from multinet.model import naming
+from multinet.model.attachments import InstanceIP, PodRef
+from multinet.model.ipam import Pool
+from multinet.model.networks import IPAddress, Subnet, VirtualNetwork
+from multinet.model.objects import Obj, section
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Claim:
+    """One address for one interface: held in the pool, and perhaps already in the API (``exists``)."""
+
+    wanted: Wanted
+    subnet: Subnet
+    pool: Pool
+    address: IPAddress
+    exists: bool = False
+
+
+class Addresses:
+    """Pools by network object, made when first asked for."""
+
+    def __init__(self, view: View, waiting: Waiting) -> None:
+        self._view = view
+        self._waiting = waiting
+        self._pools: dict[str, tuple[Pool, ...]] = {}
+        view.instance_ips.on_change(self._changed)
+
+    def reserve(self, pod: PodRef, wanted: Iterable[Wanted]) -> list[Claim]:
+        """Choose all addresses of a pod at once, or raise ``Refusal`` and hold none."""
+        mine = self._owned_by(pod)
+        claims: list[Claim] = []
+        try:
+            for item in wanted:
+                claims.extend(self._reserve_one(pod, item, mine))
+        except Refusal:
+            self.give_back(claim for claim in claims if not claim.exists)
+            raise
+        return claims
+
+    def give_back(self, claims: Iterable[Claim]) -> None:
+        """Forget claims which were never created."""
+        for claim in claims:
+            claim.pool.give_back(claim.address)
+
+    async def create(self, pod: PodRef, claim: Claim) -> None:
+        """Own the claimed address, or another where the caches were behind; may raise ``Refusal``."""
+        if claim.exists:
+            return
+        network = claim.wanted.network
+        interface = naming.interface_object_name(pod.name, pod.uid, claim.wanted.index)
+        while True:
+            made = InstanceIP(network.name, str(claim.address), pod, interface)
+            try:
+                await self._view.client.create(INSTANCE_IPS, made.to_object())
+            except AlreadyExistsError:
+                owner = await self._owner(made.name)
+                if owner is not None and (owner.pod.uid, owner.interface) != (pod.uid, interface):
+                    self._choose_again(pod, claim, owner)
+                    continue
+                if owner is None:
+                    continue
+            claim.exists = True
+            return
+
+    def _choose_again(self, pod: PodRef, claim: Claim, owner: InstanceIP) -> None:
+        if claim.address in claim.wanted.fixed:
+            raise _taken(claim.wanted, claim.address, owner)
+        _log.info("%s: %s is %s's already, taking another", pod.key, claim.address, owner.pod.key)
+        chosen = claim.pool.choose()
+        if chosen is None:
+            raise _exhausted(claim.wanted, claim.subnet)
+        claim.address = chosen
+
+    async def _owner(self, name: str) -> InstanceIP | None:
+        try:
+            return InstanceIP.from_object(await self._view.client.get(INSTANCE_IPS, name))
+        except NotFoundError:
+            return None
+
+    def _owned_by(self, pod: PodRef) -> dict[str, list[InstanceIP]]:
+        mine: dict[str, list[InstanceIP]] = {}
+        for found in self._view.instance_ips.by_index(BY_POD, pod.key):
+            iip = InstanceIP.from_object(found)
+            if iip.pod.uid == pod.uid:
+                mine.setdefault(iip.interface, []).append(iip)
+        return mine
+
+    def _reserve_one(self, pod: PodRef, item: Wanted, mine: dict[str, list[InstanceIP]]) -> list[Claim]:
+        interface = naming.interface_object_name(pod.name, pod.uid, item.index)
+        owned = {
+            ipaddress.ip_address(iip.address)
+            for iip in mine.get(interface, ())
+            if iip.network == item.network.name
+        }
+        pools = self._pools_of(item.network)
+        claims: list[Claim] = []
+        try:
+            if item.fixed:
+                for address in item.fixed:
+                    claims.append(self._fixed(item, pools, address, address in owned))
+            else:
+                for pool in pools:
+                    claims.append(self._dynamic(item, pool, owned))
+        except Refusal:
+            self.give_back(claim for claim in claims if not claim.exists)
+            raise
+        return claims
+
+    def _fixed(self, item: Wanted, pools: tuple[Pool, ...], address: IPAddress, owned: bool) -> Claim:
+        pool = next(pool for pool in pools if address in pool.subnet.cidr)
+        if not owned and not pool.take(address):
+            name = naming.instance_ip_name(item.network.name, str(address))
+            found = self._view.instance_ips.store.get(name)
+            raise _taken(item, address, InstanceIP.from_object(found) if found is not None else None)
+        return Claim(item, pool.subnet, pool, address, exists=owned)
+
+    def _dynamic(self, item: Wanted, pool: Pool, owned: set[IPAddress]) -> Claim:
+        # What an earlier, interrupted run has claimed for this interface is used again.
+        kept = next((address for address in sorted(owned, key=int) if address in pool.subnet.cidr), None)
+        if kept is not None:
+            return Claim(item, pool.subnet, pool, kept, exists=True)
+        chosen = pool.choose()
+        if chosen is None:
+            raise _exhausted(item, pool.subnet)
+        return Claim(item, pool.subnet, pool, chosen)
+
+    def _pools_of(self, network: VirtualNetwork) -> tuple[Pool, ...]:
+        pools = self._pools.get(network.name)
+        if pools is not None and tuple(pool.subnet for pool in pools) == network.subnets:
+            return pools
+        pools = tuple(Pool(subnet) for subnet in network.subnets)
+        for found in self._view.instance_ips.by_index(BY_NETWORK, network.name):
+            address = _address_of(found)
+            if address is None:
+                continue
+            for pool in pools:
+                pool.take(address)
+        self._pools[network.name] = pools
+        return pools
+
+    def _changed(self, old: Obj | None, new: Obj | None) -> None:
+        if old is not None and new is not None:
+            return
+        seen = new or old or {}
+        network = str(section(seen, "spec").get("network", ""))
+        address = _address_of(seen)
+        if address is None:
+            return
+        for pool in self._pools.get(network, ()):
+            if new is not None:
+                pool.take(address)
+            else:
+                pool.give_back(address)
+        if new is None:
+            self._waiting.wake(addresses_topic(network))
+
+
+def _address_of(iip: Obj) -> IPAddress | None:
+    """The address of an InstanceIP; None where somebody wrote one that holds none."""
+    try:
+        return ipaddress.ip_address(str(section(iip, "spec").get("address", "")))
+    except ValueError:
+        return None
+
+
+def _taken(item: Wanted, address: IPAddress, owner: InstanceIP | None) -> Refusal:
+    who = "another pod that is just being attached"
+    if owner is not None:
+        who = f"pod {owner.pod.key}" if owner.pod.name else f"InstanceIP {owner.name}"
+    return Refusal(
+        "AddressInUse",
+        f"the address {address} is not free",
+        where=f"{item.nad or 'default network'} as {item.interface}",
+        why=f"it belongs to {who}",
+        next_step="ask for another address, or delete the pod that has it",
+        topics=(addresses_topic(item.network.name),),
+    )
+
+
+def _exhausted(item: Wanted, subnet: Subnet) -> Refusal:
+    return Refusal(
+        "PoolExhausted",
+        f"the network {naming.fq_text(item.network.fq_name)} has no free address",
+        where=f"{item.nad or 'default network'} as {item.interface}",
+        why=f"all {subnet.usable} addresses of {subnet.cidr} are in use",
+        next_step="delete pods of that network, or make a network with a larger block",
+        topics=(addresses_topic(item.network.name),),
+    )

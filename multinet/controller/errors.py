@@ -1,0 +1,27 @@
+"""Why a pod can't be attached: a refusal with the reason that goes into conditions and Events."""
+
+from __future__ import annotations
+
+from multinet.errors import NetworkingError
+
+
+class Refusal(NetworkingError):
+    """The pod's selection can't be met now.
+
+    ``reason`` is a CamelCase word. ``topics`` name what has to change before another look is worth it
+    (see :mod:`multinet.controller.waiting`); without topics only a change of the pod itself can help.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        what: str,
+        *,
+        where: str = "",
+        why: str = "",
+        next_step: str = "",
+        topics: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(what, where=where, why=why, next_step=next_step)
+        self.reason = reason
+        self.topics = topics

@@ -1,0 +1,137 @@
+"""The objects of one pod in the API: written in the order that makes the VirtualMachine the commit mark.
+
+Writing: InstanceIPs, then VirtualMachineInterfaces, then the VirtualMachine. Removing goes the other way
+round, addresses last, so that no address is given to somebody else while an interface still has it. Names
+are derived, so a run that was interrupted is simply done again and finds what it made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+
+from multinet.controller.view import BY_POD, View, now
+from multinet.errors import MultinetError
+from multinet.kube.errors import AlreadyExistsError, NotFoundError
+from multinet.kube.resources import (
+    INSTANCE_IPS,
+    VIRTUAL_MACHINE_INTERFACES,
+    VIRTUAL_MACHINES,
+    Resource,
+)
+from multinet.model import conditions
+from multinet.model.attachments import Interface, PodRef, VirtualMachine
+from multinet.model.conditions import Condition
+from multinet.model.objects import (
+    ANNOTATION_ATTACHED_SELECTION,
+    LABEL_POD_UID,
+    Obj,
+    labels_of,
+    name_of,
+    namespace_of,
+    section,
+    uid_of,
+)
+
+
+async def all_of(calls: Iterable[Awaitable[None]]) -> None:
+    """Run side by side, wait for all of them, then raise the first error there was."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    # A refusal is an answer; it says more than the trouble its neighbours may have had.
+    errors = [result for result in results if isinstance(result, BaseException)]
+    for error in sorted(errors, key=lambda error: not isinstance(error, MultinetError)):
+        raise error
+
+
+class Machines:
+    """Creates and removes a pod's objects."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def objects_of(self, pod_key: str) -> dict[Resource, list[Obj]]:
+        """What the caches hold for a pod name, of any incarnation."""
+        return {
+            VIRTUAL_MACHINES: self._view.machines.by_index(BY_POD, pod_key),
+            VIRTUAL_MACHINE_INTERFACES: self._view.interfaces.by_index(BY_POD, pod_key),
+            INSTANCE_IPS: self._view.instance_ips.by_index(BY_POD, pod_key),
+        }
+
+    async def write_interface(self, interface: Interface) -> None:
+        """Create a VirtualMachineInterface; one that an earlier run left with another content is replaced."""
+        wanted = interface.to_object()
+        try:
+            await self._view.client.create(VIRTUAL_MACHINE_INTERFACES, wanted)
+        except AlreadyExistsError:
+            resource = VIRTUAL_MACHINE_INTERFACES
+            found = await self._view.client.get(resource, interface.name, interface.namespace)
+            if Interface.from_object(found) == interface:
+                return
+            await self._view.client.delete(
+                resource, interface.name, interface.namespace, uid=uid_of(found) or None
+            )
+            await self._view.client.create(resource, wanted)
+
+    async def write_machine(self, machine: VirtualMachine, selection: str) -> None:
+        """Write the VirtualMachine, then its condition ``Resolved``, which is what readers act on."""
+        assert machine.resolved is not None
+        made = machine.to_object()
+        condition = machine.resolved.to_object() | {"lastTransitionTime": now()}
+        made.pop("status", None)
+        made["metadata"]["annotations"] = {ANNOTATION_ATTACHED_SELECTION: selection}
+        client = self._view.client
+        try:
+            await client.create(VIRTUAL_MACHINES, made)
+        except AlreadyExistsError:
+            patch = {"metadata": {"annotations": made["metadata"]["annotations"]}, "spec": made["spec"]}
+            await client.patch(VIRTUAL_MACHINES, machine.name, patch, machine.namespace)
+        patch = {"status": {"conditions": [condition]}}
+        await client.patch(VIRTUAL_MACHINES, machine.name, patch, machine.namespace, subresource="status")
+
+    async def remove(self, objects: dict[Resource, list[Obj]]) -> None:
+        """Delete objects in the safe order; those that are gone already are fine."""
+        for resource in (VIRTUAL_MACHINES, VIRTUAL_MACHINE_INTERFACES, INSTANCE_IPS):
+            await all_of(self._delete(resource, found) for found in objects.get(resource, ()))
+
+    async def _delete(self, resource: Resource, found: Obj) -> None:
+        try:
+            await self._view.client.delete(
+                resource, name_of(found), namespace_of(found) or None, uid=uid_of(found) or None
+            )
+        except NotFoundError:
+            return
+
+
+def not_of(objects: dict[Resource, list[Obj]], uid: str) -> dict[Resource, list[Obj]]:
+    """Those of ``objects`` which belong to another incarnation of the pod than ``uid``."""
+    return {
+        resource: [found for found in listed if pod_uid_of(found) != uid]
+        for resource, listed in objects.items()
+    }
+
+
+def pod_uid_of(found: Obj) -> str:
+    """The UID of the pod that an object of ours belongs to."""
+    spec = section(found, "spec")
+    pod = spec.get("pod")
+    if isinstance(pod, dict):
+        return str(pod.get("uid", ""))
+    return str(spec.get("podUID") or labels_of(found).get(LABEL_POD_UID, ""))
+
+
+def machine_of(objects: dict[Resource, list[Obj]], uid: str) -> Obj | None:
+    """The VirtualMachine of that incarnation."""
+    return next((vm for vm in objects[VIRTUAL_MACHINES] if pod_uid_of(vm) == uid), None)
+
+
+def resolved(pod: PodRef, node: str, interfaces: Sequence[Interface]) -> VirtualMachine:
+    """The VirtualMachine which commits ``interfaces``."""
+    count = len(interfaces)
+    message = f"{count} interface{'' if count == 1 else 's'} with addresses"
+    condition = Condition(conditions.RESOLVED, "True", "Attached", message)
+    return VirtualMachine(pod, node, tuple(item.name for item in interfaces), condition)
+
+
+def refused(pod: PodRef, node: str, reason: str, message: str) -> VirtualMachine:
+    """The VirtualMachine which says why there are no interfaces."""
+    return VirtualMachine(pod, node, (), Condition(conditions.RESOLVED, "False", reason, message))

@@ -1,0 +1,72 @@
+"""The controller's process: ``python -m multinet.controller.main --kubeconfig FILE``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from multinet.controller.controller import Controller
+from multinet.errors import MultinetError
+from multinet.kube import notify
+from multinet.kube.client import Client
+from multinet.kube.config import load_kubeconfig
+from multinet.kube.recorder import EventRecorder
+from multinet.model import dialect, naming
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv: list[str]) -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean stop, 2 for bad options or kubeconfig, 3 otherwise."""
+    options = _options(argv)
+    logging.basicConfig(
+        level=options.log_level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        access = load_kubeconfig(options.kubeconfig)
+    except MultinetError as error:
+        _log.error("%s", error)
+        return 2
+    return uvloop.run(_serve(Client(access), options.cluster_name, dialect.DIALECTS[options.dialect]))
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="multinet-controller", description=__doc__)
+    parser.add_argument("--kubeconfig", type=Path, required=True, help="how to reach the Kubernetes API")
+    parser.add_argument("--cluster-name", default=naming.DEFAULT_CLUSTER, help="prefix of network names")
+    parser.add_argument("--dialect", choices=sorted(dialect.DIALECTS), default=dialect.DEFAULT.name)
+    parser.add_argument("--log-level", choices=["debug", "info", "warning"], default="info")
+    return parser.parse_args(argv)
+
+
+async def _serve(client: Client, cluster: str, chosen: dialect.Dialect) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with client:
+        recorder = EventRecorder(client, "multinet-controller")
+        controller = Controller(client, recorder, cluster=cluster, dialect=chosen)
+        working = asyncio.create_task(controller.run(notify.ready), name="controller")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (working, stopping):
+            task.cancel()
+        results = await asyncio.gather(working, stopping, return_exceptions=True)
+        if not stop.is_set() and isinstance(results[0], BaseException):
+            _log.error("the controller ended", exc_info=results[0])
+            return 3
+        await recorder.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

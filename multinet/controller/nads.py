@@ -1,0 +1,162 @@
+"""NADs: make the network each asks for, or say on the NAD why there is none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from multinet.controller.announcer import Announcer
+from multinet.controller.usage import Usage
+from multinet.controller.view import BY_NAD, View, read_network
+from multinet.controller.vnis import Vnis
+from multinet.controller.waiting import Waiting, nad_topic
+from multinet.kube.errors import AlreadyExistsError
+from multinet.kube.resources import VIRTUAL_NETWORKS
+from multinet.model import nad as nads
+from multinet.model import naming
+from multinet.model.nad import NadError, NadIntent
+from multinet.model.networks import L2_L3, ORIGIN_NAD, VirtualNetwork
+from multinet.model.objects import ANNOTATION_NAD, Obj, key_of, metadata_of, name_of
+
+_log = logging.getLogger(__name__)
+
+
+class Nads:
+    """Reconciles one NetworkAttachmentDefinition at a time.
+
+    ``recheck`` is called with the name of each network object that may have lost its maker.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        *,
+        cluster: str,
+        vnis: Vnis,
+        usage: Usage,
+        waiting: Waiting,
+        announcer: Announcer,
+        recheck: Callable[[str], None],
+    ) -> None:
+        self._view = view
+        self._cluster = cluster
+        self._vnis = vnis
+        self._usage = usage
+        self._waiting = waiting
+        self._announcer = announcer
+        self._recheck = recheck
+
+    def target_of(self, nad: Obj) -> naming.FqName | None:
+        """The network that a NAD wants made; None when it wants none made or can't be used."""
+        if metadata_of(nad).get("deletionTimestamp"):
+            return None
+        try:
+            intent = nads.parse(nad, cluster=self._cluster)
+        except NadError:
+            return None
+        return intent.target if intent.kind == "create" else None
+
+    async def reconcile(self, key: str) -> None:
+        """One pass over the NAD ``namespace/name``."""
+        nad = self._view.nads.store.get(key)
+        for vn in self._view.networks.by_index(BY_NAD, key):
+            self._recheck(name_of(vn))
+        if nad is None or metadata_of(nad).get("deletionTimestamp"):
+            return
+        try:
+            intent = nads.parse(nad, cluster=self._cluster)
+            for note in intent.notes:
+                self._announcer.say(nad, "Warning", note.reason, note.message)
+            if intent.kind == "create":
+                await self._create(nad, intent)
+            elif intent.kind == "map":
+                self._map(nad, intent)
+        except NadError as error:
+            self._announcer.warn(nad, error.reason, error)
+        self._waiting.wake(nad_topic(key))
+
+    async def _create(self, nad: Obj, intent: NadIntent) -> None:
+        assert intent.target is not None
+        found = self._view.network_named(intent.target)
+        if found is not None:
+            await self._adopt(nad, intent, found)
+            return
+        fq_name = intent.target
+        network = VirtualNetwork(
+            fq_name=fq_name,
+            subnets=intent.subnets,
+            vni=self._vnis.reserve(naming.object_name(fq_name), fq_name),
+            forwarding_mode=L2_L3,
+            fabric_snat=intent.fabric_snat,
+            ip_fabric_forwarding=intent.ip_fabric_forwarding,
+            origin=ORIGIN_NAD,
+            nad=intent.nad,
+        )
+        try:
+            await self._view.client.create(VIRTUAL_NETWORKS, network.to_object())
+        except AlreadyExistsError:
+            # Ours, and the cache is behind; or another network took the object's name: look again then.
+            current = await self._view.client.get(VIRTUAL_NETWORKS, network.name)
+            await self._adopt(nad, intent, current)
+            return
+        _log.info("%s: network %s, VNI %d", intent.nad, naming.fq_text(fq_name), network.vni)
+        text = f"network {naming.fq_text(fq_name)} with subnet {', '.join(intent.cidrs)}"
+        self._announcer.say(nad, "Normal", "NetworkCreated", text)
+
+    async def _adopt(self, nad: Obj, intent: NadIntent, found: Obj) -> None:
+        network = read_network(found)
+        if network is None or network.fq_name != intent.target or network.origin != ORIGIN_NAD:
+            raise _taken(intent, found)
+        if network.nad != intent.nad:
+            raise _taken(intent, found)
+        wanted_flags = (intent.fabric_snat, intent.ip_fabric_forwarding)
+        same_flags = (network.fabric_snat, network.ip_fabric_forwarding) == wanted_flags
+        same_blocks = tuple(str(subnet.cidr) for subnet in network.subnets) == intent.cidrs
+        if same_flags and same_blocks:
+            return
+        if await self._usage.is_used(network.name):
+            raise _unchanged(intent, network)
+        changed = {
+            "subnets": [subnet.to_spec() for subnet in intent.subnets],
+            "fabricSnat": intent.fabric_snat,
+            "ipFabricForwarding": intent.ip_fabric_forwarding,
+        }
+        # The version makes the API refuse the change if somebody else was faster.
+        patch = {"metadata": {"resourceVersion": metadata_of(found).get("resourceVersion")}, "spec": changed}
+        await self._view.client.patch(VIRTUAL_NETWORKS, network.name, patch)
+        self._announcer.say(nad, "Normal", "NetworkChanged", f"subnet {', '.join(intent.cidrs)}")
+
+    def _map(self, nad: Obj, intent: NadIntent) -> None:
+        assert intent.target is not None
+        name = naming.fq_text(intent.target)
+        if self._view.network_named(intent.target) is None:
+            raise NadError(
+                "NetworkNotFound",
+                f"the network {name} does not exist",
+                where=f"NetworkAttachmentDefinition {key_of(nad)}, {nads.ANNOTATION_NETWORK}",
+                why="pods that select this NAD can't start until it does",
+                next_step="create the VirtualNetwork, or correct domain, project and name",
+            )
+        self._announcer.say(nad, "Normal", "NetworkMapped", f"mapped to network {name}")
+
+
+def _taken(intent: NadIntent, found: Obj) -> NadError:
+    maker = metadata_of(found).get("annotations", {}).get(ANNOTATION_NAD)
+    return NadError(
+        "NetworkTaken",
+        f"the network {naming.fq_text(intent.target or ())} can't be made",
+        where=f"NetworkAttachmentDefinition {intent.nad}",
+        why=f"VirtualNetwork {name_of(found)} is there and was made by {maker or 'somebody else'}",
+        next_step=f"map to it with {nads.ANNOTATION_NETWORK}, or give the NAD another name",
+    )
+
+
+def _unchanged(intent: NadIntent, network: VirtualNetwork) -> NadError:
+    now = ", ".join(str(subnet.cidr) for subnet in network.subnets)
+    return NadError(
+        "NetworkUnchanged",
+        f"the network keeps its subnet {now} and flags",
+        where=f"NetworkAttachmentDefinition {intent.nad}",
+        why="pods are attached to it; a network in use is not changed",
+        next_step="delete its pods first, or make a NAD with another name",
+    )

@@ -1,0 +1,265 @@
+"""Pods: attach those that are bound to a node, release those that ended, tell why one can't be attached.
+
+Level-triggered: a pass looks at the pod and at what exists for its name, and does what is missing.
+Attaching happens once in a pod's life; what its selection says later changes nothing (and is told).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from multinet.controller.addresses import Addresses, Claim
+from multinet.controller.announcer import Announcer, in_words
+from multinet.controller.errors import Refusal
+from multinet.controller.machines import (
+    Machines,
+    all_of,
+    machine_of,
+    not_of,
+    pod_uid_of,
+    refused,
+    resolved,
+)
+from multinet.controller.plan import Plan, Planner, Wanted
+from multinet.controller.usage import Usage
+from multinet.controller.view import BY_MAC, View, mac_key
+from multinet.controller.waiting import Waiting, addresses_topic
+from multinet.kube.resources import (
+    INSTANCE_IPS,
+    VIRTUAL_MACHINE_INTERFACES,
+    VIRTUAL_MACHINES,
+    Resource,
+)
+from multinet.model import naming
+from multinet.model.attachments import Address, Interface, PodRef, VirtualMachine
+from multinet.model.dialect import Dialect
+from multinet.model.objects import (
+    ANNOTATION_ATTACHED_SELECTION,
+    ANNOTATION_IGNORED_SELECTION,
+    ANNOTATION_SELECTION,
+    Obj,
+    annotations_of,
+    key_of,
+    metadata_of,
+    section,
+    split_key,
+)
+
+_log = logging.getLogger(__name__)
+
+_Objects = dict[Resource, list[Obj]]
+
+
+class Pods:
+    """Reconciles one pod name at a time; a pod that is gone is a name with nothing behind it."""
+
+    def __init__(
+        self,
+        view: View,
+        *,
+        planner: Planner,
+        addresses: Addresses,
+        machines: Machines,
+        waiting: Waiting,
+        usage: Usage,
+        announcer: Announcer,
+        dialect: Dialect,
+    ) -> None:
+        self._view = view
+        self._planner = planner
+        self._addresses = addresses
+        self._machines = machines
+        self._waiting = waiting
+        self._usage = usage
+        self._announcer = announcer
+        self._dialect = dialect
+        # Written, but perhaps not in the caches yet: such a pod must not be attached twice.
+        self._committed: dict[str, str] = {}
+        self._macs: dict[str, str] = {}
+
+    async def reconcile(self, key: str) -> None:
+        """One pass over the pod ``namespace/name``."""
+        pod = self._view.pods.store.get(key)
+        objects = self._machines.objects_of(key)
+        uid = PodRef.of(pod).uid if pod is not None else ""
+        holds = pod is not None and not self._has_ended(pod)
+        stale = not_of(objects, uid if holds else "")
+        if any(stale.values()):
+            await self._release(stale)
+        if pod is None or not holds or not _wants_network(pod):
+            self._forget(key)
+            return
+        vm = machine_of(objects, uid)
+        is_done = vm is not None and VirtualMachine.from_object(vm).is_resolved
+        if not is_done and self._committed.get(key) != uid:
+            if not metadata_of(pod).get("deletionTimestamp"):
+                await self._attach(pod, vm)
+        elif vm is not None:
+            await self._check_attached(pod, vm, objects)
+
+    def forget_machine(self, key: str) -> None:
+        """The VirtualMachine of a pod vanished: if the pod is still there, it is made again."""
+        self._committed.pop(key, None)
+
+    def _forget(self, key: str) -> None:
+        self._waiting.drop(key)
+        uid = self._committed.pop(key, "")
+        for mac in [mac for mac, owner in self._macs.items() if owner == uid]:
+            del self._macs[mac]
+
+    def _has_ended(self, pod: Obj) -> bool:
+        ended = section(pod, "status").get("phase") in ("Succeeded", "Failed")
+        return ended and not self._dialect.finished_pods_keep_addresses
+
+    async def _release(self, objects: _Objects) -> None:
+        count = {resource.kind: len(listed) for resource, listed in objects.items() if listed}
+        _log.info("removing the objects of a pod that ended: %s", count)
+        await self._machines.remove(objects)
+
+    async def _attach(self, pod: Obj, vm: Obj | None) -> None:
+        ref = PodRef.of(pod)
+        node = str(section(pod, "spec")["nodeName"])
+        selection = annotations_of(pod).get(ANNOTATION_SELECTION, "")
+        epoch = self._waiting.epoch
+        try:
+            plan = self._planner.plan(pod)
+            self._hold_macs(ref, plan.interfaces)
+            with self._usage.of(item.network.name for item in plan.interfaces):
+                interfaces = await self._create(ref, node, plan)
+                await self._machines.write_machine(resolved(ref, node, interfaces), selection)
+        except Refusal as refusal:
+            await self._refuse(pod, vm, refusal, epoch)
+            return
+        self._committed[ref.key] = ref.uid
+        self._waiting.drop(ref.key)
+        _log.info("%s: %d interfaces", ref.key, len(interfaces))
+        for unknown in plan.ignored_keys:
+            text = f"the key {unknown!r} of the selection is not known and has no effect"
+            self._announcer.say(pod, "Warning", "SelectionKeyIgnored", text)
+
+    async def _create(self, ref: PodRef, node: str, plan: Plan) -> list[Interface]:
+        claims = self._addresses.reserve(ref, plan.interfaces)
+        try:
+            await all_of(self._addresses.create(ref, claim) for claim in claims)
+        finally:
+            # One that could not be created may belong to somebody else: its InstanceIP will say so.
+            self._addresses.give_back(claim for claim in claims if not claim.exists)
+        interfaces = [_interface(ref, node, plan, item, claims) for item in plan.interfaces]
+        await all_of(self._machines.write_interface(item) for item in interfaces)
+        return interfaces
+
+    async def _refuse(self, pod: Obj, vm: Obj | None, refusal: Refusal, epoch: int) -> None:
+        ref = PodRef.of(pod)
+        message = in_words(refusal)
+        said = refused(ref, str(section(pod, "spec")["nodeName"]), refusal.reason, message)
+        known = VirtualMachine.from_object(vm).resolved if vm is not None else None
+        held = self._machines.objects_of(ref.key)
+        await self._machines.remove(
+            {resource: held[resource] for resource in (VIRTUAL_MACHINE_INTERFACES, INSTANCE_IPS)}
+        )
+        if said.resolved is None or not said.resolved.says_the_same(known):
+            _log.warning("%s can't be attached: %s: %s", ref.key, refusal.reason, message)
+            selection = annotations_of(pod).get(ANNOTATION_SELECTION, "")
+            await self._machines.write_machine(said, selection)
+            self._announcer.say(pod, "Warning", refusal.reason, message)
+        self._waiting.put(ref.key, refusal.topics, epoch)
+
+    def _hold_macs(self, ref: PodRef, wanted: Sequence[Wanted]) -> None:
+        for item in wanted:
+            if not item.requested_mac:
+                continue
+            index = mac_key({"network": item.network.name, "mac": item.mac})
+            owners = [pod_uid_of(found) for found in self._view.interfaces.by_index(BY_MAC, index)]
+            owners.append(self._macs.get(index, ref.uid))
+            if any(owner != ref.uid for owner in owners):
+                raise Refusal(
+                    "MACInUse",
+                    f"the MAC address {item.mac} is not free",
+                    where=f"{item.nad} as {item.interface}",
+                    why="another interface of that network has it",
+                    next_step="ask for another MAC address, or for none",
+                    topics=(addresses_topic(item.network.name),),
+                )
+        for item in wanted:
+            if item.requested_mac:
+                self._macs[mac_key({"network": item.network.name, "mac": item.mac})] = ref.uid
+
+    async def _check_attached(self, pod: Obj, vm: Obj, objects: _Objects) -> None:
+        await self._remove_strays(vm, objects)
+        selection = annotations_of(pod).get(ANNOTATION_SELECTION, "")
+        attached = annotations_of(vm).get(ANNOTATION_ATTACHED_SELECTION)
+        told = annotations_of(vm).get(ANNOTATION_IGNORED_SELECTION)
+        ignored = selection if attached is not None and selection != attached else None
+        if ignored == told:
+            return
+        if ignored is not None:
+            text = (
+                f"the pod keeps the networks it was started with ({attached.strip() or 'none selected'!r}): "
+                "networks are attached when a pod starts; to change them, delete it and create it again"
+                if attached is not None
+                else ""
+            )
+            self._announcer.say(pod, "Warning", "SelectionChangeIgnored", text)
+        patch = {"metadata": {"annotations": {ANNOTATION_IGNORED_SELECTION: ignored}}}
+        namespace, name = split_key(key_of(vm))
+        await self._view.client.patch(VIRTUAL_MACHINES, name, patch, namespace)
+
+    async def _remove_strays(self, vm: Obj, objects: _Objects) -> None:
+        """Addresses an interrupted pass claimed and no interface has; only with all interfaces in sight."""
+        machine = VirtualMachine.from_object(vm)
+        uid = machine.pod.uid
+        interfaces = [
+            Interface.from_object(found)
+            for found in objects[VIRTUAL_MACHINE_INTERFACES]
+            if pod_uid_of(found) == uid
+        ]
+        if {item.name for item in interfaces} < set(machine.interfaces):
+            return
+        used = {
+            naming.instance_ip_name(item.network, address.address)
+            for item in interfaces
+            for address in item.addresses
+        }
+        strays = [
+            found for found in objects[INSTANCE_IPS] if pod_uid_of(found) == uid and key_of(found) not in used
+        ]
+        extra = [
+            found
+            for found in objects[VIRTUAL_MACHINE_INTERFACES]
+            if pod_uid_of(found) == uid and str(metadata_of(found).get("name")) not in machine.interfaces
+        ]
+        if strays or extra:
+            await self._machines.remove({INSTANCE_IPS: strays, VIRTUAL_MACHINE_INTERFACES: extra})
+
+
+def _wants_network(pod: Mapping[str, Any]) -> bool:
+    spec = section(pod, "spec")
+    return bool(spec.get("nodeName")) and not spec.get("hostNetwork")
+
+
+def _interface(ref: PodRef, node: str, plan: Plan, item: Wanted, claims: Sequence[Claim]) -> Interface:
+    return Interface(
+        pod=ref,
+        node=node,
+        index=item.index,
+        of=len(plan.interfaces),
+        network=item.network.name,
+        vni=item.network.vni,
+        forwarding_mode=item.network.forwarding_mode,
+        nad=item.nad,
+        interface=item.interface,
+        mac=item.mac,
+        addresses=tuple(
+            Address(
+                str(claim.address),
+                claim.subnet.cidr.prefixlen,
+                str(claim.subnet.gateway or ""),
+                str(claim.subnet.dns or ""),
+            )
+            for claim in claims
+            if claim.wanted is item
+        ),
+        default_route=item.default_route,
+    )
