@@ -66,6 +66,11 @@ class Prober:
         self._control_netns = [*control_netns, netns.current()]
         self._attempts = attempts
         self._capture = capture
+        paths: dict[str, str] = {}
+        for one in self._given.values():
+            if paths.setdefault(one.name, one.netns) != one.netns:
+                why = f"{paths[one.name]} and {one.netns}"
+                raise InputError("one name for two network namespaces", where=one.name, why=why)
         if len(self._nonce) != frames.NONCE_LENGTH:
             raise InputError("a probe nonce of the wrong length", why=f"{len(self._nonce)} bytes, not 8")
 
