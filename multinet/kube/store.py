@@ -100,9 +100,9 @@ class Store(Mapping[str, Obj]):
             # Another uid, or an older version: the news is about an incarnation that is already gone.
             if old is None or _uid(old) != _uid(obj) or _older(obj, old):
                 return []
-            self._remove(key)
-            # The event carries the object's last state, which is newer than what we had.
-            return [Change(key, obj, None)]
+            # Not the event's object, though that is newer: callbacks that count rely on each ``old``
+            # being the ``new`` of the change before.
+            return [Change(key, self._remove(key), None)]
         if old is not None and _version(obj) == _version(old) and _uid(obj) == _uid(old):
             return []
         if old is not None and _older(obj, old):
