@@ -4,8 +4,9 @@ Layout is a function of the sorted data alone (no force layout), so the same lab
 network has a rail across the picture; a pod's interface is a line down to the rail, with the interface's
 name at the pod and a dot on the rail.
 
-Input (from the ``drawing`` event): nodes ``{id, kind: "node"|"pod"|"network", label, parent, detail}``,
-edges ``{source: <pod id>, target: <network id>, label: <interface>}``; other kinds of edges are not drawn.
+Input (from the ``drawing`` event): nodes ``{id, kind: "node"|"pod"|"network", label, detail}``, edges
+``{source, target, kind, label}``: ``runs-on`` from a pod to its node, ``attachment`` from a pod to a network
+with the interface as its label. Other kinds are not drawn.
 """
 
 from __future__ import annotations
@@ -82,8 +83,13 @@ def layout(data: dict[str, Any]) -> Picture:
     machines, pods, placed = [], [], {}
     left = MARGIN
     members = _of_kind(data, "pod")
+    home = {
+        edge.get("source"): edge.get("target")
+        for edge in data.get("edges") or ()
+        if edge.get("kind") == "runs-on"
+    }
     for machine in _of_kind(data, "node"):
-        inside = [pod for pod in members if pod.get("parent") == machine.get("id")]
+        inside = [pod for pod in members if home.get(pod.get("id")) == machine.get("id")]
         width = max(1, len(inside)) * (POD_WIDTH + GAP) + GAP
         for position, pod in enumerate(inside):
             box = Box(

@@ -73,17 +73,23 @@ class EventLog:
     """Appends events to a file, flushing each, and hands the same line to an optional descriptor.
 
     Safe to use from several threads: the order of lines is the order of ``seq``. ``mirror`` is a file
-    descriptor (a pipe to the front); when its reader is gone the log goes on without it.
+    descriptor (a pipe to the front); when its reader is gone the log goes on without it. ``written`` is how
+    many events the file already has.
     """
 
     def __init__(
-        self, path: Path, *, mirror: int | None = None, clock: Callable[[], float] = time.time
+        self,
+        path: Path,
+        *,
+        mirror: int | None = None,
+        clock: Callable[[], float] = time.time,
+        written: int = 0,
     ) -> None:
         self._file = path.open("a", encoding="utf-8")
         self._mirror = mirror
         self._clock = clock
         self._lock = threading.Lock()
-        self._seq = 0
+        self._seq = written
 
     def append(self, kind: str, data: Data) -> Event:
         """Write one event; return it as written."""

@@ -19,7 +19,7 @@ from scenarios import positions
 from scenarios.errors import InvalidScenarioError, nearest
 from scenarios.manifests import Manifest, flatten
 from scenarios.positions import Document, YamlPath
-from scenarios.schema import KIND, ScenarioFile, Step
+from scenarios.schema import KIND, Lab, ScenarioFile, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,18 @@ class Scenario:
         return tuple(f"node{number}" for number in range(1, self.content.spec.lab.nodes + 1))
 
 
-def load(path: Path, *, shown: str | None = None) -> Scenario:
-    """Read and check a scenario file; ``InvalidScenarioError`` when it can't be used."""
+def load(
+    path: Path, *, shown: str | None = None, nodes: int | None = None, dialect: str | None = None
+) -> Scenario:
+    """Read and check a scenario file; ``InvalidScenarioError`` when it can't be used.
+
+    ``nodes`` and ``dialect`` replace what the file says about the lab.
+    """
     from scenarios import semantics
 
     try:
         document = _only_document(path, shown or str(path))
-        content = _content(document)
+        content = _with_lab(_content(document), nodes, dialect)
     except InvalidScenarioError:
         raise
     except InputError as error:
@@ -85,6 +90,19 @@ def load(path: Path, *, shown: str | None = None) -> Scenario:
     if findings:
         raise InvalidScenarioError(findings)
     return scenario
+
+
+def _with_lab(content: ScenarioFile, nodes: int | None, dialect: str | None) -> ScenarioFile:
+    """``content`` with another lab; ``InputError`` for one that can't be."""
+    given = {key: value for key, value in (("nodes", nodes), ("dialect", dialect)) if value is not None}
+    try:
+        lab = Lab.model_validate({**content.spec.lab.model_dump(), **given})
+    except ValidationError as error:
+        detail = error.errors()[0]
+        raise InputError(
+            f"--{detail['loc'][0]} {detail['input']}: {detail['msg']}", next_step="see multinet run --help"
+        ) from error
+    return content.model_copy(update={"spec": content.spec.model_copy(update={"lab": lab})})
 
 
 def _only_document(path: Path, shown: str) -> Document:

@@ -1,0 +1,115 @@
+"""The step that looks for anything the pods that are gone have left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from multinet.kube import resources
+from multinet.model.objects import key_of, section
+from multinet.waits import pause
+from reports.verdicts import Verdict
+from scenarios.cluster import PodRecord
+from scenarios.context import Context, Result
+from scenarios.loader import LoadedStep
+from topology.backend import Lab
+from traffic.endpoint import Endpoint, inspect_all
+
+# The kernel tells nobody here when a link goes: looked at again after this, until the step's limit.
+_AGAIN_S = 0.05
+_SHOWN = 10
+
+
+async def leftovers(context: Context, step: LoadedStep) -> Result:
+    """Pass as soon as nothing is left; fail with the list at the limit."""
+    body = step.step.leftovers
+    assert body is not None
+    gone = {record.uid: record for record in context.cluster.gone()}
+    if not gone:
+        return Result(Verdict.UNKNOWN, "no pod is gone, so there is nothing to look for")
+    begun = time.monotonic()
+    while True:
+        found = list(await asyncio.to_thread(_everywhere, context, gone))
+        seconds = time.monotonic() - begun
+        if not found or seconds > body.timeout:
+            break
+        await pause("the kernel to remove what is left", _AGAIN_S)
+    name = f"nothing to be left of {len(gone)} pods"
+    context.tell("wait", step, name=name, seconds=round(seconds, 4), limit=body.timeout)
+    if not found:
+        names = ", ".join(record.key for record in gone.values())
+        return Result(facts=(f"nothing is left of {names}",))
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return Result(Verdict.FAIL, f"{len(found)} things are left over: {'; '.join(found[:_SHOWN])}{more}")
+
+
+def _everywhere(context: Context, gone: Mapping[str, PodRecord]) -> list[str]:
+    found = [*_in_api(context, gone), *_sandboxes(context, gone)]
+    for node, endpoints in _node_links(context.lab).items():
+        found += _on_node(context, node, endpoints, gone)
+    return found
+
+
+def _in_api(context: Context, gone: Mapping[str, PodRecord]) -> Iterator[str]:
+    for resource in (resources.VIRTUAL_MACHINES, resources.VIRTUAL_MACHINE_INTERFACES):
+        for obj in context.cluster.all(resource):
+            pod = section(obj, "spec").get("pod") or {}
+            if pod.get("uid") in gone:
+                yield f"{resource.kind} {key_of(obj)} in the API"
+    for obj in context.cluster.all(resources.INSTANCE_IPS):
+        if section(obj, "spec").get("podUID") in gone:
+            yield f"InstanceIP {key_of(obj)} in the API"
+
+
+def _sandboxes(context: Context, gone: Mapping[str, PodRecord]) -> Iterator[str]:
+    for sandbox in context.lab.sandboxes():
+        if sandbox.uid in gone:
+            yield f"sandbox of {sandbox.namespace}/{sandbox.pod} (process {sandbox.pid}) on {sandbox.node}"
+
+
+def _on_node(
+    context: Context, node: str, endpoints: list[Endpoint], gone: Mapping[str, PodRecord]
+) -> Iterator[str]:
+    """Links that weren't there before any pod, and routes, neighbours and FDB entries of pods gone."""
+    living = {s.node for s in context.lab.sandboxes()}
+    prefixes = tuple(uid.replace("-", "")[:8] for uid in gone)
+    for endpoint in endpoints:
+        name = endpoint.interface
+        if name not in context.baseline[node] and (node not in living or any(p in name for p in prefixes)):
+            yield f"link {name} ({endpoint.kind or 'device'}) on {node}"
+    # An address can have a new owner by now; only those of nobody are left over.
+    records = context.cluster.records.values()
+    kept = {address for record in records if not record.gone for address in record.addresses}
+    addresses = {address for record in gone.values() for address in record.addresses} - kept
+    macs = {mac.lower() for record in gone.values() for mac in record.macs}
+    for endpoint in endpoints:
+        for destination, _ in endpoint.routes:
+            if destination.partition("/")[0] in addresses:
+                yield f"route to {destination} on {endpoint.interface} of {node}"
+    for argv in (("bridge", "-j", "fdb", "show"), ("ip", "-j", "neigh", "show")):
+        for entry in _listed(context.lab, node, argv):
+            mac = str(entry.get("mac") or entry.get("lladdr") or "").lower()
+            if mac in macs:
+                device = entry.get("ifname") or entry.get("dev")
+                yield f"{argv[2]} entry for {mac} on {device} of {node}"
+
+
+def _listed(lab: Lab, node: str, argv: tuple[str, ...]) -> list[dict[str, Any]]:
+    done = lab.exec(node, argv, limit_s=5.0)
+    found = json.loads(done.stdout or "[]") if done.status == 0 else []
+    return [entry for entry in found if isinstance(entry, dict)]
+
+
+def _node_links(lab: Lab) -> dict[str, list[Endpoint]]:
+    result = inspect_all({node: lab.node_netns(node) for node in lab.nodes})
+    return {node: found for node, found in result.items() if isinstance(found, list)}
+
+
+def links_of(lab: Lab) -> dict[str, set[str]]:
+    """Names of the links of each node now, loopback left out."""
+    return {
+        node: {endpoint.interface for endpoint in endpoints} for node, endpoints in _node_links(lab).items()
+    }

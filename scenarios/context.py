@@ -1,0 +1,77 @@
+"""What a step's action gets, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from multinet.kube import resources
+from multinet.kube.client import Client
+from reports.verdicts import Verdict
+from scenarios.cluster import Cluster, Emit
+from scenarios.loader import LoadedStep, Scenario
+from scenarios.schema import split
+from topology.backend import Lab
+from topology.expectation import Expectations, ExpectedPod
+
+Snapshot = dict[tuple[str, str, str], str]
+"""``(pod, interface, field) -> value`` as one check saw it, from annotation and kernel together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The end of a step; ``facts`` are sentences for the report."""
+
+    verdict: Verdict = Verdict.PASS
+    reason: str = ""
+    next_step: str = ""
+    facts: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Context:
+    """One run's state; actions change only ``snapshot``.
+
+    ``baseline`` has the names of the links that each node had before any pod.
+    """
+
+    scenario: Scenario
+    lab: Lab
+    client: Client
+    cluster: Cluster
+    run_dir: Path
+    emit: Emit
+    expectations: Expectations
+    baseline: Mapping[str, frozenset[str]]
+    snapshot: Snapshot = field(default_factory=dict)
+
+    def expected_pods(self) -> tuple[ExpectedPod, ...]:
+        """What each pod must have, decided when it was first seen; to be called after each step."""
+        objects = self.cluster.all
+        return self.expectations.observe(
+            objects(resources.PODS), objects(resources.NADS), objects(resources.VIRTUAL_NETWORKS)
+        )
+
+    def chosen_pods(self, pods: Sequence[str] | str) -> tuple[ExpectedPod, ...]:
+        """Those of :meth:`expected_pods` that can be attached and are in ``pods``, or all."""
+        wanted = None if isinstance(pods, str) else {"/".join(split(name)) for name in pods}
+        return tuple(
+            pod for pod in self.expected_pods() if not pod.problem and (wanted is None or pod.pod in wanted)
+        )
+
+    def sandboxes(self) -> dict[str, str]:
+        """``namespace/name -> path of its network namespace`` of all pods that have a sandbox."""
+        return {f"{one.namespace}/{one.pod}": one.netns for one in self.lab.sandboxes()}
+
+    def tell(self, kind: str, step: LoadedStep, **data: Any) -> None:
+        """Emit an event that belongs to a step."""
+        self.emit(kind, {"step": step.index, **data})
+
+
+class Action(Protocol):
+    """Carries out one kind of step. May raise ``MultinetError``; the runner makes a verdict of it."""
+
+    async def __call__(self, context: Context, step: LoadedStep) -> Result:
+        """Do it."""
