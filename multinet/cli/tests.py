@@ -1,0 +1,84 @@
+"""``multinet test``: lint, unit tests, and lab tests in throw-away namespaces."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from multinet.cli import say
+from multinet.errors import InputError
+from reports.verdicts import Verdict, combine_statuses
+
+ROOT = Path(__file__).resolve().parents[2]
+# pytest's own exit statuses (pytest reference, "Exit codes") in the words of ours.
+_FROM_PYTEST = {0: 0, 1: 1, 2: 3, 3: 3, 4: 2, 5: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One command of the tests. ``from_pytest``: its status is one of pytest's."""
+
+    name: str
+    argv: tuple[str, ...]
+    from_pytest: bool = True
+
+
+def parts(only: str | None, extra: list[str]) -> list[Part]:
+    """What is run, in order."""
+    beside = Path(sys.executable).parent
+    pytest = (sys.executable, "-m", "pytest")
+    every = {
+        "lint": [
+            Part("ruff check", (str(beside / "ruff"), "check", "."), False),
+            Part("ruff format", (str(beside / "ruff"), "format", "--check", "."), False),
+            Part("mypy", (str(beside / "mypy"),), False),
+            Part("layers", (str(beside / "lint-imports"),), False),
+        ],
+        "unit": [Part("unit tests", (*pytest, "-m", "not lab", *extra))],
+        "lab": [
+            Part("lab tests", (sys.executable, "-m", "scenarios.isolated", *pytest, "-m", "lab", *extra))
+        ],
+    }
+    return [part for name, found in every.items() if only in (None, name) for part in found]
+
+
+def run(only: str | None, extra: list[str]) -> int:
+    """Run the parts, all of them whatever fails, and sum up."""
+    if not (ROOT / "pyproject.toml").exists():
+        raise InputError("the tests are not here", why="this is an installed copy", next_step="use a clone")
+    console = say.console()
+    results = []
+    for part in parts(only, extra):
+        console.print(f"== {part.name}", style="bold")
+        begun = time.monotonic()
+        status = _status(part, _call(part))
+        results.append((part, status, time.monotonic() - begun))
+    console.print("== summary", style="bold")
+    for part, status, seconds in results:
+        verdict = {0: Verdict.PASS, 1: Verdict.FAIL}.get(status, Verdict.COULD_NOT_RUN)
+        line = say.verdict(verdict)
+        line.append(f"  {part.name}  {seconds:.1f} s")
+        console.print(line)
+    status = combine_statuses(status for _, status, _ in results)
+    console.print(say.last_line(status))
+    return status
+
+
+def _call(part: Part) -> int:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    sys.stdout.flush()
+    try:
+        return subprocess.run(part.argv, cwd=ROOT, env=environment, check=False).returncode
+    except FileNotFoundError:
+        sys.stderr.write(f"{part.argv[0]} is not installed; ./lab sets it up\n")
+        return 3
+
+
+def _status(part: Part, status: int) -> int:
+    if part.from_pytest:
+        return _FROM_PYTEST.get(status, 3)
+    return status if status in (0, 3) else 1
