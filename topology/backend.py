@@ -8,8 +8,8 @@ observe     :meth:`Lab.sandboxes`, :meth:`Lab.node_netns`, and the events given 
 destroy     :meth:`Lab.stop` (gentle) and :meth:`Lab.close` (at once); both may be called twice
 ==========  ==================================================================================
 
-Everything here blocks and none of it starts a thread: the lab's namespaces are joined with ``setns``, which
-acts on one thread only. A caller with an event loop watches :meth:`Lab.fileno` and calls
+Everything here blocks and starts no thread. A caller with an event loop may call :meth:`Lab.exec`,
+:meth:`Lab.pod_exec` and :meth:`Lab.restart` in another thread, watches :meth:`Lab.fileno` and calls
 :meth:`Lab.process_events` when it is readable; a caller without one calls it between steps.
 
 Events: ``lab-starting {nodes}``, ``lab-phase {phase, seconds}``, ``role-ready {role, node, pid, seconds}``,

@@ -51,6 +51,12 @@ class NodeHost(Host):  # type: ignore[misc]
             params["preexec_fn"] = _own_uts
         return super()._popen(cmd, **params)
 
+    def popen(self, *args: Any, **kwargs: Any) -> Any:
+        """Start a command in the host, its UTS namespace included (``mnexec -a`` leaves that out)."""
+        enter = ["nsenter", "-t", str(self.pid), "-n", "-m", "-u", "--"]
+        kwargs.setdefault("mncmd", ["mnexec", "-d", *enter])
+        return super().popen(*args, **kwargs)
+
     def mountPrivateDirs(self) -> None:
         """Set the host name and mount all private directories with one command of the host's shell."""
         with linux.joined(self.pid, "uts"):

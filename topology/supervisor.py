@@ -1,10 +1,15 @@
-"""Keeps a lab's role processes: starts them, knows which are ready, notices when one dies."""
+"""Keeps a lab's role processes: starts them, knows which are ready, notices when one dies.
+
+One lock guards it, because a caller with an event loop lets a restart wait in another thread. Events then
+come in that thread. Whoever holds the lock reads the zygote's messages for everybody.
+"""
 
 from __future__ import annotations
 
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +37,7 @@ class _Running:
 
 
 class Supervisor:
-    """All roles of one lab. Not thread-safe, like the zygote below it."""
+    """All roles of one lab."""
 
     def __init__(self, zygote: Zygote, paths: Paths, on_event: EventSink) -> None:
         self._zygote = zygote
@@ -41,6 +46,7 @@ class Supervisor:
         self._board = ReadyBoard(paths.notify)
         self._running: dict[str, _Running] = {}
         self._closed = False
+        self._lock = threading.RLock()
         zygote.on_exit = self._note_exit
 
     def start(self, placed: Mapping[Role, int], limit_s: float) -> None:
@@ -73,18 +79,23 @@ class Supervisor:
 
     def restart(self, role_name: str, node: str, limit_s: float) -> None:
         """End a role's process if there is one, start it anew and wait until it is ready."""
-        running = self._find(role_name, node)
-        if running.status is None:
-            self.signal(role_name, node, signal.SIGTERM)
-            if not self._await_ends((running,), _STOP_LIMIT_S):
-                os.kill(running.pid, signal.SIGKILL)
-                self._await_ends((running,), _STOP_LIMIT_S)
-        self.start({running.role: running.node_pid}, limit_s)
+        with self._lock:
+            running = self._find(role_name, node)
+            if running.status is None:
+                self.signal(role_name, node, signal.SIGTERM)
+                if not self._await_ends((running,), _STOP_LIMIT_S):
+                    os.kill(running.pid, signal.SIGKILL)
+                    self._await_ends((running,), _STOP_LIMIT_S)
+            self.start({running.role: running.node_pid}, limit_s)
 
     def stop(self) -> None:
         """SIGTERM to all roles, and wait a little for their ends; for complete logs."""
         if self._closed:
             return
+        with self._lock:
+            self._stop()
+
+    def _stop(self) -> None:
         alive = [running for running in self._running.values() if running.status is None and running.pid]
         for running in alive:
             running.end_expected = True
@@ -105,8 +116,12 @@ class Supervisor:
 
     def process_events(self) -> None:
         """Turn ends of processes into events; never blocks."""
-        if not self._closed:
+        if self._closed or not self._lock.acquire(blocking=False):
+            return
+        try:
             self._zygote.process_events()
+        finally:
+            self._lock.release()
 
     def _spec(self, role: Role, node_pid: int) -> RoleSpec:
         env = {**os.environ, "NOTIFY_SOCKET": self._board.open(role.id)}

@@ -1,3 +1,5 @@
+"""Running scripts in processes of their own, as root and as an ordinary user."""
+
 import os
 import shutil
 import subprocess

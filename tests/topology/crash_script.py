@@ -36,10 +36,12 @@ def plant():
 def facts():
     """Everything a lab might leave or touch, as text."""
     return {
-        "links": [[item["ifname"], item["address"], item["flags"]] for item in json.loads(run("ip", "-j", "link"))],
+        "links": [
+            [item["ifname"], item["address"], item["flags"]] for item in json.loads(run("ip", "-j", "link"))
+        ],
         "foreign": [item["ifname"] for item in json.loads(run("ip", "-j", "-n", "foreign", "link"))],
         "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
-        "namespaces": sorted({os.readlink(f"/proc/{pid}/ns/net") for pid in processes()}),
+        "namespaces": sorted({str(Path(f"/proc/{pid}/ns/net").readlink()) for pid in processes()}),
         "processes": sorted(processes()),
         "run": sorted(str(path) for path in Path("/run").rglob("*")),
     }
@@ -47,9 +49,9 @@ def facts():
 
 def processes():
     alive = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and " Z " not in (stat := stat_of(entry)) and stat:
-            alive.append(int(entry))
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit() and " Z " not in (stat := stat_of(path.name)) and stat:
+            alive.append(int(path.name))
     return alive
 
 
@@ -117,7 +119,14 @@ def one_round(place, delay, scratch):
     front.stdout.close()
     front.stderr.close()
     last = kinds[-1] if kinds else ""
-    return {"place": place, "delay": delay, "last": last, "gone_s": seconds, "left": left_over, "errors": errors}
+    return {
+        "place": place,
+        "delay": delay,
+        "last": last,
+        "gone_s": seconds,
+        "left": left_over,
+        "errors": errors,
+    }
 
 
 def main():
@@ -126,11 +135,12 @@ def main():
     plant()
     before = facts()
     rounds = [
-        one_round(number % 3, round(chance.uniform(0.0, FULL_START_S), 3), sys.argv[2]) for number in range(ROUNDS)
+        one_round(number % 3, round(chance.uniform(0.0, FULL_START_S), 3), sys.argv[2])
+        for number in range(ROUNDS)
     ]
     after = facts()
     changed = {key: [before[key], after[key]] for key in before if before[key] != after[key]}
-    print(json.dumps({"rounds": rounds, "changed": changed}))
+    sys.stdout.write(json.dumps({"rounds": rounds, "changed": changed}) + "\n")
     return 0
 
 

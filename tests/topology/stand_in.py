@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 
+def say(text):
+    sys.stderr.write(text + "\n")
+
+
 def main(argv):
-    print(f"{socket.gethostname()} {' '.join(argv)}", flush=True)
+    say(f"{socket.gethostname()} {' '.join(argv)}")
     if "--pki-dir" in argv:
         Path(argv[argv.index("--kubeconfig") + 1]).write_text("{}")
     if os.environ.get("STAND_IN_FAILS", "-") in argv:
-        print("the stand-in was told to fail", file=sys.stderr)
+        say("the stand-in was told to fail")
         return 4
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     if os.environ.get("STAND_IN_SILENT", "-") not in argv:
@@ -20,5 +24,5 @@ def main(argv):
             handle.connect(os.environ["NOTIFY_SOCKET"])
             handle.send(b"STATUS=standing in\nREADY=1")
     signal.sigwait({signal.SIGTERM})
-    print("bye", flush=True)
+    say("bye")
     return 0

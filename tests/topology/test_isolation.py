@@ -1,3 +1,5 @@
+"""Going into namespaces of one's own, what is there, and the ways out."""
+
 import json
 import os
 import signal
@@ -39,7 +41,11 @@ def test_exit_status_is_what_a_shell_would_say():
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
         ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
         ("user/max_user_namespaces", "0", "user.max_user_namespaces="),
         ("kernel/unprivileged_userns_clone", "1", "run as root"),
@@ -80,7 +86,7 @@ def test_inside_is_root_in_an_empty_world_of_its_own(run_script, prefix):
     assert facts["links"] == facts["sys_links"] == ["lo"]
     assert int(facts["lo"], 16) & 1, "lo is up"
     assert facts["run"] == ["lock", "multinet", "netns"]
-    assert facts["netns"] != os.readlink("/proc/self/ns/net")
+    assert facts["netns"] != str(Path("/proc/self/ns/net").readlink())
 
 
 @pytest.mark.lab
@@ -132,7 +138,9 @@ got = signal.sigwait({signal.SIGINT, signal.SIGTERM})
 print(int(got), signal.sigtimedwait({signal.SIGINT, signal.SIGTERM}, 0.1), flush=True)
 sys.exit(9)
 """
-    with subprocess.Popen([sys.executable, "-c", source], env=python_env, stdout=subprocess.PIPE, text=True) as outer:
+    with subprocess.Popen(
+        [sys.executable, "-c", source], env=python_env, stdout=subprocess.PIPE, text=True
+    ) as outer:
         assert outer.stdout.readline() == "ready\n"
         # The terminal and the front may both deliver one Ctrl-C.
         os.kill(outer.pid, number)
@@ -152,7 +160,9 @@ print("ready", flush=True)
 while True:
     signal.pause()
 """
-    with subprocess.Popen([sys.executable, "-c", source], env=python_env, stdout=subprocess.PIPE, text=True) as outer:
+    with subprocess.Popen(
+        [sys.executable, "-c", source], env=python_env, stdout=subprocess.PIPE, text=True
+    ) as outer:
         assert outer.stdout.readline() == "ready\n"
         os.kill(outer.pid, signal.SIGINT)
         assert outer.stdout.readline() == "ignored\n"
