@@ -109,11 +109,12 @@ def wait_nodes_ready(kubeconfig: Path, nodes: tuple[str, ...], limit_s: float) -
     context = ssl.create_default_context(cadata=access.ca)
     connection = http.client.HTTPSConnection(url.hostname or "", url.port, timeout=limit_s, context=context)
     headers = {"Authorization": f"Bearer {access.token}", "Accept": "application/json"}
-    waiting = set(nodes)
+    waiting = dict.fromkeys(nodes, "the node is not in the API")
     try:
         listed = _get(connection, "/api/v1/nodes", headers)
         body = json.load(listed)
-        waiting -= {_name(item) for item in body["items"] if is_ready(item)}
+        for item in body["items"]:
+            _update(waiting, item)
         if not waiting:
             return
         version = body["metadata"]["resourceVersion"]
@@ -128,12 +129,14 @@ def wait_nodes_ready(kubeconfig: Path, nodes: tuple[str, ...], limit_s: float) -
             if not line:
                 raise LabError("the API server ended the watch of nodes", where=access.server)
             event = json.loads(line)
-            if event.get("type") in ("ADDED", "MODIFIED") and is_ready(event["object"]):
-                waiting.discard(_name(event["object"]))
+            if event.get("type") in ("ADDED", "MODIFIED"):
+                _update(waiting, event["object"])
     except TimeoutError as error:
         names = ", ".join(sorted(waiting))
         hint = "see logs/kubelet-<node>.log of the run"
-        raise expired(f"condition Ready of {names} in the API", limit_s, hint) from error
+        expiry = expired(f"condition Ready of {names} in the API", limit_s, hint)
+        expiry.why = "; ".join(f"{name}: {why}" for name, why in sorted(waiting.items()))
+        raise expiry from error
     except OSError as error:
         raise LabError("the lab's API can't be reached", where=access.server, why=str(error)) from error
     finally:
@@ -146,8 +149,17 @@ def is_ready(node: dict[str, Any]) -> bool:
     return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
 
 
-def _name(item: dict[str, Any]) -> str:
-    return str(item["metadata"]["name"])
+def _update(waiting: dict[str, str], node: dict[str, Any]) -> None:
+    """Take a node that is Ready out of those waited for; remember what the others say of themselves."""
+    name = str(node["metadata"]["name"])
+    if name not in waiting:
+        return
+    if is_ready(node):
+        del waiting[name]
+        return
+    conditions = node.get("status", {}).get("conditions", [])
+    said = next((entry for entry in conditions if entry["type"] == "Ready"), None)
+    waiting[name] = f"{said.get('reason')}: {said.get('message')}" if said else "no condition Ready"
 
 
 def _get(connection: http.client.HTTPSConnection, path: str, headers: dict[str, str]) -> Any:

@@ -71,7 +71,10 @@ def test_the_wait_ends_at_once_when_the_check_raises(board):
 
 
 def node(name, status):
-    return {"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": status}]}}
+    return {
+        "metadata": {"name": name},
+        "status": {"conditions": [{"type": "Ready", "status": status, "reason": "X"}]},
+    }
 
 
 def test_a_node_is_ready_when_its_condition_says_true():
@@ -162,8 +165,9 @@ def test_a_node_that_is_ready_at_once_needs_no_watch(api):
 
 def test_the_limit_names_the_nodes_that_are_not_ready(api):
     path, _events, _asked = api
-    with pytest.raises(WaitExpiredError, match=r"waited 0\.3 s for condition Ready of n2"):
-        wait_nodes_ready(path, ("n1", "n2"), 0.3)
+    with pytest.raises(WaitExpiredError, match=r"waited 0\.3 s for condition Ready of n2, n3") as caught:
+        wait_nodes_ready(path, ("n1", "n2", "n3"), 0.3)
+    assert caught.value.why == "n2: X: None; n3: the node is not in the API"
 
 
 def test_an_api_that_hangs_up_is_an_error_of_the_lab(api):
