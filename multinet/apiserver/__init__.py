@@ -15,7 +15,7 @@ In a test, in the same process (any event loop, no root, a free port)::
 
 How it is built, from the bottom up; each module knows only those above it in this list::
 
-    errors, codec            Status errors; bytes <-> objects (the seam for other encodings)
+    errors, protobuf, codec  Status errors; bytes <-> objects (the seam for other encodings)
     store                    objects as serialised bytes, one revision counter, history, watchers
     resources, builtins      a table of resource types; each a few lines of data and a Strategy of functions
     schema, crd_types        structural schemas; a CustomResourceDefinition becomes a resource type

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator
 
 from multinet.apiserver import core_columns as cells
-from multinet.apiserver import crd_types, merge_rules, pod_columns, pods
+from multinet.apiserver import crd_types, merge_rules, pod_columns, pod_schema, pods
 from multinet.apiserver.errors import FieldError, invalid_value, required
 from multinet.apiserver.names import dns_1035_label, dns_label
 from multinet.apiserver.resources import ResourceType, Strategy, Version
@@ -135,7 +135,7 @@ CORE = (
         "pods",
         "Pod",
         True,
-        (Version("v1", pod_columns.COLUMNS),),
+        (Version("v1", pod_columns.COLUMNS, pod_schema.POD),),
         short_names=("po",),
         categories=("all",),
         subresources=("status", "binding", "log", "exec"),

@@ -1,7 +1,7 @@
-"""Bytes to objects and back: the one seam for encodings (JSON and YAML in, JSON out).
+"""Bytes to objects and back: the one seam for encodings.
 
-A further encoding (Kubernetes protobuf, CBOR) is one more entry in ``_DECODERS`` and, for answers, a
-function beside :func:`encode`.
+In: JSON, YAML, and protobuf for what kubectl sends no other way. Out: JSON. A further encoding (CBOR) is one
+more entry in ``_DECODERS`` and, for answers, a function beside :func:`encode`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import yaml
 
+from multinet.apiserver import protobuf
 from multinet.apiserver.errors import StatusError, bad_request, unsupported_media
 from multinet.model.objects import Obj
 
@@ -26,7 +27,12 @@ def _yaml(body: bytes) -> Any:
     return yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
-_DECODERS: dict[str, Callable[[bytes], Any]] = {JSON: _json, "application/yaml": _yaml, "": _json}
+_DECODERS: dict[str, Callable[[bytes], Any]] = {
+    JSON: _json,
+    "application/yaml": _yaml,
+    protobuf.MEDIA_TYPE: protobuf.decode,
+    "": _json,
+}
 
 
 def decode(body: bytes, content_type: str) -> Any:

@@ -1,7 +1,7 @@
 """The JSONPath subset of additionalPrinterColumns.
 
-``.a.b``, ``['a.b']``, ``[0]``, ``[-1]``, ``[*]`` and ``[?(@.type=="Ready")]``. A path that leads nowhere gives
-nothing.
+``.a.b``, ``['a.b']``, ``[0]``, ``[-1]``, ``[*]`` and ``[?(@.type=="Ready")]``. A path that leads nowhere
+gives nothing.
 """
 
 from __future__ import annotations

@@ -15,10 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 import aiohttp
 from aiohttp import web
 
+from multinet.apiserver.codec import encode
 from multinet.apiserver.errors import StatusError, bad_request, internal, not_found
 from multinet.model.objects import Obj
 
 CHANNEL_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+_ERROR_CHANNEL = b"\x03"
 _PORT = 10250
 _LOG_OPTIONS = (
     "follow",
@@ -72,13 +74,12 @@ class KubeletProxy:
 
     async def exec(self, request: web.BaseRequest, pod: Obj) -> web.StreamResponse:
         """Join a client's WebSocket to a kubelet's."""
+        query = request.query
+        url = self._url(pod, "exec", _container(pod, query.get("container", "")))
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise bad_request(
                 "exec needs a WebSocket upgrade (kubectl 1.31 or newer); SPDY is not served here"
             )
-        query = request.query
-        container = _container(pod, query.get("container", ""))
-        url = self._url(pod, "exec", container)
         streams = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
         options = [("command", word) for word in query.getall("command", [])]
         options += [(to, "1") for from_, to in streams.items() if query.get(from_, "") in ("true", "1")]
@@ -92,9 +93,9 @@ class KubeletProxy:
             ) as upstream:
                 return await _join(request, upstream)
         except aiohttp.WSServerHandshakeError as error:
-            raise _kubelet_said(error.status, error.message) from error
+            return await _refuse(request, protocols, _kubelet_said(error.status, error.message))
         except aiohttp.ClientError as error:
-            raise internal(f'Get "{url}": {error}') from error
+            return await _refuse(request, protocols, internal(f'Get "{url}": {error}'))
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -144,6 +145,20 @@ def _kubelet_said(status: int, text: str) -> StatusError:
     if status in reasons:
         return StatusError(status, reasons[status], text.strip() or reasons[status])
     return internal(f"the kubelet answered {status}: {text.strip()}")
+
+
+async def _refuse(
+    request: web.BaseRequest, protocols: Sequence[str], error: StatusError
+) -> web.StreamResponse:
+    """Say on the error channel why the kubelet can't serve.
+
+    A refused upgrade would make kubectl try SPDY and show that error instead.
+    """
+    downstream = web.WebSocketResponse(protocols=protocols)
+    await downstream.prepare(request)
+    await downstream.send_bytes(_ERROR_CHANNEL + encode(error.status()))
+    await downstream.close()
+    return downstream
 
 
 async def _join(request: web.BaseRequest, upstream: aiohttp.ClientWebSocketResponse) -> web.StreamResponse:

@@ -18,6 +18,9 @@ from multinet.model.objects import Obj
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 NAMESPACES = "namespaces"
+# ``kubectl delete -f`` deletes a namespace first and then, one by one, what the same file has in it: those
+# must still be there. Kubernetes' own namespace controller waits 5 s for a similar reason.
+NAMESPACE_GRACE_S = 0.2
 
 
 class Lifecycle:
@@ -92,8 +95,8 @@ class Lifecycle:
         name = event.entry.name
         if event.type == "ADDED":
             self._on_namespace(name)
-        elif event.type == "MODIFIED" and _deleting(event.entry):
-            self._soon(f"{NAMESPACES}/{name}", lambda: self._empty_namespace(name))
+        elif event.type == "MODIFIED" and _deleting(event.entry) and not _deleting(event.previous):
+            self._soon(f"{NAMESPACES}/{name}", lambda: self._empty_namespace(name), NAMESPACE_GRACE_S)
 
     def _empty_namespace(self, name: str) -> None:
         left = False
@@ -159,9 +162,9 @@ class Lifecycle:
 
     def _terminating(self, resource: str, name: str) -> bool:
         entry = self._store.get(resource, "", name)
-        return entry is not None and _deleting(entry)
+        return _deleting(entry)
 
-    def _soon(self, key: str, action: Callable[[], None]) -> None:
+    def _soon(self, key: str, action: Callable[[], None], after_s: float = 0.0) -> None:
         """Run ``action`` in a later turn of the loop; once, however often it is asked for before then."""
         if key in self._sweeping:
             return
@@ -171,7 +174,7 @@ class Lifecycle:
             self._sweeping.discard(key)
             action()
 
-        asyncio.get_running_loop().call_soon(run)
+        asyncio.get_running_loop().call_later(after_s, run)
 
 
 def _owners(entry: Entry | None) -> Iterable[str]:
@@ -181,5 +184,9 @@ def _owners(entry: Entry | None) -> Iterable[str]:
     return tuple(reference.get("uid", "") for reference in references)
 
 
-def _deleting(entry: Entry) -> bool:
-    return b'"deletionTimestamp"' in entry.raw and "deletionTimestamp" in entry.view()["metadata"]
+def _deleting(entry: Entry | None) -> bool:
+    return (
+        entry is not None
+        and b'"deletionTimestamp"' in entry.raw
+        and "deletionTimestamp" in entry.view()["metadata"]
+    )

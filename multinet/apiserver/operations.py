@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from multinet.apiserver import metadata as meta
 from multinet.apiserver.errors import (
@@ -197,8 +198,10 @@ class Operations:
         return obj
 
     def _shape(self, target: Target, obj: Obj, options: Options) -> None:
-        """Prune and default a custom resource; keep it in the storage version."""
+        """Prune and default by the schema; keep the object in its storage version."""
         schema = target.version.schema
+        if not target.type.custom:
+            _drop_nulls(obj)
         if schema is not None:
             dropped = schema.prune(obj)
             if dropped and options.field_validation == "Strict":
@@ -214,7 +217,8 @@ class Operations:
         found = list(meta.findings(obj, resource_type))
         if target.version.schema is not None:
             found += target.version.schema.validate(obj)
-        found += resource_type.strategy.validate(obj)
+        if not found or target.version.schema is None:
+            found += resource_type.strategy.validate(obj)
         if old is not None and not found:
             found += meta.finalizer_findings(obj, old)
             found += resource_type.strategy.validate_update(obj, old)
@@ -289,6 +293,18 @@ def _restore(obj: Obj, old: Obj, name: str) -> None:
         obj[name] = old[name]
     else:
         obj.pop(name, None)
+
+
+def _drop_nulls(tree: Any) -> None:
+    """Take out null fields: in built-in kinds they mean absent."""
+    if isinstance(tree, list):
+        for item in tree:
+            _drop_nulls(item)
+    elif isinstance(tree, dict):
+        for name in [name for name, value in tree.items() if value is None]:
+            del tree[name]
+        for value in tree.values():
+            _drop_nulls(value)
 
 
 def _spec_differs(obj: Obj, old: Obj) -> bool:

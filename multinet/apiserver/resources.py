@@ -93,7 +93,7 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One served version. ``schema`` is None for built-in kinds."""
+    """One served version. ``schema`` is None for kinds whose structure isn't checked."""
 
     name: str
     columns: tuple[Column, ...] = ()

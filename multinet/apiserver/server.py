@@ -71,7 +71,7 @@ class ApiServer:
         dispatcher = Dispatcher(operations, lifecycle, credentials.token, kubelets)
         # A client that went away must end its watch at once, so handlers are cancelled on disconnect.
         server = web.Server(dispatcher.handle, request_factory=_request, handler_cancellation=True)
-        runner = web.ServerRunner(server, access_log=None)
+        runner = web.ServerRunner(server, access_log=None, shutdown_timeout=_STOP_S)
         await runner.setup()
         try:
             bound = await _listen(runner, host, port, credentials)
@@ -89,7 +89,7 @@ class ApiServer:
 def _request(
     message: RawRequestMessage,
     payload: StreamReader,
-    protocol: RequestHandler[web.BaseRequest],
+    protocol: RequestHandler,
     writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> web.BaseRequest:

@@ -173,7 +173,7 @@ class Collection:
 
 
 class Store:
-    """All collections. ``resource`` is ``plural.group`` throughout (``pods``, ``leases.coordination.k8s.io``)."""
+    """All collections. ``resource`` is ``plural.group``: ``pods``, ``leases.coordination.k8s.io``."""
 
     def __init__(self, history: int = HISTORY) -> None:
         self.revision = 1
@@ -239,10 +239,14 @@ class Store:
         return entry
 
     def watch(self, resource: str, watcher: Watcher, since: int | None) -> None:
-        """Attach ``watcher``, first handing it the events after ``since``. Raises 410 beyond the history."""
+        """Attach ``watcher``, first handing it the events after ``since``.
+
+        Raises 410 beyond the history, and for a revision of the future: it is of an earlier life of this
+        server, so its holder must list again.
+        """
         collection = self._collection(resource)
         if since is not None:
-            if since < collection.floor:
+            if since < collection.floor or since > self.revision:
                 raise too_old(since, collection.floor)
             for event in collection.history:
                 if event.revision > since:
