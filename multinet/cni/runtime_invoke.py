@@ -12,7 +12,7 @@ from typing import Any
 from multinet.cni import runtime_exec
 from multinet.cni.runtime_cache import Attachment
 from multinet.cni.runtime_config import NetworkConfig
-from multinet.cni.runtime_errors import PluginError
+from multinet.cni.runtime_errors import UNEXPLAINED, PluginError
 from multinet.errors import WaitExpiredError
 from multinet.model.objects import Obj
 
@@ -134,7 +134,7 @@ def _refusal(
         plugin,
         command,
         str(answer["msg"]) or ending,
-        code=code if isinstance(code, int) else 999,
+        code=code if isinstance(code, int) else UNEXPLAINED,
         details=str(answer.get("details") or ""),
         stderr=stderr,
     )

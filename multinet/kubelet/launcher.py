@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from multinet.cni import runtime_exec
+from multinet.cni import install, runtime_exec
 from multinet.errors import LabError
 
-_COMPILED = Path(sys.prefix) / "libexec" / "multinet" / "multinet-pause"
 _FALLBACK = Path(__file__).with_name("pause.py")
 _START_LIMIT_S = 10.0
 
@@ -33,8 +32,9 @@ class Launcher:
     @classmethod
     def default(cls) -> Launcher:
         """The compiled helper where it was built, else the Python one."""
-        if os.access(_COMPILED, os.X_OK):
-            return cls((str(_COMPILED),))
+        compiled = install.output_dir() / install.PAUSE
+        if os.access(compiled, os.X_OK):
+            return cls((str(compiled),))
         return cls.fallback()
 
     @classmethod

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import uvloop
 
+from multinet.cni import install
 from multinet.cni.runtime import Runtime
 from multinet.errors import MultinetError
 from multinet.kube import notify
@@ -194,12 +195,10 @@ def install_plugin(conf_dir: Path, bin_dirs: Iterable[Path]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     if any(conf_dir.iterdir()):
         return
-    from multinet.cni.install import plugin_path
-
-    link = directories[0] / "multinet-cni"
+    link = directories[0] / install.PLUGIN
     if not os.path.lexists(link):
         with contextlib.suppress(FileExistsError):
-            link.symlink_to(plugin_path())
+            link.symlink_to(install.plugin_path())
     target = conf_dir / "10-multinet.conflist"
     temporary = target.with_suffix(".tmp")
     temporary.write_text(json.dumps(_CONFIGURATION, indent=2) + "\n", encoding="utf-8")

@@ -31,7 +31,7 @@ DIRECTORY = Path("/run/netns")
 def prepare(directory: Path = DIRECTORY) -> None:
     """Make the directory a private mount point, unless it is one; ``OSError`` when that is refused."""
     directory.mkdir(parents=True, exist_ok=True)
-    if not os.path.ismount(directory):
+    if not _is_mount_point(directory):
         _mount(str(directory), str(directory), _MS_BIND | _MS_REC)
     _mount("none", str(directory), _MS_PRIVATE)
 
@@ -58,6 +58,12 @@ def withdraw(path: str) -> None:
     _libc.umount2(path.encode(), _MNT_DETACH)
     with contextlib.suppress(FileNotFoundError):
         Path(path).unlink()
+
+
+def _is_mount_point(directory: Path) -> bool:
+    # Not os.path.ismount: that compares devices, and a directory bound to itself has its parent's.
+    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return str(directory.resolve()) in points
 
 
 def _mount(source: str, target: str, flags: int) -> None:

@@ -1,0 +1,209 @@
+"""Whole pods on one node: embedded API, real sandboxes and processes, scripted CNI plugin."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from multinet.kube.resources import LEASES, NODES, PODS
+
+pytestmark = pytest.mark.lab
+
+
+def ready(pod):
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def namespace(path):
+    return Path(path).readlink()
+
+
+async def test_pod_becomes_ready_with_the_address_of_its_default_interface_only(lab):
+    await lab.start_kubelet()
+    await lab.pod("web", ["sleep", "1000"], ["sleep", "1000"])
+    pod = await lab.until("web", "Ready", ready)
+    assert pod["status"]["podIP"] == "10.32.0.7"
+    assert pod["status"]["podIPs"] == [{"ip": "10.32.0.7"}]
+    assert pod["status"]["hostIP"] == "127.0.0.1"
+    assert [c["ready"] for c in pod["status"]["containerStatuses"]] == [True, True]
+    sandbox = lab.sandbox(pod)
+    assert sandbox["netns"] == f"/proc/{sandbox['pid']}/ns/net"
+    add = lab.calls("ADD")[0].split()
+    assert add[1] == sandbox["containerID"]
+    assert add[2].startswith("/run/netns/cni-")
+    assert f"K8S_POD_UID={pod['metadata']['uid']}" in add[4]
+    assert namespace(sandbox["netns"]) != namespace("/proc/self/ns/net")
+
+
+async def test_deletion_runs_del_kills_the_sandbox_and_removes_every_trace(lab):
+    await lab.start_kubelet()
+    await lab.pod("web")
+    pod = await lab.running("web")
+    sandbox = lab.sandbox(pod)
+    await lab.client.delete(PODS, "web", "default")
+    await lab.vanished("web")
+    assert len(lab.calls("DEL")) == 1
+    assert lab.calls("DEL")[0].split()[1:] == lab.calls("ADD")[0].split()[1:]
+    assert not list((lab.options.root_dir / "kubelet" / "sandboxes").iterdir())
+    assert not os.path.lexists(sandbox["cniNetns"])
+    assert not list((lab.options.root_dir / "kubelet" / "pods").iterdir())
+
+
+async def test_a_failed_add_is_told_and_undone_and_tried_again(lab):
+    lab.fail("ADD", 100, "PoolExhausted: no address left")
+    await lab.start_kubelet()
+    await lab.pod("web")
+    event = await lab.event("FailedCreatePodSandBox")
+    assert "PoolExhausted: no address left" in event["message"]
+    assert "the plugin's own words" in event["message"]
+    pod = await lab.until("web", "waiting", lambda pod: pod["status"].get("containerStatuses"))
+    assert pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ContainerCreating"
+    assert len(lab.calls("DEL")) >= 1
+    lab.mend("ADD")
+    await lab.running("web")
+
+
+async def test_deleting_a_pod_interrupts_its_pending_add(lab):
+    plugin = lab.options.cni_bin_dirs[0] / "scripted"
+    text = plugin.read_text().replace("ADD)\n", "ADD)\n  sleep 60\n")
+    plugin.write_text(text)
+    await lab.start_kubelet()
+    await lab.pod("web")
+    await lab.until("web", "Pending", lambda pod: pod["status"].get("startTime"))
+    started = time.monotonic()
+    await lab.client.delete(PODS, "web", "default")
+    await lab.vanished("web")
+    assert time.monotonic() - started < 5
+    assert len(lab.calls("DEL")) == 1
+
+
+async def test_sandbox_and_containers_survive_a_kubelet_restart(lab):
+    first = await lab.start_kubelet()
+    await lab.pod("web")
+    await lab.pod("gone")
+    before = await lab.running("web")
+    gone = lab.sandbox(await lab.running("gone"))
+    sandbox = lab.sandbox(before)
+    await lab.stop_kubelet(first)
+    await lab.client.delete(PODS, "gone", "default", grace_seconds=0)
+    await lab.start_kubelet()
+    await lab.pod("later")
+    await lab.running("later")
+    after = await lab.running("web")
+    assert lab.sandbox(after) == sandbox
+    assert after["status"]["containerStatuses"][0]["restartCount"] == 0
+    assert len([call for call in lab.calls("ADD") if "K8S_POD_NAME=web" in call]) == 1
+    await lab.client.delete(PODS, "web", "default")
+    await lab.vanished("web")
+    assert any(gone["containerID"] in call for call in lab.calls("DEL"))
+    assert len(list((lab.options.root_dir / "kubelet" / "sandboxes").iterdir())) == 1
+
+
+async def test_a_killed_sandbox_is_replaced_by_del_then_add(lab):
+    await lab.start_kubelet()
+    await lab.pod("web")
+    pod = await lab.running("web")
+    old = lab.sandbox(pod)
+    os.kill(old["pid"], signal.SIGKILL)
+    await lab.event("SandboxChanged")
+    await lab.until(
+        "web", "restarted", lambda p: p["status"]["containerStatuses"][0]["restartCount"] and ready(p)
+    )
+    new = lab.sandbox(pod)
+    assert new["containerID"] != old["containerID"]
+    commands = [call.split()[0] for call in lab.calls() if "VERSION" not in call]
+    assert commands == ["ADD", "DEL", "ADD"]
+
+
+async def test_restart_policies_exit_codes_and_phases(lab):
+    await lab.start_kubelet()
+    await lab.pod("good", ["true"], restartPolicy="Never")
+    await lab.pod("bad", ["sh", "-c", "exit 3"], restartPolicy="Never")
+    await lab.pod("loop", ["sh", "-c", "exit 4"])
+    await lab.pod("wrong", ["/no/such/program"], restartPolicy="Never")
+    good = await lab.until("good", "Succeeded", lambda p: p["status"].get("phase") == "Succeeded")
+    assert good["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] == "Completed"
+    bad = await lab.until("bad", "Failed", lambda p: p["status"].get("phase") == "Failed")
+    assert bad["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 3
+    wrong = await lab.until("wrong", "Failed", lambda p: p["status"].get("phase") == "Failed")
+    state = wrong["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (state["exitCode"], state["reason"]) == (128, "StartError")
+    assert "/no/such/program" in state["message"]
+
+    def crash_loop(pod):
+        status = pod["status"].get("containerStatuses", [{}])[0]
+        return status.get("restartCount", 0) >= 2 and status["state"].get("waiting")
+
+    loop = await lab.until("loop", "CrashLoopBackOff", crash_loop)
+    status = loop["status"]["containerStatuses"][0]
+    assert status["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert status["lastState"]["terminated"]["exitCode"] == 4
+
+
+async def test_init_containers_run_in_order_before_the_others(lab, tmp_path):
+    trace = tmp_path / "trace"
+    init = [
+        {"name": f"i{n}", "image": "none", "command": ["sh", "-c", f"echo i{n} >> {trace}"]} for n in (1, 2)
+    ]
+    await lab.start_kubelet()
+    await lab.pod("web", ["sh", "-c", f"echo main >> {trace}; sleep 1000"], initContainers=init)
+    pod = await lab.until("web", "Ready", ready)
+    assert [s["state"]["terminated"]["exitCode"] for s in pod["status"]["initContainerStatuses"]] == [0, 0]
+    while trace.read_text().split() != ["i1", "i2", "main"]:
+        await asyncio.wait_for(lab.running("web"), 1)
+
+
+async def test_host_network_pod_has_the_nodes_namespace_and_address(lab):
+    await lab.start_kubelet()
+    await lab.pod("agent", hostNetwork=True)
+    pod = await lab.running("agent")
+    assert pod["status"]["podIP"] == "127.0.0.1"
+    assert namespace(lab.sandbox(pod)["netns"]) == namespace("/proc/self/ns/net")
+    assert not lab.calls("ADD")
+
+
+async def test_node_follows_the_plugins_status(lab, node_condition):
+    lab.fail("STATUS", 50, "the agent is away")
+    await lab.start_kubelet()
+    condition = await node_condition(lab, "False")
+    assert condition["reason"] == "KubeletNotReady"
+    assert "container runtime network not ready" in condition["message"]
+    assert "the agent is away" in condition["message"]
+    lab.mend("STATUS")
+    await node_condition(lab, "True")
+    node = await lab.client.get(NODES, "n1")
+    assert node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"] == 10250
+    assert node["metadata"]["labels"]["kubernetes.io/hostname"] == "n1"
+    lease = await lab.client.get(LEASES, "n1", "kube-node-lease")
+    assert lease["spec"]["holderIdentity"] == "n1"
+
+
+async def test_del_failure_is_told_and_tried_again(lab):
+    await lab.start_kubelet()
+    await lab.pod("web")
+    await lab.running("web")
+    lab.fail("DEL", 11, "come back later")
+    await lab.client.delete(PODS, "web", "default")
+    event = await lab.event("FailedKillPodSandBox")
+    assert "come back later" in event["message"]
+    lab.mend("DEL")
+    await lab.vanished("web")
+
+
+async def test_time_from_bound_to_running(lab):
+    await lab.start_kubelet()
+    await lab.pod("warm")
+    await lab.running("warm")
+    times = []
+    for number in range(5):
+        started = time.monotonic()
+        await lab.pod(f"p{number}")
+        await lab.running(f"p{number}")
+        times.append(time.monotonic() - started)
+    print("bound to Running, ms:", [round(t * 1000, 1) for t in times])  # noqa: T201 - shown by -s
+    assert sorted(times)[2] < 0.5

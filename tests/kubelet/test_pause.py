@@ -1,0 +1,166 @@
+"""The contract of both sandbox helpers: the C program and the Python one behave alike."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from multinet.kubelet.launcher import Launcher
+
+pytestmark = pytest.mark.lab
+SOURCE = Path(__file__).parents[2] / "multinet" / "kubelet" / "pause.c"
+
+
+@pytest.fixture(params=["c", "python"], scope="module")
+def helper(request, tmp_path_factory):
+    if request.param == "python":
+        return list(Launcher.fallback().helper)
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler on this machine")
+    program = tmp_path_factory.mktemp("pause") / "pause"
+    subprocess.run([compiler, "-static", "-O2", "-o", str(program), str(SOURCE)], check=True)
+    return [str(program)]
+
+
+def call(helper, *arguments, **options):
+    return subprocess.run([*helper, *arguments], capture_output=True, text=True, timeout=20, **options)
+
+
+def wait_end(pid):
+    ready, _, _ = select.select([os.pidfd_open(pid)], [], [], 10)
+    assert ready
+
+
+@pytest.fixture
+def sandbox(helper):
+    pid = int(call(helper, "sandbox", "mypod", "some-id").stdout)
+    yield pid
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_sandbox_has_its_own_namespaces_hostname_and_proc(helper, sandbox):
+    for kind in ("net", "pid", "mnt", "uts", "ipc"):
+        assert Path(f"/proc/{sandbox}/ns/{kind}").readlink() != Path(f"/proc/self/ns/{kind}").readlink()
+    seen = call(helper, "exec", str(sandbox), "/", "--", "sh", "-c", "hostname; echo /proc/[0-9]*; pwd")
+    hostname, processes, directory = seen.stdout.splitlines()
+    assert hostname == "mypod"
+    assert processes.split()[0] == "/proc/1"
+    assert len(processes.split()) == 2
+    assert directory == "/"
+    assert b"some-id" in Path(f"/proc/{sandbox}/cmdline").read_bytes().split(b"\0")
+
+
+def test_host_network_sandbox_shares_network_and_hostname(helper):
+    pid = int(call(helper, "sandbox", "--host-network", "other", "id").stdout)
+    try:
+        assert Path(f"/proc/{pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink()
+        assert Path(f"/proc/{pid}/ns/uts").readlink() == Path("/proc/self/ns/uts").readlink()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_pid_1_reaps_orphans_and_ends_on_sigterm(helper, sandbox):
+    call(helper, "exec", str(sandbox), "/", "--", "sh", "-c", "(true &) ; (true &)")
+    listed = call(helper, "exec", str(sandbox), "/", "--", "sh", "-c", "cat /proc/[0-9]*/stat")
+    assert " Z " not in listed.stdout
+    os.kill(sandbox, signal.SIGTERM)
+    wait_end(sandbox)
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [("exit 7", 7), ("exit 0", 0), ("kill -9 $$", 137), ("echo in; cat", 0)]
+)
+def test_exec_passes_streams_and_exit_status(helper, sandbox, command, status):
+    done = call(helper, "exec", str(sandbox), "/tmp", "--", "sh", "-c", command, input="hello")
+    assert done.returncode == status
+    assert done.stdout == ("in\nhello" if "cat" in command else "")
+
+
+def test_exec_of_a_missing_program_or_sandbox_says_so(helper, sandbox):
+    missing = call(helper, "exec", str(sandbox), "/", "--", "nosuch")
+    assert (missing.returncode, missing.stderr) == (127, "nosuch: No such file or directory\n")
+    gone = call(helper, "exec", "999999", "/", "--", "true")
+    assert gone.returncode == 128
+    assert gone.stderr == "/proc/999999/ns/net: No such file or directory\n"
+
+
+def test_run_logs_in_cri_format_and_leaves_the_exit_status(helper, sandbox, tmp_path):
+    prefix = tmp_path / "1"
+    script = "echo out; echo err >&2; echo $FOO; printf part; exit 3"
+    started = call(
+        helper,
+        "run",
+        str(sandbox),
+        str(prefix),
+        "/",
+        "--",
+        "sh",
+        "-c",
+        script,
+        env={"FOO": "bar", "PATH": os.environ["PATH"]},
+    )
+    monitor, pid = map(int, started.stdout.split())
+    wait_end(monitor)
+    lines = (tmp_path / "1.log").read_text().splitlines()
+    parsed = [
+        re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (std\w+) ([FP]) (.*)", line) for line in lines
+    ]
+    texts = {(found[1], found[2], found[3]) for found in parsed}
+    assert texts == {
+        ("stdout", "F", "out"),
+        ("stderr", "F", "err"),
+        ("stdout", "F", "bar"),
+        ("stdout", "P", "part"),
+    }
+    code, number, _ = (tmp_path / "1.exit").read_text().split()
+    assert (code, number) == ("3", "0")
+    assert (tmp_path / "1.started").read_text().split()[:2] == [str(monitor), str(pid)]
+
+
+def test_run_ends_with_the_container_even_if_an_orphan_keeps_the_output(helper, sandbox, tmp_path):
+    started = call(
+        helper, "run", str(sandbox), str(tmp_path / "1"), "/", "--", "sh", "-c", "sleep 1000 & echo x"
+    )
+    wait_end(int(started.stdout.split()[0]))
+    assert (tmp_path / "1.exit").read_text().startswith("0 0 ")
+    assert (tmp_path / "1.log").read_text().endswith("stdout F x\n")
+
+
+def test_run_of_a_missing_program_fails_at_once(helper, sandbox, tmp_path):
+    done = call(helper, "run", str(sandbox), str(tmp_path / "1"), "/", "--", "nosuch")
+    assert (done.returncode, done.stdout) == (128, "")
+    assert done.stderr == "nosuch: No such file or directory\n"
+    assert not (tmp_path / "1.started").exists()
+
+
+def test_death_of_the_sandbox_is_recorded_by_the_monitor(helper, tmp_path):
+    pid = int(call(helper, "sandbox", "mypod", "id").stdout)
+    started = call(helper, "run", str(pid), str(tmp_path / "1"), "/", "--", "sleep", "1000")
+    os.kill(pid, signal.SIGKILL)
+    wait_end(int(started.stdout.split()[0]))
+    assert (tmp_path / "1.exit").read_text().startswith("137 9 ")
+
+
+def test_idle_waits_for_sigterm(helper, sandbox, tmp_path):
+    started = call(helper, "run", str(sandbox), str(tmp_path / "1"), "/", "--", *helper, "idle")
+    monitor, pid = map(int, started.stdout.split())
+    os.kill(pid, signal.SIGTERM)
+    wait_end(monitor)
+    assert (tmp_path / "1.exit").read_text().startswith(("0 0 ", "143 15 "))
+
+
+def test_wrong_use_shows_usage(helper):
+    done = call(helper, "fly")
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: pause sandbox")
+    assert call(helper, "run", "1", "2").returncode == 2
+    assert sys.executable  # the Python helper needs it
