@@ -46,9 +46,13 @@ class Addresses:
         self._pools: dict[str, tuple[Pool, ...]] = {}
         view.instance_ips.on_change(self._changed)
 
-    def reserve(self, pod: PodRef, wanted: Iterable[Wanted]) -> list[Claim]:
-        """Choose all addresses of a pod at once, or raise ``Refusal`` and hold none."""
-        mine = self._owned_by(pod)
+    def reserve(self, pod: PodRef, wanted: Iterable[Wanted], known: Iterable[Obj] = ()) -> list[Claim]:
+        """Choose all addresses of a pod at once, or raise ``Refusal`` and hold none.
+
+        What an earlier, interrupted pass has claimed is used again: from the cache, and from ``known``
+        (InstanceIPs read from the API) where the cache may be behind.
+        """
+        mine = self._owned_by(pod, known)
         claims: list[Claim] = []
         try:
             for item in wanted:
@@ -98,9 +102,9 @@ class Addresses:
         except NotFoundError:
             return None
 
-    def _owned_by(self, pod: PodRef) -> dict[str, list[InstanceIP]]:
+    def _owned_by(self, pod: PodRef, known: Iterable[Obj]) -> dict[str, list[InstanceIP]]:
         mine: dict[str, list[InstanceIP]] = {}
-        for found in self._view.instance_ips.by_index(BY_POD, pod.key):
+        for found in known or self._view.instance_ips.by_index(BY_POD, pod.key):
             iip = InstanceIP.from_object(found)
             if iip.pod.uid == pod.uid:
                 mine.setdefault(iip.interface, []).append(iip)
@@ -129,16 +133,16 @@ class Addresses:
 
     def _fixed(self, item: Wanted, pools: tuple[Pool, ...], address: IPAddress, owned: bool) -> Claim:
         pool = next(pool for pool in pools if address in pool.subnet.cidr)
-        if not owned and not pool.take(address):
+        if not pool.take(address) and not owned:
             name = naming.instance_ip_name(item.network.name, str(address))
             found = self._view.instance_ips.store.get(name)
             raise _taken(item, address, InstanceIP.from_object(found) if found is not None else None)
         return Claim(item, pool.subnet, pool, address, exists=owned)
 
     def _dynamic(self, item: Wanted, pool: Pool, owned: set[IPAddress]) -> Claim:
-        # What an earlier, interrupted run has claimed for this interface is used again.
         kept = next((address for address in sorted(owned, key=int) if address in pool.subnet.cidr), None)
         if kept is not None:
+            pool.take(kept)
             return Claim(item, pool.subnet, pool, kept, exists=True)
         chosen = pool.choose()
         if chosen is None:

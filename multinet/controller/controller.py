@@ -10,6 +10,7 @@ from multinet.controller import statuses
 from multinet.controller.addresses import Addresses
 from multinet.controller.announcer import Announcer, Recorder
 from multinet.controller.machines import Machines
+from multinet.controller.macs import Macs
 from multinet.controller.nads import Nads
 from multinet.controller.networks import Networks
 from multinet.controller.plan import Planner
@@ -79,10 +80,12 @@ class Controller:
             planner=Planner(self.view, cluster=cluster, dialect=dialect),
             addresses=Addresses(self.view, self.waiting),
             machines=Machines(self.view),
+            macs=Macs(self.view, self.waiting),
             waiting=self.waiting,
             usage=usage,
             announcer=announcer,
             dialect=dialect,
+            later=lambda key, delay: self.pod_queue.add_after(key, delay),
         )
         self._statuses = Statuses(self.view, lambda key, delay: self.status_queue.add_after(key, delay))
         self.network_queue = KeyedQueue(

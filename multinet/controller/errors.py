@@ -10,6 +10,8 @@ class Refusal(NetworkingError):
 
     ``reason`` is a CamelCase word. ``topics`` name what has to change before another look is worth it
     (see :mod:`multinet.controller.waiting`); without topics only a change of the pod itself can help.
+    ``grace_s`` is how long the cause may last before it is told: what was applied in one go with the pod
+    may come a moment later.
     """
 
     def __init__(
@@ -21,7 +23,9 @@ class Refusal(NetworkingError):
         why: str = "",
         next_step: str = "",
         topics: tuple[str, ...] = (),
+        grace_s: float = 0.0,
     ) -> None:
         super().__init__(what, where=where, why=why, next_step=next_step)
         self.reason = reason
         self.topics = topics
+        self.grace_s = grace_s

@@ -19,7 +19,7 @@ from multinet.kube.resources import (
     VIRTUAL_MACHINES,
     Resource,
 )
-from multinet.model import conditions
+from multinet.model import conditions, naming
 from multinet.model.attachments import Interface, PodRef, VirtualMachine
 from multinet.model.conditions import Condition
 from multinet.model.objects import (
@@ -55,6 +55,21 @@ class Machines:
             VIRTUAL_MACHINES: self._view.machines.by_index(BY_POD, pod_key),
             VIRTUAL_MACHINE_INTERFACES: self._view.interfaces.by_index(BY_POD, pod_key),
             INSTANCE_IPS: self._view.instance_ips.by_index(BY_POD, pod_key),
+        }
+
+    async def live_objects_of(self, pod: PodRef) -> dict[Resource, list[Obj]]:
+        """What the API holds for one incarnation of a pod, read now."""
+        selector = f"{LABEL_POD_UID}={pod.uid}"
+        client = self._view.client
+        vms, vmis, iips = await asyncio.gather(
+            client.list(VIRTUAL_MACHINES, pod.namespace, label_selector=selector),
+            client.list(VIRTUAL_MACHINE_INTERFACES, pod.namespace, label_selector=selector),
+            client.list(INSTANCE_IPS, label_selector=selector),
+        )
+        return {
+            VIRTUAL_MACHINES: vms.items,
+            VIRTUAL_MACHINE_INTERFACES: vmis.items,
+            INSTANCE_IPS: iips.items,
         }
 
     async def write_interface(self, interface: Interface) -> None:
@@ -117,6 +132,30 @@ def pod_uid_of(found: Obj) -> str:
     if isinstance(pod, dict):
         return str(pod.get("uid", ""))
     return str(spec.get("podUID") or labels_of(found).get(LABEL_POD_UID, ""))
+
+
+def strays_of(objects: dict[Resource, list[Obj]], uid: str) -> dict[Resource, list[Obj]]:
+    """Interfaces and addresses of a committed pod which its VirtualMachine does not know.
+
+    Nothing, while not all of the committed interfaces are in ``objects``.
+    """
+    vm = machine_of(objects, uid)
+    if vm is None or not VirtualMachine.from_object(vm).is_resolved:
+        return {}
+    committed = set(VirtualMachine.from_object(vm).interfaces)
+    vmis = [vmi for vmi in objects[VIRTUAL_MACHINE_INTERFACES] if pod_uid_of(vmi) == uid]
+    kept = [Interface.from_object(vmi) for vmi in vmis if name_of(vmi) in committed]
+    if len(kept) < len(committed):
+        return {}
+    used = {
+        naming.instance_ip_name(item.network, address.address) for item in kept for address in item.addresses
+    }
+    return {
+        VIRTUAL_MACHINE_INTERFACES: [vmi for vmi in vmis if name_of(vmi) not in committed],
+        INSTANCE_IPS: [
+            iip for iip in objects[INSTANCE_IPS] if pod_uid_of(iip) == uid and name_of(iip) not in used
+        ],
+    }
 
 
 def machine_of(objects: dict[Resource, list[Obj]], uid: str) -> Obj | None:

@@ -21,6 +21,11 @@ from multinet.model.networks import ORIGIN_NAD, IPAddress, Subnet, VirtualNetwor
 from multinet.model.objects import ANNOTATION_SELECTION, Obj, annotations_of, metadata_of, namespace_of
 from multinet.model.selected import NetworkSelection, SelectionError
 
+_ARRIVAL_S = 0.2
+"""For what somebody else applies together with the pod."""
+_MAKING_S = 3.0
+"""For what this controller itself is about to make."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -80,7 +85,7 @@ class Planner:
 
     def _default(self, uid: str, rerouted: bool) -> Wanted:
         fq_name = naming.default_network_fq_name(self._cluster)
-        network = self._ready_network(fq_name, "the cluster's default network", ())
+        network = self._ready_network(fq_name, "the cluster's default network", (), _MAKING_S)
         return Wanted(
             index=0,
             network=network,
@@ -121,7 +126,8 @@ class Planner:
                 next_step="remove it from the pod's selection, or give the NAD the type contrail-k8s-cni",
                 topics=topics,
             )
-        network = self._ready_network(intent.target, f"the network of {item.nad}", topics)
+        patience = _MAKING_S if intent.kind == "create" else _ARRIVAL_S
+        network = self._ready_network(intent.target, f"the network of {item.nad}", topics, patience)
         if intent.kind == "create" and (network.origin != ORIGIN_NAD or network.nad != item.nad):
             raise Refusal(
                 "NetworkTaken",
@@ -144,9 +150,12 @@ class Planner:
             why=why,
             next_step=f"create it: kubectl get net-attach-def -n {item.namespace}",
             topics=(nad_topic(item.nad), namespace_topic(item.namespace)),
+            grace_s=_ARRIVAL_S,
         )
 
-    def _ready_network(self, fq_name: FqName, what: str, topics: tuple[str, ...]) -> VirtualNetwork:
+    def _ready_network(
+        self, fq_name: FqName, what: str, topics: tuple[str, ...], patience: float
+    ) -> VirtualNetwork:
         topics = (*topics, network_topic(fq_name))
         vn = self._view.network_named(fq_name)
         if vn is None:
@@ -156,6 +165,7 @@ class Planner:
                 why=f"there is no VirtualNetwork {naming.fq_text(fq_name)}",
                 next_step="create it, or correct the NAD's opencontrail.org/network annotation",
                 topics=topics,
+                grace_s=patience,
             )
         network = read_network(vn)
         if network is None or network.ready is None or not network.ready.is_true:
@@ -166,6 +176,7 @@ class Planner:
                 why=ready.message if ready is not None else "the controller has not finished it",
                 next_step=f"kubectl describe vn {vn['metadata']['name']}",
                 topics=topics,
+                grace_s=_MAKING_S if ready is None else 0.0,
             )
         return network
 

@@ -6,8 +6,9 @@ Attaching happens once in a pod's life; what its selection says later changes no
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from multinet.controller.addresses import Addresses, Claim
@@ -18,21 +19,21 @@ from multinet.controller.machines import (
     all_of,
     machine_of,
     not_of,
-    pod_uid_of,
     refused,
     resolved,
+    strays_of,
 )
+from multinet.controller.macs import Macs
 from multinet.controller.plan import Plan, Planner, Wanted
 from multinet.controller.usage import Usage
-from multinet.controller.view import BY_MAC, View, mac_key
-from multinet.controller.waiting import Waiting, addresses_topic
+from multinet.controller.view import View
+from multinet.controller.waiting import Waiting
 from multinet.kube.resources import (
     INSTANCE_IPS,
     VIRTUAL_MACHINE_INTERFACES,
     VIRTUAL_MACHINES,
     Resource,
 )
-from multinet.model import naming
 from multinet.model.attachments import Address, Interface, PodRef, VirtualMachine
 from multinet.model.dialect import Dialect
 from multinet.model.objects import (
@@ -62,22 +63,28 @@ class Pods:
         planner: Planner,
         addresses: Addresses,
         machines: Machines,
+        macs: Macs,
         waiting: Waiting,
         usage: Usage,
         announcer: Announcer,
         dialect: Dialect,
+        later: Callable[[str, float], None],
     ) -> None:
         self._view = view
         self._planner = planner
         self._addresses = addresses
         self._machines = machines
+        self._macs = macs
         self._waiting = waiting
         self._usage = usage
         self._announcer = announcer
         self._dialect = dialect
+        self._later = later
+        self._missing_since: dict[str, tuple[str, float]] = {}
         # Written, but perhaps not in the caches yet: such a pod must not be attached twice.
         self._committed: dict[str, str] = {}
-        self._macs: dict[str, str] = {}
+        # A pass that broke off may have written what the caches don't show.
+        self._unsure: set[str] = set()
 
     async def reconcile(self, key: str) -> None:
         """One pass over the pod ``namespace/name``."""
@@ -97,7 +104,7 @@ class Pods:
             if not metadata_of(pod).get("deletionTimestamp"):
                 await self._attach(pod, vm)
         elif vm is not None:
-            await self._check_attached(pod, vm, objects)
+            await self._check_attached(pod, vm)
 
     def forget_machine(self, key: str) -> None:
         """The VirtualMachine of a pod vanished: if the pod is still there, it is made again."""
@@ -105,9 +112,10 @@ class Pods:
 
     def _forget(self, key: str) -> None:
         self._waiting.drop(key)
-        uid = self._committed.pop(key, "")
-        for mac in [mac for mac, owner in self._macs.items() if owner == uid]:
-            del self._macs[mac]
+        self._missing_since.pop(key, None)
+        self._committed.pop(key, None)
+        self._unsure.discard(key)
+        self._macs.release(key)
 
     def _has_ended(self, pod: Obj) -> bool:
         ended = section(pod, "status").get("phase") in ("Succeeded", "Failed")
@@ -123,24 +131,41 @@ class Pods:
         node = str(section(pod, "spec")["nodeName"])
         selection = annotations_of(pod).get(ANNOTATION_SELECTION, "")
         epoch = self._waiting.epoch
+        known: list[Obj] = []
+        if ref.key in self._unsure:
+            objects = await self._machines.live_objects_of(ref)
+            written = machine_of(objects, ref.uid)
+            if written is not None and VirtualMachine.from_object(written).is_resolved:
+                self._commit(ref)
+                return
+            known = objects[INSTANCE_IPS]
+        self._unsure.add(ref.key)
         try:
             plan = self._planner.plan(pod)
-            self._hold_macs(ref, plan.interfaces)
+            self._macs.hold(ref, plan.interfaces)
             with self._usage.of(item.network.name for item in plan.interfaces):
-                interfaces = await self._create(ref, node, plan)
+                interfaces = await self._create(ref, node, plan, known)
                 await self._machines.write_machine(resolved(ref, node, interfaces), selection)
         except Refusal as refusal:
-            await self._refuse(pod, vm, refusal, epoch)
+            self._macs.release(ref.key)
+            self._unsure.discard(ref.key)
+            if not self._is_patient(ref, refusal, epoch):
+                await self._refuse(pod, vm, refusal, epoch)
             return
-        self._committed[ref.key] = ref.uid
-        self._waiting.drop(ref.key)
+        self._commit(ref)
         _log.info("%s: %d interfaces", ref.key, len(interfaces))
         for unknown in plan.ignored_keys:
             text = f"the key {unknown!r} of the selection is not known and has no effect"
             self._announcer.say(pod, "Warning", "SelectionKeyIgnored", text)
 
-    async def _create(self, ref: PodRef, node: str, plan: Plan) -> list[Interface]:
-        claims = self._addresses.reserve(ref, plan.interfaces)
+    def _commit(self, ref: PodRef) -> None:
+        self._committed[ref.key] = ref.uid
+        self._waiting.drop(ref.key)
+        self._unsure.discard(ref.key)
+        self._missing_since.pop(ref.key, None)
+
+    async def _create(self, ref: PodRef, node: str, plan: Plan, known: Sequence[Obj]) -> list[Interface]:
+        claims = self._addresses.reserve(ref, plan.interfaces, known)
         try:
             await all_of(self._addresses.create(ref, claim) for claim in claims)
         finally:
@@ -149,6 +174,20 @@ class Pods:
         interfaces = [_interface(ref, node, plan, item, claims) for item in plan.interfaces]
         await all_of(self._machines.write_interface(item) for item in interfaces)
         return interfaces
+
+    def _is_patient(self, ref: PodRef, refusal: Refusal, epoch: int) -> bool:
+        """Whether the cause may still pass by itself; then the pod waits and nothing is told."""
+        moment = asyncio.get_running_loop().time()
+        uid, since = self._missing_since.get(ref.key, ("", 0.0))
+        if uid != ref.uid:
+            since = moment
+            self._missing_since[ref.key] = (ref.uid, since)
+        remaining = since + refusal.grace_s - moment
+        if remaining <= 0:
+            return False
+        self._waiting.put(ref.key, refusal.topics, epoch)
+        self._later(ref.key, remaining)
+        return True
 
     async def _refuse(self, pod: Obj, vm: Obj | None, refusal: Refusal, epoch: int) -> None:
         ref = PodRef.of(pod)
@@ -166,28 +205,8 @@ class Pods:
             self._announcer.say(pod, "Warning", refusal.reason, message)
         self._waiting.put(ref.key, refusal.topics, epoch)
 
-    def _hold_macs(self, ref: PodRef, wanted: Sequence[Wanted]) -> None:
-        for item in wanted:
-            if not item.requested_mac:
-                continue
-            index = mac_key({"network": item.network.name, "mac": item.mac})
-            owners = [pod_uid_of(found) for found in self._view.interfaces.by_index(BY_MAC, index)]
-            owners.append(self._macs.get(index, ref.uid))
-            if any(owner != ref.uid for owner in owners):
-                raise Refusal(
-                    "MACInUse",
-                    f"the MAC address {item.mac} is not free",
-                    where=f"{item.nad} as {item.interface}",
-                    why="another interface of that network has it",
-                    next_step="ask for another MAC address, or for none",
-                    topics=(addresses_topic(item.network.name),),
-                )
-        for item in wanted:
-            if item.requested_mac:
-                self._macs[mac_key({"network": item.network.name, "mac": item.mac})] = ref.uid
-
-    async def _check_attached(self, pod: Obj, vm: Obj, objects: _Objects) -> None:
-        await self._remove_strays(vm, objects)
+    async def _check_attached(self, pod: Obj, vm: Obj) -> None:
+        await self._remove_strays(vm)
         selection = annotations_of(pod).get(ANNOTATION_SELECTION, "")
         attached = annotations_of(vm).get(ANNOTATION_ATTACHED_SELECTION)
         told = annotations_of(vm).get(ANNOTATION_IGNORED_SELECTION)
@@ -206,32 +225,15 @@ class Pods:
         namespace, name = split_key(key_of(vm))
         await self._view.client.patch(VIRTUAL_MACHINES, name, patch, namespace)
 
-    async def _remove_strays(self, vm: Obj, objects: _Objects) -> None:
-        """Addresses an interrupted pass claimed and no interface has; only with all interfaces in sight."""
-        machine = VirtualMachine.from_object(vm)
-        uid = machine.pod.uid
-        interfaces = [
-            Interface.from_object(found)
-            for found in objects[VIRTUAL_MACHINE_INTERFACES]
-            if pod_uid_of(found) == uid
-        ]
-        if {item.name for item in interfaces} < set(machine.interfaces):
+    async def _remove_strays(self, vm: Obj) -> None:
+        """Remove what an interrupted pass claimed and the committed interfaces don't have.
+
+        The caches of the kinds run apart, so they only raise the suspicion; the API decides.
+        """
+        ref = VirtualMachine.from_object(vm).pod
+        if not any(strays_of(self._machines.objects_of(ref.key), ref.uid).values()):
             return
-        used = {
-            naming.instance_ip_name(item.network, address.address)
-            for item in interfaces
-            for address in item.addresses
-        }
-        strays = [
-            found for found in objects[INSTANCE_IPS] if pod_uid_of(found) == uid and key_of(found) not in used
-        ]
-        extra = [
-            found
-            for found in objects[VIRTUAL_MACHINE_INTERFACES]
-            if pod_uid_of(found) == uid and str(metadata_of(found).get("name")) not in machine.interfaces
-        ]
-        if strays or extra:
-            await self._machines.remove({INSTANCE_IPS: strays, VIRTUAL_MACHINE_INTERFACES: extra})
+        await self._machines.remove(strays_of(await self._machines.live_objects_of(ref), ref.uid))
 
 
 def _wants_network(pod: Mapping[str, Any]) -> bool:

@@ -25,6 +25,11 @@ def addresses_topic(network: str) -> str:
     return f"addresses:{network}"
 
 
+def mac_topic(network_and_mac: str) -> str:
+    """A MAC address of a network (see :func:`multinet.controller.view.mac_key`) becomes free."""
+    return f"mac:{network_and_mac}"
+
+
 def namespace_topic(namespace: str) -> str:
     """A namespace appears, changes or goes."""
     return f"namespace:{namespace}"

@@ -1,0 +1,366 @@
+"""A small in-memory API with the interface of ``multinet.kube.Client``: quick, and able to be unkind.
+
+It can deliver watch events late, out of step between kinds and twice, answer slowly, and lose answers
+after having done the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import random
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from multinet.controller.controller import Controller
+from multinet.kube.client import ObjList
+from multinet.kube.errors import AlreadyExistsError, ConflictError, NotFoundError, UnreachableError
+from multinet.kube.resources import (
+    INSTANCE_IPS,
+    NADS,
+    NAMESPACES,
+    PODS,
+    VIRTUAL_MACHINE_INTERFACES,
+    VIRTUAL_MACHINES,
+    VIRTUAL_NETWORKS,
+    Resource,
+)
+from multinet.kube.watch import WatchEvent
+from multinet.model.dialect import DEFAULT
+from multinet.model.objects import Obj, key_of, labels_of, name_of, namespace_of, uid_of
+from multinet.waits import pause, wait_for
+
+HAS_STATUS = {VIRTUAL_NETWORKS, VIRTUAL_MACHINES, VIRTUAL_MACHINE_INTERFACES, INSTANCE_IPS, PODS}
+
+
+def merge(target: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    made = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            made.pop(key, None)
+        else:
+            made[key] = merge(made.get(key), value)
+    return made
+
+
+@dataclass
+class Api:
+    """Objects, versions and watchers. ``mood`` is a random source for unkindness; None is kind."""
+
+    mood: random.Random | None = None
+    losses: float = 0.0
+    version: int = 0
+    objects: dict[Resource, dict[str, Obj]] = field(default_factory=dict)
+    history: list[tuple[int, Resource, WatchEvent]] = field(default_factory=list)
+    watchers: set[asyncio.Event] = field(default_factory=set)
+    requests: int = 0
+
+    def all(self, resource: Resource) -> list[Obj]:
+        return list(self.objects.setdefault(resource, {}).values())
+
+    def named(self, resource: Resource, key: str) -> Obj | None:
+        return self.objects.setdefault(resource, {}).get(key)
+
+    def _emit(self, resource: Resource, kind: str, obj: Obj) -> None:
+        self.history.append((self.version, resource, WatchEvent(kind, obj)))
+        for watcher in self.watchers:
+            watcher.set()
+
+    def put(self, resource: Resource, obj: Obj) -> Obj:
+        table = self.objects.setdefault(resource, {})
+        key = key_of(obj)
+        known = table.get(key)
+        stored = copy.deepcopy(obj)
+        self.version += 1
+        meta = stored["metadata"]
+        meta["resourceVersion"] = str(self.version)
+        if known is None:
+            meta.setdefault(
+                "uid", str(uuid.UUID(int=random.Random(self.version).getrandbits(128), version=4))
+            )
+            meta["creationTimestamp"] = (
+                f"2026-01-01T{self.version // 3600:02}:{self.version // 60 % 60:02}:{self.version % 60:02}Z"
+            )
+        stored.setdefault("kind", resource.kind)
+        stored.setdefault("apiVersion", resource.api_version)
+        table[key] = stored
+        self._emit(resource, "ADDED" if known is None else "MODIFIED", stored)
+        return stored
+
+    def remove(self, resource: Resource, key: str) -> None:
+        gone = copy.deepcopy(self.objects[resource].pop(key))
+        self.version += 1
+        gone["metadata"]["resourceVersion"] = str(self.version)
+        self._emit(resource, "DELETED", gone)
+
+    async def until(self, what: str, predicate: Callable[[], Any], limit_s: float = 10.0) -> Any:
+        """The first true answer of ``predicate``, asked after each change."""
+        changed = asyncio.Event()
+        self.watchers.add(changed)
+
+        async def ask() -> Any:
+            while not (answer := predicate()):
+                await changed.wait()
+                changed.clear()
+            return answer
+
+        try:
+            return await wait_for(what, ask(), limit_s)
+        finally:
+            self.watchers.discard(changed)
+
+
+class FakeClient:
+    """What the controller uses of ``multinet.kube.Client``."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+
+    async def _request(self) -> None:
+        self.api.requests += 1
+        turns = self.api.mood.randrange(4) if self.api.mood else 1
+        for _ in range(turns):
+            await pause("simulated latency", 0)
+
+    def _lose(self) -> None:
+        if self.api.mood and self.api.mood.random() < self.api.losses:
+            raise UnreachableError("the connection broke", where="fake")
+
+    async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Obj:
+        await self._request()
+        found = self.api.named(resource, f"{namespace}/{name}" if namespace else name)
+        if found is None:
+            raise NotFoundError(f"{resource.plural} {name} not found", status=404)
+        return copy.deepcopy(found)
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str = ""
+    ) -> ObjList:
+        await self._request()
+        found = [o for o in self.api.all(resource) if namespace in (None, namespace_of(o))]
+        if label_selector:
+            label, _, value = label_selector.partition("=")
+            found = [o for o in found if labels_of(o).get(label) == value]
+        return ObjList(copy.deepcopy(found), str(self.api.version))
+
+    async def create(self, resource: Resource, obj: Obj) -> Obj:
+        await self._request()
+        self._lose()
+        if self.api.named(resource, key_of(obj)) is not None:
+            raise AlreadyExistsError(f"{key_of(obj)} exists", status=409)
+        made = {
+            k: v
+            for k, v in obj.items()
+            if not (k == "status" and resource in HAS_STATUS and resource != PODS)
+        }
+        stored = self.api.put(resource, made)
+        self._lose()
+        return copy.deepcopy(stored)
+
+    async def replace(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
+        await self._request()
+        current = self.api.named(resource, key_of(obj))
+        if current is None:
+            raise NotFoundError(f"{key_of(obj)} not found", status=404)
+        if obj["metadata"].get("resourceVersion") not in (None, current["metadata"]["resourceVersion"]):
+            raise ConflictError("changed", status=409)
+        return copy.deepcopy(self.api.put(resource, obj))
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        patch: Any,
+        namespace: str | None = None,
+        *,
+        subresource: str = "",
+        kind: str = "merge",
+    ) -> Obj:
+        await self._request()
+        self._lose()
+        current = self.api.named(resource, f"{namespace}/{name}" if namespace else name)
+        if current is None:
+            raise NotFoundError(f"{name} not found", status=404)
+        asked = patch.get("metadata", {})
+        for key in ("resourceVersion", "uid"):
+            if asked.get(key) not in (None, current["metadata"][key]):
+                raise ConflictError("changed", status=409)
+        made = merge(current, patch)
+        if made == current:
+            return copy.deepcopy(current)
+        stored = self.api.put(resource, made)
+        self._lose()
+        return copy.deepcopy(stored)
+
+    async def delete(
+        self, resource: Resource, name: str, namespace: str | None = None, *, uid: str | None = None, **_: Any
+    ) -> Obj:
+        await self._request()
+        self._lose()
+        key = f"{namespace}/{name}" if namespace else name
+        current = self.api.named(resource, key)
+        if current is None:
+            raise NotFoundError(f"{name} not found", status=404)
+        if uid is not None and uid_of(current) != uid:
+            raise ConflictError("another uid", status=409)
+        self.api.remove(resource, key)
+        self._lose()
+        return current
+
+    async def watch(
+        self, resource: Resource, namespace: str | None = None, *, resource_version: str, **_: Any
+    ) -> AsyncGenerator[WatchEvent]:
+        api, changed = self.api, asyncio.Event()
+        seen, at = int(resource_version), 0
+        api.watchers.add(changed)
+        try:
+            while True:
+                while at < len(api.history):
+                    version, kind, event = api.history[at]
+                    at += 1
+                    if kind != resource or version <= seen:
+                        continue
+                    for _turn in range(api.mood.randrange(6) if api.mood else 0):
+                        await pause("simulated delivery", 0)
+                    yield WatchEvent(event.type, copy.deepcopy(event.object))
+                    if api.mood and api.mood.random() < 0.2:
+                        yield WatchEvent(event.type, copy.deepcopy(event.object))
+                changed.clear()
+                if at == len(api.history):
+                    await changed.wait()
+        finally:
+            api.watchers.discard(changed)
+
+
+@dataclass
+class Said:
+    """Events in the order in which they were recorded."""
+
+    events: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def record(self, obj: Obj, type: str, reason: str, message: str) -> None:
+        self.events.append((key_of(obj), type, reason, message))
+
+    def warnings(self, key: str) -> list[tuple[str, str]]:
+        return [(reason, message) for k, t, reason, message in self.events if k == key and t == "Warning"]
+
+
+class World:
+    """An API with a controller on it, and short words for what tests do."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.said = Said()
+        self.dialect = DEFAULT
+        self.controller: Controller | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.namespace("default")
+
+    async def start(self) -> None:
+        ready = asyncio.Event()
+        self.controller = Controller(FakeClient(self.api), self.said, dialect=self.dialect)
+        self._task = asyncio.create_task(self.controller.run(ready.set))
+        await wait_for("the controller", ready.wait(), 5.0)
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def settle(self) -> None:
+        """Return when nothing moves any more, delayed retries of failed passes included."""
+        quiet, version = 0, -1
+        while quiet < 30:
+            for queue in self.controller.queues:
+                await queue.wait_idle(10.0)
+            await pause("a turn", 0.002 if self.api.mood else 0)
+            failing = any(queue._failures or queue._delayed for queue in self.controller.queues)
+            quiet = 0 if failing or version != self.api.version else quiet + 1
+            version = self.api.version
+
+    def namespace(self, name: str) -> None:
+        self.api.put(NAMESPACES, {"metadata": {"name": name}})
+
+    def nad(self, key: str, config: str | None = '{"type": "contrail-k8s-cni"}', **annotations: str) -> Obj:
+        namespace, name = key.split("/")
+        marked = {f"opencontrail.org/{k}": v for k, v in annotations.items()}
+        meta = {"name": name, "namespace": namespace, "annotations": marked}
+        return self.api.put(NADS, {"metadata": meta, "spec": {} if config is None else {"config": config}})
+
+    def pod(self, key: str, networks: str | None = None, **extra: Any) -> Obj:
+        namespace, name = key.split("/")
+        meta: Obj = {"name": name, "namespace": namespace}
+        if networks is not None:
+            meta["annotations"] = {"k8s.v1.cni.cncf.io/networks": networks}
+        spec = {"nodeName": "node1"} | extra
+        return self.api.put(PODS, {"metadata": meta, "spec": spec, "status": {"phase": "Pending"}})
+
+    def vm(self, key: str) -> Obj | None:
+        namespace, name = key.split("/")
+        for found in self.api.all(VIRTUAL_MACHINES):
+            if (found["spec"]["pod"]["namespace"], found["spec"]["pod"]["name"]) == (namespace, name):
+                return found
+        return None
+
+    def resolved(self, key: str) -> Obj | None:
+        for condition in (self.vm(key) or {}).get("status", {}).get("conditions", ()):
+            return condition
+        return None
+
+    def interfaces(self, key: str) -> list[Obj]:
+        namespace, name = key.split("/")
+        found = [
+            vmi["spec"]
+            for vmi in self.api.all(VIRTUAL_MACHINE_INTERFACES)
+            if (vmi["spec"]["pod"]["namespace"], vmi["spec"]["pod"]["name"]) == (namespace, name)
+        ]
+        return sorted(found, key=lambda spec: spec["index"])
+
+    def networks(self) -> list[str]:
+        return sorted(name_of(vn) for vn in self.api.all(VIRTUAL_NETWORKS))
+
+    async def attached(self, key: str) -> list[Obj]:
+        await self.api.until(f"{key} attached", lambda: (self.resolved(key) or {}).get("status") == "True")
+        return self.interfaces(key)
+
+    async def refused(self, key: str, reason: str) -> str:
+        """Wait until the pod is refused for that reason; returns the message."""
+        await self.api.until(
+            f"{key} refused with {reason}, not {self.resolved(key)}",
+            lambda: (self.resolved(key) or {}).get("reason") == reason,
+        )
+        return self.resolved(key)["message"]
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+@pytest.fixture
+def make_world() -> Callable[[Api], World]:
+    return World
+
+
+@pytest.fixture
+def make_api() -> type[Api]:
+    return Api
+
+
+@pytest.fixture
+async def world(api: Api) -> AsyncGenerator[World]:
+    made = World(api)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+Restart = Callable[[], Awaitable[None]]
