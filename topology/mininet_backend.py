@@ -13,6 +13,7 @@ end of those namespaces takes away anyway.
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -67,6 +68,8 @@ class MininetBackend:
             net = _build(spec, paths)
             on_event("lab-phase", {"phase": "fabric", "seconds": round(time.monotonic() - begun, 3)})
             lab = MininetLab(spec, paths, net, supervisor, on_event)
+            # The zygote is still importing, so this costs nothing now; the wait for the nodes needs it.
+            importlib.import_module("multinet.kube.config")
             self._start_roles(spec, paths, net, supervisor)
             self._nodes_ready(paths.kubeconfig, spec.nodes, _NODES_LIMIT_S)
         except BaseException as error:
@@ -110,7 +113,8 @@ def _build(spec: LabSpec, paths: roles.Paths) -> Any:
             next_step="call topology.isolation.enter() first; ./lab doctor shows what this machine can do",
         ) from error
     except OSError as error:
-        raise LabError("the fabric could not be built", why=str(error)) from error
+        step = "one set of namespaces takes one lab: start another process for another lab"
+        raise LabError("the fabric could not be built", why=str(error), next_step=step) from error
 
 
 def _abandon(error: BaseException, net: Any, supervisor: Supervisor) -> None:
