@@ -89,7 +89,7 @@ class _Entry:
         data = self.text(f"{name}-data")
         if data is not None:
             try:
-                text = base64.b64decode(data, validate=False).decode("ascii")
+                text = base64.b64decode("".join(data.split()), validate=True).decode("ascii")
             except (binascii.Error, ValueError) as error:
                 raise self.error(f"{name}-data", "is not base64 of PEM text", why=str(error)) from error
             return self._checked_pem(f"{name}-data", text)
