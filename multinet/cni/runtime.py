@@ -35,6 +35,9 @@ from multinet.model.objects import Obj
 __all__ = ["Attachment", "NetworkConfig", "PluginError", "Runtime", "load_network"]
 
 _log = logging.getLogger(__name__)
+# What only asks must not take as long as what changes the network.
+_QUESTIONS = ("STATUS", "VERSION")
+_QUESTION_LIMIT_S = 5.0
 
 
 @dataclass(slots=True)
@@ -177,7 +180,7 @@ class Runtime:
             config,
             attachment=attachment,
             bin_dirs=self._bin_dirs,
-            limit_s=self._limit_s,
+            limit_s=min(self._limit_s, _QUESTION_LIMIT_S) if command in _QUESTIONS else self._limit_s,
         )
 
 

@@ -5,8 +5,6 @@ A line is ``<RFC 3339 time> stdout|stderr F|P <text>``; P marks a part that the 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +12,7 @@ from pathlib import Path
 
 from multinet.errors import InputError
 from multinet.kubelet.inotify import FILE_EVENTS, DirectoryWatch
+from multinet.kubelet.wakeup import wait_or_timeout
 
 _FOLLOW_RECHECK_S = 1.0
 
@@ -121,8 +120,7 @@ async def _chunks(path: Path, options: LogOptions, running: Callable[[], bool]) 
             if not alive:
                 return
             if not complete:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(watch.changed.wait(), _FOLLOW_RECHECK_S)
+                await wait_or_timeout(watch.changed, _FOLLOW_RECHECK_S)
 
 
 def _read_from(path: Path, position: int) -> bytes:

@@ -25,7 +25,7 @@ import uvloop
 
 from multinet.cni import install
 from multinet.cni.runtime import Runtime
-from multinet.errors import MultinetError
+from multinet.errors import LabError, MultinetError
 from multinet.kube import notify
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
@@ -40,6 +40,7 @@ from multinet.kubelet.node import KUBELET_PORT, NodeStatus
 from multinet.kubelet.podset import PodSet
 from multinet.kubelet.sandbox import SandboxStore
 from multinet.kubelet.server import KubeletServer
+from multinet.kubelet.wakeup import wait_or_timeout
 
 _log = logging.getLogger(__name__)
 # 1.1.0 has STATUS, by which the node's readiness follows the agent's.
@@ -49,6 +50,7 @@ _CONFIGURATION = {
     "name": "multinet",
     "plugins": [{"type": "multinet-cni"}],
 }
+_FIRST_ANSWER_S = 0.3
 _AGENT_DIRECTORY = "/run/multinet-agent"
 
 
@@ -102,11 +104,15 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    options = parse(argv)
+    status = 0
     try:
-        return uvloop.run(run(parse(argv)))
-    except MultinetError as error:
-        _log.error("%s", error)
-        return 1
+        status = uvloop.run(run(options))
+    except* MultinetError as group:
+        status = 1
+        for error in group.exceptions:
+            _log.error("%s", error)
+    return status
 
 
 async def run(options: Options, *, timing: Timing | None = None, launcher: Launcher | None = None) -> int:
@@ -144,33 +150,54 @@ def build_context(options: Options, client: Client, timing: Timing, launcher: La
 
 
 async def _serve(options: Options, context: NodeContext, token: str, stop: asyncio.Event) -> None:
-    node = NodeStatus(context.client, options.node_name, options.node_ip, context.network)
     informer = Informer(context.client, PODS, field_selector=f"spec.nodeName={options.node_name}")
     pods = PodSet(context)
-    changed = asyncio.Event()
-    context.network.on_change(changed.set)
     context.network.on_change(pods.wake_all)
     server = KubeletServer(context, token, pods.find, informer.store.values)
-    await context.network.refresh()
-    async with asyncio.TaskGroup() as group:
-        tasks = [
+    async with contextlib.AsyncExitStack() as cleanup, asyncio.TaskGroup() as group:
+        cleanup.push_async_callback(pods.close)
+        running = [
             group.create_task(informer.run(), name="pod informer"),
             group.create_task(context.network.run(), name="pod network"),
+            group.create_task(_keep_node(options, context), name="node"),
+            group.create_task(_listen(options, server, cleanup), name="server"),
         ]
-        runner, _ = await asyncio.gather(server.start(options.node_ip, options.port), node.register())
-        tasks.append(group.create_task(_publish(node, changed), name="node status"))
-        tasks.append(group.create_task(node.heartbeat(), name="node lease"))
-        await informer.synced.wait()
-        pods.adopt(informer)
-        notify.ready()
-        _log.info("kubelet of %s serves on %s:%d", options.node_name, options.node_ip, options.port)
-        try:
-            await stop.wait()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await pods.close()
-            await runner.cleanup()
+        running.append(group.create_task(_begin(informer, pods, running[-1]), name="start of the pods"))
+        await stop.wait()
+        for task in running:
+            task.cancel()
+
+
+async def _listen(options: Options, server: KubeletServer, cleanup: contextlib.AsyncExitStack) -> None:
+    try:
+        runner = await server.start(options.node_ip, options.port)
+    except OSError as error:
+        where = f"{options.node_ip}:{options.port}"
+        raise LabError("the kubelet cannot listen", where=where, why=str(error.strerror)) from error
+    cleanup.push_async_callback(runner.cleanup)
+
+
+async def _begin(informer: Informer, pods: PodSet, listening: asyncio.Task[None]) -> None:
+    """Take the pods over as soon as logs and exec can be answered for them."""
+    await listening
+    await informer.synced.wait()
+    pods.adopt(informer)
+    notify.ready()
+    _log.info("the kubelet serves")
+
+
+async def _keep_node(options: Options, context: NodeContext) -> None:
+    """Register the node, then keep its status and its lease current."""
+    network = context.network
+    node = NodeStatus(context.client, options.node_name, options.node_ip, network)
+    changed = asyncio.Event()
+    network.on_change(changed.set)
+    # With the answer at hand, the node is registered as ready by one request.
+    await wait_or_timeout(network.asked, _FIRST_ANSWER_S)
+    await node.register()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_publish(node, changed), name="node status")
+        group.create_task(node.heartbeat(), name="node lease")
 
 
 async def _publish(node: NodeStatus, changed: asyncio.Event) -> None:

@@ -9,7 +9,6 @@ such sign.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,15 +17,20 @@ from multinet.cni.runtime import NetworkConfig, PluginError, Runtime, load_netwo
 from multinet.errors import InputError
 from multinet.kube.backoff import Backoff
 from multinet.kubelet.inotify import DirectoryWatch
+from multinet.kubelet.wakeup import wait_or_timeout
 
 _log = logging.getLogger(__name__)
 _RECHECK_S = 10.0
 
 
 class NodeNetwork:
-    """The node's CNI configuration and its readiness, kept current by :meth:`run`."""
+    """The node's CNI configuration and its readiness, kept current by :meth:`run`.
+
+    ``asked`` is set once the plugins were asked for the first time.
+    """
 
     def __init__(self, runtime: Runtime, conf_dir: Path, hints: Sequence[Path] = ()) -> None:
+        self.asked = asyncio.Event()
         self.config: NetworkConfig | None = None
         self.problem = "it was not asked yet"
         self._runtime = runtime
@@ -63,8 +67,7 @@ class NodeNetwork:
                 await self.refresh()
                 failures = 0 if self.ready else failures + 1
                 limit = _RECHECK_S if self.ready else self._backoff.delay(failures)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(directories.changed.wait(), limit)
+                await wait_or_timeout(directories.changed, limit)
 
     async def refresh(self) -> None:
         """Read the configuration and ask its plugins once."""
@@ -75,6 +78,7 @@ class NodeNetwork:
             self.problem = ""
         except (InputError, PluginError) as error:
             self.problem = str(error)
+        self.asked.set()
         if (self.config, self.problem) == before:
             return
         _log.info("pod network: %s", self.problem or "ready")

@@ -7,7 +7,6 @@ ended, the node's network changed), and then looks at everything anew. A deletio
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import shutil
 import time
@@ -25,6 +24,7 @@ from multinet.kubelet.podspec import grace_seconds
 from multinet.kubelet.sandbox import Sandbox
 from multinet.kubelet.status import PodView, pod_status, timestamp
 from multinet.kubelet.statuswriter import StatusWriter
+from multinet.kubelet.wakeup import wait_or_timeout
 from multinet.model.objects import Obj, key_of, name_of, namespace_of, section, uid_of
 
 T = TypeVar("T")
@@ -91,8 +91,7 @@ class PodWorker:
                 delay = await self._sync()
             except _EndingError:
                 return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), delay)
+            await wait_or_timeout(self._wake, delay)
 
     async def _sync(self) -> float | None:
         """One look at everything; returns in how many seconds to look again (None: when woken)."""
@@ -187,7 +186,8 @@ class PodWorker:
         failures = 0
         while self.sandbox is not None and not await self._tear_down(self.sandbox):
             failures += 1
-            await waits.pause("sandbox teardown back-off", self._context.timing.teardown.delay(failures))
+            self._wake.clear()
+            await wait_or_timeout(self._wake, self._context.timing.teardown.delay(failures))
         self.sandbox = None
         directory = self._context.pods_dir / uid_of(self.pod)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from multinet import waits
@@ -12,6 +11,7 @@ from multinet.kube.client import Client
 from multinet.kube.errors import ConflictError, KubeError, NotFoundError, UnreachableError
 from multinet.kube.resources import PODS
 from multinet.kubelet.status import status_patch
+from multinet.kubelet.wakeup import wait_or_timeout
 from multinet.model.objects import Obj, name_of, namespace_of, section, uid_of
 
 _log = logging.getLogger(__name__)
@@ -44,8 +44,7 @@ class StatusWriter:
         while True:
             await self._asked.wait()
             if self._wait_s and not self._urgent.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._urgent.wait(), self._wait_s)
+                await wait_or_timeout(self._urgent, self._wait_s)
             self._asked.clear()
             self._urgent.clear()
             wanted = self._wanted

@@ -72,7 +72,7 @@ async def test_logs_with_their_options(lab, kubelet):
 async def test_following_a_log_ends_with_the_container(lab, kubelet, tmp_path):
     gate = tmp_path / "gate"
     await lab.pod(
-        "web", ["sh", "-c", f"echo first; mkfifo {gate}; read x < {gate}; echo last"], restartPolicy="Never"
+        "web", ["sh", "-c", f"mkfifo {gate}; echo first; read x < {gate}; echo last"], restartPolicy="Never"
     )
     await lab.running("web")
     async with kubelet.get("/containerLogs/default/web/c0", params={"follow": "true"}) as answer:
