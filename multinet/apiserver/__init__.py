@@ -18,7 +18,7 @@ How it is built, from the bottom up; each module knows only those above it in th
     errors, protobuf, codec  Status errors; bytes <-> objects (the seam for other encodings)
     store                    objects as serialised bytes, one revision counter, history, watchers
     resources, builtins      a table of resource types; each a few lines of data and a Strategy of functions
-    schema, crd_types        structural schemas; a CustomResourceDefinition becomes a resource type
+    structural, schema, crd_types  structural schemas; a CustomResourceDefinition becomes a resource type
     patches, strategic       the patch formats
     operations               create, update, patch, delete as Kubernetes defines them; no HTTP
     lifecycle                what happens by itself: namespace contents, garbage collection, CRDs

@@ -173,6 +173,8 @@ def _message(data: bytes, message: _Message) -> Obj:
 def _put(tree: Obj, known: _Field, raw: int | bytes) -> None:
     if known.kind == "skip":
         return
+    if isinstance(raw, int) != known.kind.endswith(("int", "bool")):
+        raise bad_request(f"the protobuf body has field {known.name} in the wrong wire type")
     if known.kind in ("map", "bytes-map"):
         entry = _message(_bytes(raw), {1: _Field("key"), 2: _Field("value", "bytes")})
         value = entry.get("value", b"")

@@ -7,8 +7,6 @@ come from go-openapi. ``x-kubernetes-validations`` (CEL) is not evaluated.
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,6 +15,7 @@ from jsonschema.exceptions import ValidationError
 
 from multinet.apiserver.codec import copied
 from multinet.apiserver.errors import FieldError, invalid_value, required, unsupported
+from multinet.apiserver.structural import FORMATS, compile_check
 from multinet.model.objects import Obj
 
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
@@ -28,7 +27,9 @@ class Schema:
 
     def __init__(self, open_api: Obj) -> None:
         self.open_api = open_api
-        self._validator = _Validator(_json_schema(open_api), format_checker=_formats())
+        json_schema = _json_schema(open_api)
+        self._surely_valid = compile_check(json_schema)
+        self._validator = _Validator(json_schema, format_checker=_formats())
 
     def prune(self, obj: Obj) -> list[str]:
         """Remove the fields the schema doesn't know, in place; return their paths."""
@@ -42,6 +43,8 @@ class Schema:
 
     def validate(self, obj: Obj) -> list[FieldError]:
         """Return what is wrong, by field."""
+        if self._surely_valid(obj):
+            return []
         return [finding for error in self._validator.iter_errors(obj) for finding in _findings(error)]
 
 
@@ -128,13 +131,7 @@ _Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
 
 def _formats() -> jsonschema.FormatChecker:
     checker = jsonschema.FormatChecker(formats=())
-    checks: dict[str, Callable[[str], object]] = {
-        "date-time": lambda text: datetime.datetime.fromisoformat(text),
-        "ipv4": ipaddress.IPv4Address,
-        "ipv6": ipaddress.IPv6Address,
-        "cidr": lambda text: ipaddress.ip_network(text, strict=False),
-    }
-    for name, check in checks.items():
+    for name, check in FORMATS.items():
         checker.checks(name, raises=ValueError)(_format_check(check))
     return checker
 

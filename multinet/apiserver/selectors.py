@@ -14,8 +14,8 @@ from multinet.apiserver.store import Entry, Selects
 Test = Callable[[Mapping[str, str]], bool]
 
 _REQUIREMENT = re.compile(
-    r"\s*(?:(?P<absent>!)\s*(?P<no>[^\s,=!()]+)"
-    r"|(?P<key>[^\s,=!()]+)\s*(?:(?P<set>\b(?:in|notin)\b)\s*\((?P<values>[^()]*)\)"
+    r"\s*(?:(?P<absent>!)\s*(?P<no>[^\s,=!()<>]+)"
+    r"|(?P<key>[^\s,=!()<>]+)\s*(?:(?P<set>\b(?:in|notin)\b)\s*\((?P<values>[^()]*)\)"
     r"|(?P<op>==|=|!=|>|<)\s*(?P<value>[^\s,=!()]*))?)\s*(?:,|$)"
 )
 
