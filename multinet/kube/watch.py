@@ -16,8 +16,9 @@ from multinet.kube.errors import KubeError, error_from_status
 from multinet.kube.transport import Transport
 from multinet.model.objects import Obj
 
-# A server may be a little late to end a watch; only then is its silence a broken link.
-_LATE_S = 2.0
+# A server may be late to end a watch by a quarter of its time, within these limits; only then is its
+# silence a broken link.
+_LATE_S = (0.5, 2.0)
 
 
 class WatchEvent(NamedTuple):
@@ -34,7 +35,8 @@ async def watch_events(
 
     Close the iterator (``contextlib.aclosing``) to give its connection back early.
     """
-    async with transport.stream(path, query, silence_limit_s=timeout_s + _LATE_S) as pieces:
+    late = min(max(timeout_s / 4, _LATE_S[0]), _LATE_S[1])
+    async with transport.stream(path, query, silence_limit_s=timeout_s + late) as pieces:
         rest = b""
         async for piece in pieces:
             lines = (rest + piece).split(b"\n")
