@@ -30,8 +30,10 @@ Kinds and the keys of ``data`` (more keys may follow; a reader ignores what it d
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +43,7 @@ from types import TracebackType
 from typing import Any, Self
 
 SCHEMA = 1
+_HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Data = dict[str, Any]
 
@@ -56,7 +59,7 @@ class Event:
 
     def to_line(self) -> str:
         """One line of JSON with a final newline; keys sorted, so equal events are equal bytes."""
-        record = {"seq": self.seq, "time": round(self.time, 6), "kind": self.kind, "data": self.data}
+        record = {"seq": self.seq, "time": self.time, "kind": self.kind, "data": self.data}
         return json.dumps(record, sort_keys=True, separators=(",", ":"), default=str) + "\n"
 
     @classmethod
@@ -67,6 +70,16 @@ class Event:
             return cls(int(record["seq"]), float(record["time"]), str(record["kind"]), dict(record["data"]))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not an event: {error}") from error
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back signals whose Python handlers raise: half a line would spoil all that follow."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class EventLog:
@@ -93,9 +106,9 @@ class EventLog:
 
     def append(self, kind: str, data: Data) -> Event:
         """Write one event; return it as written."""
-        with self._lock:
+        with _uninterrupted(), self._lock:
             self._seq += 1
-            event = Event(self._seq, self._clock(), kind, data)
+            event = Event(self._seq, round(self._clock(), 6), kind, data)
             line = event.to_line()
             self._file.write(line)
             self._file.flush()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 OnEvent = Callable[[Event], None]
 _CHUNK = 1 << 16
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WORKER_LOG = "logs/worker.log"
 
 
@@ -204,26 +205,37 @@ class _Relay:
     def _relay_until_gone(self, worker: subprocess.Popen[bytes], reader: int) -> None:
         gone = os.pidfd_open(worker.pid)
         os.set_blocking(reader, False)
-        previous = signal.signal(signal.SIGTERM, _as_keyboard_interrupt) if _in_main_thread() else None
         try:
-            while True:
-                try:
+            with self._signals_for(worker):
+                while True:
                     ready, _, _ = select.select([reader, gone], [], [])
                     # What is in the pipe comes before the news that its writer is gone.
-                    if not self._drain(reader) or gone in ready:
-                        self._drain(reader)
-                        if gone in ready or worker.wait() is not None:
-                            return
-                except KeyboardInterrupt:
-                    self._end(worker)
+                    open_still = self._drain(reader)
+                    if gone in ready:
+                        return
+                    if not open_still:
+                        worker.wait()
+                        return
         finally:
             os.close(gone)
-            if previous is not None:
-                signal.signal(signal.SIGTERM, previous)
 
-    def _end(self, worker: subprocess.Popen[bytes]) -> None:
-        worker.send_signal(signal.SIGKILL if self.asked_to_end else signal.SIGINT)
-        self.asked_to_end = True
+    @contextlib.contextmanager
+    def _signals_for(self, worker: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Requests to end go to the worker: the first as SIGINT, the second as SIGKILL."""
+
+        def end(_number: int, _frame: object) -> None:
+            worker.send_signal(signal.SIGKILL if self.asked_to_end else signal.SIGINT)
+            self.asked_to_end = True
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.signal(number, end) for number in _ENDING}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
     def _drain(self, reader: int) -> bool:
         """Hand on all complete lines; False at the end of the pipe."""
@@ -237,14 +249,6 @@ class _Relay:
             *lines, self._buffer = (self._buffer + chunk).split(b"\n")
             for line in lines:
                 self.on_event(Event.from_line(line.decode()))
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-def _as_keyboard_interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _environ() -> dict[str, str]:

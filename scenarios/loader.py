@@ -143,7 +143,7 @@ def _content(document: Document) -> ScenarioFile:
 
 def _finding(document: Document, detail: ErrorDetails) -> InputError:
     path, missing = _real_path(document.value, detail["loc"])
-    holder = ".".join(str(part) for part in path)
+    named = f"{path[-1]}: " if path and isinstance(path[-1], str) else ""
     kind = detail["type"]
     if kind == "extra_forbidden":
         key = str(path[-1])
@@ -170,7 +170,7 @@ def _finding(document: Document, detail: ErrorDetails) -> InputError:
             given, str(detail["ctx"]["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         )
     return InputError(
-        f"{holder.rpartition('.')[2] or 'the file'}: {what[0].lower()}{what[1:]}",
+        f"{named}{what[0].lower()}{what[1:]}",
         where=str(document.at(path)),
         why=shown,
         next_step=hint,
@@ -248,7 +248,7 @@ def _manifests(
                     f"the file {item!r} does not exist",
                     where=where,
                     why=f"it is looked for beside the scenario, in {Path(document.file).parent}",
-                    next_step=nearest(item, _yaml_files(folder), "check the path"),
+                    next_step=nearest(item, _others(folder, document.file), "check the path"),
                 )
             findings.append(error)
     return tuple(found)
@@ -258,5 +258,6 @@ def _beside(file: str, item: str) -> str:
     return str(Path(file).parent / item)
 
 
-def _yaml_files(folder: Path) -> list[str]:
-    return [path.name for path in folder.glob("*.yaml")]
+def _others(folder: Path, file: str) -> list[str]:
+    """Names of the YAML files beside the scenario."""
+    return [path.name for path in folder.glob("*.yaml") if path.name != Path(file).name]

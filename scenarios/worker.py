@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     except MultinetError as error:
         with _log(options) as log:
             _tell_error(log, error)
-            log.append("run-finished", {"verdict": str(Verdict.COULD_NOT_RUN), "reason": str(error)})
+            log.append("run-finished", {"verdict": str(Verdict.COULD_NOT_RUN), "reason": _brief(error)})
         return 3
     os.set_inheritable(options.events_fd, False)
     with _log(options) as log:
@@ -80,7 +80,7 @@ def _guarded(options: argparse.Namespace, run_dir: Path, log: EventLog) -> tuple
         return Verdict.INTERRUPTED, "interrupted while the lab was starting or stopping"
     except MultinetError as error:
         _tell_error(log, error)
-        return Verdict.COULD_NOT_RUN, str(error)
+        return Verdict.COULD_NOT_RUN, _brief(error)
     except Exception as error:
         import traceback
 
@@ -127,6 +127,11 @@ def run_in_lab(
     if interrupted:
         return Verdict.INTERRUPTED, "interrupted"
     return Verdict.PASS, ""
+
+
+def _brief(error: MultinetError) -> str:
+    """What happened in one line; the error's own event has the rest."""
+    return f"{error.where}: {error.what}" if error.where else error.what
 
 
 def _tell_error(log: EventLog, error: MultinetError) -> None:

@@ -93,5 +93,8 @@ class Progress:
 
 
 def _sentence(data: dict[str, object]) -> str:
-    text = ": ".join(str(data[key]) for key in ("where", "what", "why") if data.get(key))
+    parts = [str(data.get(key) or "") for key in ("where", "what", "why")]
+    # The why of a role that died is the end of its log: its last line says it.
+    parts[2] = parts[2].strip().rpartition("\n")[2].strip()
+    text = ": ".join(part for part in parts if part)
     return f"{text} ({data['next_step']})" if data.get("next_step") else text

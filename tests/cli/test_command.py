@@ -1,0 +1,115 @@
+"""The command: exit statuses in words, errors as lines, nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reports.events import Event
+
+ROOT = Path(__file__).parents[2]
+WALK = ROOT / "scenarios" / "library" / "right-network.yaml"
+
+
+def multinet(*argv: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "multinet.cli", *map(str, argv)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=60)
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stdout.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.yaml"
+    path.write_text(WALK.read_text().replace("10.20.20.0/24", "10.20.20.0/40"))
+    return path
+
+
+def test_help_names_every_verb() -> None:
+    done = multinet("--help")
+    assert done.returncode == 0
+    for verb in ("run", "validate", "report", "manifests", "doctor", "shell", "test"):
+        assert f"  {verb} " in done.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, multinet.cli.main; "
+        "print([m for m in ('rich', 'yaml', 'pydantic', 'aiohttp', 'scapy', 'jinja2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_validate_a_good_file() -> None:
+    done = multinet("validate", WALK)
+    assert (done.returncode, last_line(done)) == (0, "exit status 0: passed")
+
+
+def test_validate_a_bad_file(bad: Path) -> None:
+    done = multinet("validate", bad)
+    assert (done.returncode, last_line(done)) == (2, "exit status 2: wrong use")
+    assert f"{bad}:" in done.stdout
+    assert "is no CIDR for NAD 'right-network'" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_validate_as_json(bad: Path) -> None:
+    done = multinet("validate", bad, "-o", "json")
+    found = json.loads(done.stdout)
+    assert found["exit_status"] == 2
+    assert found["files"][0]["errors"][0]["where"].startswith(f"{bad}:")
+
+
+def test_run_a_bad_file_makes_no_run(bad: Path, tmp_path: Path) -> None:
+    done = multinet("run", bad, "--runs-dir", tmp_path / "runs")
+    assert (done.returncode, last_line(done)) == (2, "exit status 2: wrong use")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_run_a_missing_file() -> None:
+    done = multinet("run", "nowhere.yaml")
+    assert done.returncode == 2
+    assert "nowhere.yaml: there is no such file (check the path)" in done.stdout
+
+
+def test_wrong_use_of_an_option_is_status_2() -> None:
+    done = multinet("run", WALK, "--nodes", "0")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_report_without_events(tmp_path: Path) -> None:
+    done = multinet("report", tmp_path)
+    assert done.returncode == 2
+    text = f"multinet: {tmp_path}: there is no events.jsonl in it (name a directory below runs/)\n"
+    assert done.stderr == text
+
+
+def test_report_derives_again(tmp_path: Path) -> None:
+    events = [
+        Event(1, 1.0, "run-started", {"scenario": "x", "steps": [{"name": "a", "line": 1}]}),
+        Event(2, 2.0, "step-finished", {"index": 0, "verdict": "unknown"}),
+        Event(3, 3.0, "run-finished", {"verdict": "pass"}),
+    ]
+    (tmp_path / "events.jsonl").write_text("".join(event.to_line() for event in events))
+    done = multinet("report", tmp_path)
+    assert done.returncode == 10
+    assert last_line(done) == "exit status 10: no failure, but something could not be observed"
+    assert (tmp_path / "report.html").exists()
+
+
+def test_manifests_are_plain_kubernetes() -> None:
+    done = multinet("manifests", WALK)
+    objects = list(yaml.safe_load_all(done.stdout))
+    kinds = [item["kind"] for item in objects]
+    assert kinds.count("NetworkAttachmentDefinition") == 4
+    assert kinds.count("Pod") == 7
+    assert all(set(item) <= {"apiVersion", "kind", "metadata", "spec"} for item in objects)

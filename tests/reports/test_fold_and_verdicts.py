@@ -1,0 +1,80 @@
+"""Folding events into a run: verdicts, prefixes of a log, order of rows."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from reports.events import Event
+from reports.model import fold
+from reports.verdicts import Verdict, combine, combine_statuses, exit_status
+
+
+def test_a_failed_cell_fails_the_run(recorded: list[Event]) -> None:
+    report = fold(recorded)
+    assert (report.verdict, report.exit_status) == (Verdict.FAIL, 1)
+    assert [step.verdict for step in report.steps] == ["pass", "fail", "pass"]
+    assert report.lab_ready_s == 0.9
+    assert [(cell.source, cell.protocol, cell.verdict) for cell in report.cells] == [
+        ("default/a", "arp", "pass"),
+        ("default/a", "udp", "fail"),
+        ("default/b", "arp", "pass"),
+        ("default/b", "udp", "pass"),
+    ]
+
+
+def test_rows_do_not_depend_on_the_order_of_observations(recorded: list[Event]) -> None:
+    shuffled = list(recorded)
+    places = [index for index, event in enumerate(shuffled) if event.kind == "observation"]
+    found = [shuffled[index] for index in places]
+    random.Random(1).shuffle(found)
+    for index, event in zip(places, found, strict=True):
+        shuffled[index] = replace(event, seq=shuffled[index].seq, time=shuffled[index].time)
+    assert fold(shuffled) == fold(recorded)
+
+
+def test_every_prefix_of_a_log_is_a_run(recorded: list[Event]) -> None:
+    for length in range(len(recorded)):
+        report = fold(recorded[:length])
+        assert report.verdict is Verdict.COULD_NOT_RUN
+        assert report.exit_status == (1 if any(s.verdict == "fail" for s in report.steps) else 3)
+
+
+def test_a_step_cut_short_is_not_run(recorded: list[Event]) -> None:
+    report = fold(recorded[:12])
+    assert [step.verdict for step in report.steps] == ["pass", "not run", "not run"]
+    assert report.steps[1].reason == "the run ended while this step was under way"
+
+
+def test_interrupted_is_said_and_is_no_pass(recorded: list[Event]) -> None:
+    ended = Event(8, recorded[7].time, "run-finished", {"verdict": "interrupted", "reason": "interrupted"})
+    report = fold([*recorded[:7], ended])
+    assert (report.verdict, report.exit_status) == (Verdict.INTERRUPTED, 3)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected", "status"),
+    [
+        (["pass", "pass"], "pass", 0),
+        (["pass", "unknown", "could not run", "fail"], "fail", 1),
+        (["pass", "unknown", "could not run"], "could not run", 3),
+        (["pass", "unknown"], "unknown", 10),
+        ([], "unknown", 10),
+    ],
+)
+def test_combining_verdicts(verdicts: list[str], expected: str, status: int) -> None:
+    combined = combine(Verdict(verdict) for verdict in verdicts)
+    assert (combined, exit_status(combined)) == (expected, status)
+
+
+def test_combining_exit_statuses() -> None:
+    assert [combine_statuses(found) for found in ([0, 10], [10, 3], [3, 1], [1, 2], [0, 0], [])] == [
+        10,
+        3,
+        1,
+        2,
+        0,
+        3,
+    ]

@@ -1,0 +1,209 @@
+"""Every error of a scenario file has file, line, column, cause and next step; the texts are held here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scenarios.errors import InvalidScenarioError
+from scenarios.loader import Scenario, load
+
+HEAD = """\
+apiVersion: multinet.opencontrail.org/v1alpha1
+kind: Scenario
+metadata:
+  name: example
+spec:
+  steps:
+"""
+NAD = """\
+    - name: networks
+      apply:
+        - apiVersion: k8s.cni.cncf.io/v1
+          kind: NetworkAttachmentDefinition
+          metadata:
+            name: left
+            annotations:
+              opencontrail.org/cidr: 10.1.1.0/24
+          spec:
+            config: '{"type": "contrail-k8s-cni"}'
+"""
+POD = """\
+    - name: pods
+      apply:
+        - apiVersion: v1
+          kind: Pod
+          metadata:
+            name: web
+            annotations:
+              k8s.v1.cni.cncf.io/networks: left
+          spec:
+            nodeName: node1
+"""
+WAIT = "    - name: ready\n      wait: { pods: all }\n"
+
+
+def read(tmp_path: Path, text: str) -> Scenario:
+    path = tmp_path / "s.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load(path, shown="s.yaml")
+
+
+def findings(tmp_path: Path, text: str) -> list[str]:
+    with pytest.raises(InvalidScenarioError) as caught:
+        read(tmp_path, text)
+    return str(caught.value).splitlines()
+
+
+CASES = {
+    "wrong key of a step": (
+        HEAD + "    - name: ready\n      wiat: { pods: all }\n",
+        "s.yaml:8:7: unknown key 'wiat': a step knows name, needs, expect, apply, wait, matrix, "
+        "check, annotate, "
+        "label, delete, exec, fault, kubectl, leftovers (did you mean 'wait'?)",
+    ),
+    "wrong key in a step": (
+        HEAD + "    - name: ready\n      wait:\n        pods: all\n        timout: 3s\n",
+        "s.yaml:10:9: unknown key 'timout': wait knows pods, networks, virtualNetworks, for, timeout "
+        "(did you mean 'timeout'?)",
+    ),
+    "no action": (
+        HEAD + "    - name: nothing\n",
+        "s.yaml:7:7: a step has exactly one of apply, wait, matrix, check, annotate, label, delete, exec, "
+        "fault, kubectl, leftovers; none is given",
+    ),
+    "bad duration": (
+        HEAD + "    - name: ready\n      wait: { pods: all, timeout: soon }\n",
+        "s.yaml:8:35: timeout: a duration is a number with ms, s or m, such as 500ms, 10s or 2m: "
+        "'soon' was given",
+    ),
+    "wrong word": (
+        HEAD + "    - name: ready\n      wait: { pods: all, for: Raedy }\n",
+        "s.yaml:8:31: for: input should be 'Ready', 'Running', 'Scheduled' or 'Gone': 'Raedy' was given "
+        "(did you mean 'Ready'?)",
+    ),
+    "bad CIDR": (
+        HEAD + NAD.replace("10.1.1.0/24", "10.1.1.0/33"),
+        "s.yaml:14:38: '10.1.1.0/33' is no CIDR for NAD 'left': '10.1.1.0/33' does not appear to be "
+        "an IPv4 or "
+        "IPv6 network (write one network as address/prefix, such as 10.10.10.0/24)",
+    ),
+    "CIDR without room": (
+        HEAD + NAD.replace("10.1.1.0/24", "10.1.1.0/30"),
+        "s.yaml:14:38: '10.1.1.0/30' is no CIDR for NAD 'left': it has 4 addresses, and network, "
+        "gateway, DNS and "
+        "broadcast take four (use a prefix of /29 or shorter)",
+    ),
+    "unknown NAD": (
+        HEAD + NAD + POD.replace("networks: left", "networks: lefd"),
+        "s.yaml:24:44: pod 'web' names the NAD 'default/lefd', which nothing in the scenario defines here: "
+        "defined so far: default/left (did you mean 'default/left'?)",
+    ),
+    "missing file": (
+        HEAD + "    - name: networks\n      apply: [nads.yaml]\n",
+        "s.yaml:8:15: the file 'nads.yaml' does not exist: it is looked for beside the scenario, in . "
+        "(check the path)",
+    ),
+    "bad YAML": (
+        HEAD + "    - name: [\n",
+        "s.yaml:8:1: this is not YAML: while parsing a flow node, expected the node content, but found "
+        "'<stream end>' (check the indentation and the quotes of this line and the one above)",
+    ),
+    "tab": (
+        HEAD + "\t- name: x\n",
+        "s.yaml:7:1: this is not YAML: while scanning for the next token, found character '\\t' "
+        "that cannot start "
+        "any token (indent with blanks; YAML does not allow tabs)",
+    ),
+    "duplicate key": (
+        HEAD + "    - name: ready\n      wait: { pods: all }\n      name: again\n",
+        "s.yaml:9:7: the key 'name' is here twice: it is also in line 7, and YAML would silently "
+        "take the last one "
+        "(remove or rename one of them)",
+    ),
+    "not a scenario": (
+        "kind: Pod\n",
+        "s.yaml:1:7: this is not a scenario: its kind is 'Pod': a scenario says kind: Scenario "
+        "(plain manifests go into an apply step of a scenario)",
+    ),
+    "unknown pod": (
+        HEAD + NAD + POD + "    - name: ready\n      wait: { pods: [wep] }\n",
+        "s.yaml:28:22: no step so far makes the pod 'wep' (did you mean 'web'?)",
+    ),
+    "unknown node": (
+        HEAD + NAD + POD.replace("node1", "node3"),
+        "s.yaml:26:23: the lab has no node 'node3': its nodes are node1, node2 (did you mean 'node2'?)",
+    ),
+    "annotation that is no text": (
+        HEAD + NAD.replace("opencontrail.org/cidr: 10.1.1.0/24", "opencontrail.org/ip_fabric_snat: false"),
+        "s.yaml:14:48: the annotation opencontrail.org/ip_fabric_snat is no text: it is false, and "
+        "the Kubernetes "
+        'API takes only strings (write "false")',
+    ),
+    "unknown kind": (
+        HEAD + NAD.replace("kind: NetworkAttachmentDefinition", "kind: NetworkAttachmentDefinitions"),
+        "s.yaml:10:17: no such kind of object: NetworkAttachmentDefinitions: a lab has ConfigMap, "
+        "CustomResourceDefinition, InstanceIP, Lease, Namespace, NetworkAttachmentDefinition, Node, "
+        "Pod, Secret, "
+        "Service, VirtualMachine, VirtualMachineInterface, VirtualNetwork "
+        "(did you mean 'NetworkAttachmentDefinition'?)",
+    ),
+    "unknown role": (
+        HEAD + "    - name: kill\n      fault: { kill: { role: vruter, node: node1 } }\n",
+        "s.yaml:8:30: no such role: 'vruter': roles are apiserver, controller, scheduler, kubelet, vrouter "
+        "(did you mean 'vrouter'?)",
+    ),
+    "empty file": ("", "s.yaml: the file is empty (start from scenarios/library/right-network.yaml)"),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), CASES.values(), ids=CASES.keys())
+def test_error_text(tmp_path: Path, text: str, expected: str) -> None:
+    assert findings(tmp_path, text) == [expected]
+
+
+def test_all_findings_are_told_at_once(tmp_path: Path) -> None:
+    text = HEAD + NAD.replace("/24", "/99") + POD.replace("node1", "node9")
+    assert [line.split(": ")[0] for line in findings(tmp_path, text)] == ["s.yaml:14:38", "s.yaml:26:23"]
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(InvalidScenarioError) as caught:
+        load(Path("nowhere/s.yaml"))
+    assert str(caught.value) == "nowhere/s.yaml: there is no such file (check the path)"
+
+
+def test_a_pod_may_name_an_unknown_nad_where_it_is_the_point(tmp_path: Path) -> None:
+    step = POD.replace("    - name: pods\n", "    - name: pods\n      expect: pending\n")
+    assert len(read(tmp_path, HEAD + step).steps) == 1
+
+
+def test_after_kubectl_apply_names_are_not_judged(tmp_path: Path) -> None:
+    step = "    - name: by hand\n      kubectl: { argv: [apply, -f, nads.yaml] }\n"
+    assert len(read(tmp_path, HEAD + step + POD).steps) == 2
+
+
+def test_a_deleted_nad_is_unknown_to_later_pods(tmp_path: Path) -> None:
+    delete = "    - name: delete\n      delete: { objects: [nad/left] }\n"
+    (line,) = findings(tmp_path, HEAD + NAD + delete + POD)
+    assert "names the NAD 'default/left', which nothing in the scenario defines here" in line
+
+
+def test_manifests_of_a_file_have_its_lines(tmp_path: Path) -> None:
+    objects = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: extns\n---\n"
+    objects += "apiVersion: v1\nkind: Pot\nmetadata: {name: x}\n"
+    (tmp_path / "objects.yaml").write_text(objects, encoding="utf-8")
+    text = HEAD + "    - name: objects\n      apply: [objects.yaml]\n"
+    (line,) = findings(tmp_path, text)
+    assert line.startswith("objects.yaml:7:7: no such kind of object: Pot: ")
+    assert line.endswith("(did you mean 'Pod'?)")
+
+
+def test_positions_lead_to_lines(tmp_path: Path) -> None:
+    scenario = read(tmp_path, HEAD + NAD + POD + WAIT)
+    assert [(step.name, step.action, step.line) for step in scenario.steps] == [
+        ("networks", "apply", 7),
+        ("pods", "apply", 17),
+        ("ready", "wait", 27),
+    ]
