@@ -141,7 +141,7 @@ class FakeClient:
         return copy.deepcopy(found)
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, label_selector: str = ""
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str = "", **_: str
     ) -> ObjList:
         await self._request()
         found = [o for o in self.api.all(resource) if namespace in (None, namespace_of(o))]
@@ -282,7 +282,9 @@ class World:
             for queue in self.controller.queues:
                 await queue.wait_idle(10.0)
             await pause("a turn", 0.002 if self.api.mood else 0)
-            failing = any(queue._failures or queue._delayed for queue in self.controller.queues)
+            failing = any(queue._failures for queue in self.controller.queues) or bool(
+                self.controller.status_queue._delayed
+            )
             quiet = 0 if failing or version != self.api.version else quiet + 1
             version = self.api.version
 
