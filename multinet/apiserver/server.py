@@ -33,6 +33,7 @@ _log = logging.getLogger("multinet.apiserver")
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _STOP_S = 1.0
 _BODY_LIMIT = 3 * 1024 * 1024
+_LINE_LIMIT = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,14 @@ class ApiServer:
         _populate(operations, crd_manifests() if crds is None else crds)
         dispatcher = Dispatcher(operations, lifecycle, credentials.token, kubelets)
         # A client that went away must end its watch at once, so handlers are cancelled on disconnect.
-        server = web.Server(dispatcher.handle, request_factory=_request, handler_cancellation=True)
+        # An exec's command line is in the URL, so lines may be long.
+        server = web.Server(
+            dispatcher.handle,
+            request_factory=_request,
+            handler_cancellation=True,
+            max_line_size=_LINE_LIMIT,
+            max_field_size=_LINE_LIMIT,
+        )
         runner = web.ServerRunner(server, access_log=None, shutdown_timeout=_STOP_S)
         await runner.setup()
         try:
