@@ -1,0 +1,153 @@
+"""rtnetlink requests about addresses, routes, neighbours and forwarding entries (FDB)."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
+
+from multinet.vrouter.netlink import (
+    APPEND,
+    CREATE,
+    DELADDR,
+    DELNEIGH,
+    DELROUTE,
+    EXCL,
+    NEWADDR,
+    NEWNEIGH,
+    NEWROUTE,
+    REPLACE,
+    Request,
+    attribute,
+    mac_bytes,
+    u32,
+)
+
+SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
+FLOOD_MAC = "00:00:00:00:00:00"
+
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
+_TABLE_MAIN, _PROTOCOL, _UNICAST, _ONLINK = 254, 3, 1, 4
+_NDA_DST, _NDA_LLADDR = 1, 2
+_NUD_REACHABLE, _NUD_NOARP, _NUD_PERMANENT = 0x02, 0x40, 0x80
+_NTF_SELF, _NTF_MASTER = 0x02, 0x04
+_AF_BRIDGE = 7
+_GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
+_THERE = frozenset({errno.EEXIST})
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET6 if isinstance(ip_address(address), IPv6Address) else socket.AF_INET
+
+
+def address(index: int, cidr: str, *, scope: int = SCOPE_UNIVERSE, shared: bool = False) -> Request:
+    """Give a device an address (``a.b.c.d/len``); the connected route follows. ``shared``: may be there."""
+    return Request(
+        NEWADDR,
+        CREATE | EXCL,
+        _address(index, cidr, scope),
+        f"add address {cidr}",
+        _THERE if shared else frozenset(),
+    )
+
+
+def delete_address(index: int, cidr: str) -> Request:
+    """Take an address away; one that is gone is fine."""
+    return Request(DELADDR, 0, _address(index, cidr, 0), f"delete address {cidr}", _GONE)
+
+
+def _address(index: int, cidr: str, scope: int) -> bytes:
+    given = ip_interface(cidr)
+    length = given.network.prefixlen
+    body = struct.pack("=BBBBi", _family(str(given.ip)), length, 0, scope, index)
+    body += attribute(_IFA_LOCAL, given.ip.packed) + attribute(_IFA_ADDRESS, given.ip.packed)
+    if given.version == 4 and length < 31:
+        body += attribute(_IFA_BROADCAST, given.network.broadcast_address.packed)
+    return body
+
+
+def route(destination: str, index: int, *, via: str = "", source: str = "", onlink: bool = False) -> Request:
+    """Route a block through a device, with a gateway or without; ``source`` is preferred for own packets."""
+    body = _route(destination, index, via, onlink)
+    body += attribute(_RTA_PREFSRC, ip_address(source).packed) if source else b""
+    return Request(NEWROUTE, CREATE | REPLACE, body, f"route {destination}{f' via {via}' if via else ''}")
+
+
+def delete_route(destination: str, index: int, *, via: str = "") -> Request:
+    """Remove a route; one that is gone is fine."""
+    body = _route(destination, index, via, False, deletion=True)
+    return Request(DELROUTE, 0, body, f"delete the route to {destination}", _GONE)
+
+
+def _route(destination: str, index: int, via: str, onlink: bool, *, deletion: bool = False) -> bytes:
+    block = ip_network(destination)
+    scope = SCOPE_UNIVERSE if via else SCOPE_LINK
+    protocol, kind = (0, 0) if deletion else (_PROTOCOL, _UNICAST)
+    body = struct.pack(
+        "=BBBBBBBBI",
+        _family(str(block.network_address)),
+        block.prefixlen,
+        0,
+        0,
+        _TABLE_MAIN,
+        protocol,
+        255 if deletion else scope,
+        kind,
+        _ONLINK if onlink else 0,
+    )
+    if block.prefixlen:
+        body += attribute(_RTA_DST, block.network_address.packed)
+    body += attribute(_RTA_GATEWAY, ip_address(via).packed) if via else b""
+    return body + u32(_RTA_OIF, index)
+
+
+def neighbour(index: int, address: str, mac: str) -> Request:
+    """Say for good which MAC an address has on a device (no ARP is asked)."""
+    body = _neighbour(_family(address), index, _NUD_PERMANENT, 0)
+    body += attribute(_NDA_DST, ip_address(address).packed) + attribute(_NDA_LLADDR, mac_bytes(mac))
+    return Request(NEWNEIGH, CREATE | REPLACE, body, f"set neighbour {address} to {mac}")
+
+
+def delete_neighbour(index: int, address: str) -> Request:
+    """Forget a neighbour; one that is gone is fine."""
+    body = _neighbour(_family(address), index, 0, 0) + attribute(_NDA_DST, ip_address(address).packed)
+    return Request(DELNEIGH, 0, body, f"delete neighbour {address}", _GONE)
+
+
+def tunnel(index: int, mac: str, node: str) -> Request:
+    """VXLAN forwarding: frames to ``mac`` go to ``node``; what is flooded goes to all of ``FLOOD_MAC``."""
+    # A MAC is in one place, so a new place replaces the old; the flood list grows.
+    flags = CREATE | (APPEND if mac == FLOOD_MAC else REPLACE)
+    tolerated = _THERE if mac == FLOOD_MAC else frozenset[int]()
+    return Request(NEWNEIGH, flags, _tunnel(index, mac, node), f"send {mac} to node {node}", tolerated)
+
+
+def delete_tunnel(index: int, mac: str, node: str) -> Request:
+    """Remove a VXLAN forwarding entry; one that is gone is fine."""
+    return Request(DELNEIGH, 0, _tunnel(index, mac, node), f"stop sending {mac} to node {node}", _GONE)
+
+
+def _tunnel(index: int, mac: str, node: str) -> bytes:
+    body = _neighbour(_AF_BRIDGE, index, _NUD_REACHABLE | _NUD_NOARP, _NTF_SELF)
+    return body + attribute(_NDA_LLADDR, mac_bytes(mac)) + attribute(_NDA_DST, ip_address(node).packed)
+
+
+def station(index: int, mac: str) -> Request:
+    """Bridge forwarding: ``mac`` is behind the bridge port ``index``, for good."""
+    return Request(NEWNEIGH, CREATE | REPLACE, _station(index, mac), f"bridge {mac} to port {index}")
+
+
+def delete_station(index: int, mac: str) -> Request:
+    """Remove a bridge forwarding entry; one that is gone is fine."""
+    return Request(DELNEIGH, 0, _station(index, mac), f"stop bridging {mac} to port {index}", _GONE)
+
+
+def _station(index: int, mac: str) -> bytes:
+    body = _neighbour(_AF_BRIDGE, index, _NUD_REACHABLE | _NUD_NOARP, _NTF_MASTER)
+    return body + attribute(_NDA_LLADDR, mac_bytes(mac))
+
+
+def _neighbour(family: int, index: int, state: int, flags: int) -> bytes:
+    return struct.pack("=BBHiHBB", family, 0, 0, index, state, flags, 0)

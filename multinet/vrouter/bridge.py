@@ -1,0 +1,335 @@
+"""The data path of Linux bridges and VXLAN: carries out attachments, networks and remote members.
+
+A pod costs two sends: one in the node's namespace (all its veths) and one in the pod's (all addresses). No
+lookups: the ifindexes are chosen here, never reused, and high enough to stay clear of the kernel's own.
+All of our devices carry a device group of ours; that, not their name, is what allows deleting them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import re
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from multinet.vrouter import addressing, forwarding, kernelstate, links, netns
+from multinet.vrouter.checking import problems
+from multinet.vrouter.datapath import (
+    BRIDGED,
+    ROUTED,
+    Attachment,
+    DatapathError,
+    Network,
+    Port,
+    Remote,
+    Remotes,
+    Wanted,
+)
+from multinet.vrouter.forwarding import Place
+from multinet.vrouter.netlink import NetlinkError, Socket
+from multinet.vrouter.removal import GROUP, Remover, is_ours
+
+_FIRST_INDEX = 0x10000
+_POD_INDEX = 100
+_VXLAN_OVERHEAD = 50
+_USUAL_MTU = 1500
+_SETTINGS = {
+    "ipv4/ip_forward": "1",
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/default/rp_filter": "0",
+    "ipv4/conf/default/proxy_arp": "1",
+    "ipv4/neigh/default/proxy_delay": "0",
+    "ipv6/conf/default/disable_ipv6": "1",
+    "bridge/bridge-nf-call-iptables": "0",
+    "bridge/bridge-nf-call-ip6tables": "0",
+    "bridge/bridge-nf-call-arptables": "0",
+}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Active:
+    """A network this node takes part in. ``remotes`` None: what the kernel knows is not known here."""
+
+    place: Place
+    members: set[str] = field(default_factory=set)
+    kept: bool = False
+    remotes: frozenset[Remote] | None = frozenset()
+
+
+class BridgeDatapath:
+    """A :class:`~multinet.vrouter.datapath.Datapath`; ``remotes`` tells a network's members elsewhere."""
+
+    def __init__(self, node_ip: str, remotes: Remotes, *, underlay: str = "auto") -> None:
+        self._node_ip = node_ip
+        self._remotes = remotes
+        self._underlay = underlay
+        self._socket = Socket()
+        self._remover = Remover()
+        self._networks: dict[int, _Active] = {}
+        self._locks: dict[int, asyncio.Lock] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._next_index = _FIRST_INDEX
+        self._ipv6 = netns.has_ipv6()
+        self._mtu = _USUAL_MTU
+
+    @property
+    def mtu(self) -> int:
+        """The largest MTU of a pod interface: what the underlay carries, less the VXLAN headers."""
+        return self._mtu
+
+    def open(self, known: Sequence[Attachment]) -> tuple[Attachment, ...]:
+        """Set the node up, take over what an earlier agent made, delete devices that nobody knows."""
+        netns.write_settings(_SETTINGS)
+        present = kernelstate.read_links(self._socket)
+        self._mtu = self._underlay_mtu(present) - _VXLAN_OVERHEAD
+        self._next_index = max(_FIRST_INDEX, *present) + 1
+        ours = {index: link for index, link in present.items() if is_ours(link.group)}
+        alive = tuple(
+            attachment for attachment in known if any(_is_there(port, ours) for port in attachment.ports)
+        )
+        used = {port.host_index for attachment in alive for port in attachment.ports}
+        used |= self._adopt(alive, {link.name: link for link in ours.values()})
+        orphans = sorted(set(ours) - used)
+        if orphans:
+            _log.info("deleting devices of pods that are gone: %s", [ours[index].name for index in orphans])
+            doomed = [links.set_group(index, GROUP + 0xFFFF) for index in orphans]
+            self._socket.send([*doomed, links.delete_group(GROUP + 0xFFFF)])
+        for attachment in alive:
+            self._rejoin(attachment)
+        return alive
+
+    def plan(
+        self, container_id: str, netns: str, pod: str, pod_uid: str, wanted: Sequence[Wanted]
+    ) -> Attachment:
+        """Choose names, ifindexes and MTUs."""
+        ports = []
+        for each in wanted:
+            if each.mtu > self._mtu:
+                raise DatapathError(
+                    f"interface {each.name} asks for MTU {each.mtu}, this underlay carries {self._mtu} at most",
+                    next_step="ask for a smaller MTU, or raise the MTU of the underlay",
+                )
+            forwarding.forwarding_of(each.network)
+            mtu = each.mtu or min(_USUAL_MTU, self._mtu)
+            name = f"tap{_short(pod_uid)}-{each.index}"
+            ports.append(Port(each, name, self._index(), _POD_INDEX + each.index, mtu))
+        return Attachment(container_id, netns, pod, pod_uid, tuple(ports))
+
+    async def attach(self, attachment: Attachment) -> None:
+        """Make all interfaces or none."""
+        async with self._locked(port.wanted.network.vni for port in attachment.ports):
+            try:
+                for port in attachment.ports:
+                    self._ensure(port.wanted.network).members.add(attachment.container_id)
+                with netns.opened(attachment.netns) as pod_netns:
+                    self._plug(attachment, pod_netns)
+            except (NetlinkError, DatapathError, OSError) as error:
+                try:
+                    await self._remover.remove(port.host_index for port in attachment.ports)
+                finally:
+                    self._leave(attachment)
+                raise _attach_failed(attachment, error) from error
+            except BaseException:
+                self._leave(attachment)
+                raise
+
+    async def detach(self, attachment: Attachment) -> None:
+        """Delete all interfaces; networks left without a member go in the background."""
+        await self._remover.remove(port.host_index for port in attachment.ports)
+        self._leave(attachment)
+
+    def check(self, attachment: Attachment) -> tuple[str, ...]:
+        """Compare the kernel with the attachment."""
+        masters = {
+            vni: active.place.bridge if active.place.network.mode == BRIDGED else 0
+            for vni, active in self._networks.items()
+        }
+        return problems(attachment, self._socket, masters)
+
+    async def keep(self, network: Network) -> None:
+        """Take part in a network from now on."""
+        async with self._locked([network.vni]):
+            self._ensure(network).kept = True
+
+    async def refresh(self, vni: int) -> None:
+        """Forward to the remote members as they are now."""
+        async with self._locked([vni]):
+            active = self._networks.get(vni)
+            if active is not None:
+                self._program(active)
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for task in self._background:
+            task.cancel()
+        self._remover.close()
+        self._socket.close()
+
+    async def settled(self) -> None:
+        """Return when no removal of a network is under way."""
+        while self._background:
+            await asyncio.wait(set(self._background))
+
+    def _index(self) -> int:
+        self._next_index += 1
+        return self._next_index
+
+    def _underlay_mtu(self, present: dict[int, kernelstate.Link]) -> int:
+        for index, cidr in kernelstate.read_addresses(self._socket):
+            link = present.get(index)
+            if link and cidr.partition("/")[0] == self._node_ip and self._underlay in ("auto", link.name):
+                return link.mtu
+        where = "any device" if self._underlay == "auto" else f"device {self._underlay}"
+        raise DatapathError(
+            f"this node does not have the address {self._node_ip} on {where}",
+            next_step="start the agent with the --node-ip of its underlay device",
+        )
+
+    def _adopt(self, alive: Sequence[Attachment], by_name: dict[str, kernelstate.Link]) -> set[int]:
+        """Take over the complete networks of ``alive``; return the ifindexes of their devices."""
+        kept: set[int] = set()
+        for network in {port.wanted.network for attachment in alive for port in attachment.ports}:
+            place = Place(network, 0, 0, self._node_ip, self._mtu, GROUP)
+            vxlan, bridge = by_name.get(place.vxlan_name), by_name.get(place.bridge_name)
+            if vxlan is None or (network.mode == BRIDGED and bridge is None):
+                continue
+            place = replace(place, vxlan=vxlan.index, bridge=bridge.index if bridge else 0)
+            self._networks[network.vni] = _Active(place, remotes=None)
+            kept.update(place.devices)
+        return kept
+
+    def _rejoin(self, attachment: Attachment) -> None:
+        """Count a surviving attachment in; where its network's devices were gone, make them again."""
+        for port in attachment.ports:
+            network = port.wanted.network
+            adopted = network.vni in self._networks
+            active = self._ensure(network)
+            active.members.add(attachment.container_id)
+            if not adopted and network.mode == BRIDGED:
+                master = links.set_master(port.host_index, active.place.bridge, port.host_name)
+                self._socket.send([master])
+
+    def _ensure(self, network: Network) -> _Active:
+        active = self._networks.get(network.vni)
+        if active is not None:
+            return active
+        self._refuse_second_routed(network)
+        place = Place(network, self._index(), self._index(), self._node_ip, self._mtu, GROUP)
+        try:
+            self._socket.send(forwarding.forwarding_of(network).create(place))
+        except NetlinkError:
+            self._spawn(self._remover.remove(place.devices))
+            raise
+        active = self._networks[network.vni] = _Active(place)
+        self._program(active)
+        return active
+
+    def _refuse_second_routed(self, network: Network) -> None:
+        """Two routed networks would share the node's routing table: no isolation, clashing addresses."""
+        routed = [vni for vni, active in self._networks.items() if active.place.network.mode == ROUTED]
+        if network.mode == ROUTED and routed:
+            raise DatapathError(
+                f"network VNI {network.vni} can't be routed on this node: network VNI {routed[0]} already is",
+                next_step=f"set forwardingMode {BRIDGED} on all networks but the default one",
+            )
+
+    def _program(self, active: _Active) -> None:
+        place, wanted = active.place, self._remotes(active.place.network.vni)
+        requests = forwarding.changes(place, active.remotes or frozenset(), wanted)
+        if active.remotes is None:
+            requests = [
+                *kernelstate.forget_remotes(self._socket, place.vxlan, _known(place, wanted)),
+                *requests,
+            ]
+        active.remotes = None
+        self._socket.send(requests)
+        active.remotes = wanted
+
+    def _plug(self, attachment: Attachment, pod_netns: int) -> None:
+        near = []
+        for port in attachment.ports:
+            network = port.wanted.network
+            place = self._networks[network.vni].place
+            near += forwarding.forwarding_of(network).plug(place, port, pod_netns)
+            near.append(links.set_alias(port.host_index, f"multinet pod {attachment.pod} {port.wanted.name}"))
+        self._socket.send(near)
+        far = [links.set_up(1, "lo")]
+        for port in attachment.ports:
+            far += forwarding.pod_side(port, ipv6=self._ipv6)
+        with netns.entered(pod_netns):
+            through = Socket()
+        try:
+            through.send(far)
+        finally:
+            through.close()
+
+    def _leave(self, attachment: Attachment) -> None:
+        for vni in {port.wanted.network.vni for port in attachment.ports}:
+            active = self._networks.get(vni)
+            if active is not None:
+                active.members.discard(attachment.container_id)
+                if not active.members and not active.kept:
+                    self._spawn(self._withdraw(vni))
+
+    async def _withdraw(self, vni: int) -> None:
+        async with self._locked([vni]):
+            active = self._networks.get(vni)
+            if active is None or active.members or active.kept:
+                return
+            del self._networks[vni]
+            self._socket.send(forwarding.forwarding_of(active.place.network).withdraw(active.place))
+            await self._remover.remove(active.place.devices)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("a network could not be withdrawn", exc_info=error)
+
+    @contextlib.asynccontextmanager
+    async def _locked(self, vnis: Iterable[int]) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            for vni in sorted(set(vnis)):
+                await stack.enter_async_context(self._locks.setdefault(vni, asyncio.Lock()))
+            yield
+
+
+def _is_there(port: Port, ours: dict[int, kernelstate.Link]) -> bool:
+    link = ours.get(port.host_index)
+    return link is not None and link.name == port.host_name
+
+
+def _known(place: Place, wanted: frozenset[Remote]) -> frozenset[tuple[str, str]]:
+    """What of ``wanted`` a VXLAN device may already have, in the form of ``forget_remotes``."""
+    keep = set()
+    for remote in wanted:
+        if place.network.mode == BRIDGED:
+            keep |= {(remote.mac, remote.node_ip), (addressing.FLOOD_MAC, remote.node_ip)}
+        else:
+            keep.add((forwarding.router_mac(remote.node_ip), remote.node_ip))
+            keep |= {(f"{address}/32", remote.node_ip) for address in remote.addresses}
+    return frozenset(keep)
+
+
+def _short(pod_uid: str) -> str:
+    if re.match(r"[0-9a-f]{8}(-|$)", pod_uid):
+        return pod_uid[:8]
+    return hashlib.sha256(pod_uid.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def _attach_failed(attachment: Attachment, error: Exception) -> DatapathError:
+    if isinstance(error, DatapathError):
+        return error
+    return DatapathError(
+        f"the interfaces of pod {attachment.pod} could not be made; none of them is left",
+        why=str(error),
+        next_step="remove what is in the way (an interface of that name?) and let the kubelet try again",
+    )

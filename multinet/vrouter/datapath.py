@@ -1,0 +1,144 @@
+"""What a data path is asked to do: make and unmake a pod's interfaces, and know who is where.
+
+The agent decides *what* shall be; a :class:`Datapath` makes it so in the kernel. Values here are complete:
+an :class:`Attachment` says everything needed to make, check and unmake a pod's interfaces, so that a state
+file of it is enough after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from multinet.errors import NetworkingError
+from multinet.model.objects import Obj
+
+ROUTED = "l3"
+BRIDGED = "l2_l3"
+
+GATEWAY_MAC = "00:00:5e:00:01:00"
+
+
+class DatapathError(NetworkingError):
+    """The kernel refused what the data path asked for; nothing of it is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A virtual network as a node sees it; ``services`` are addresses the node itself answers for."""
+
+    vni: int
+    mode: str
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """One interface of a network on another node; ``addresses`` without prefix length."""
+
+    mac: str
+    node_ip: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One interface to make: ``addresses`` are CIDRs, ``gateways`` those of its default routes.
+
+    ``mtu`` 0 is the largest usual one that the underlay carries.
+    """
+
+    index: int
+    name: str
+    mac: str
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...]
+    mtu: int
+    network: Network
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One interface with its places in the kernel: names and ifindexes of both ends, chosen beforehand."""
+
+    wanted: Wanted
+    host_name: str
+    host_index: int
+    pod_index: int
+    mtu: int
+
+    def to_spec(self) -> Obj:
+        """The JSON form in a state file."""
+        wanted, network = self.wanted, self.wanted.network
+        return {
+            "index": wanted.index,
+            "name": wanted.name,
+            "mac": wanted.mac,
+            "addresses": list(wanted.addresses),
+            "gateways": list(wanted.gateways),
+            "network": {"vni": network.vni, "mode": network.mode, "services": list(network.services)},
+            "hostName": self.host_name,
+            "hostIndex": self.host_index,
+            "podIndex": self.pod_index,
+            "mtu": self.mtu,
+        }
+
+    @classmethod
+    def from_spec(cls, spec: Obj) -> Port:
+        """Read the JSON form; ``KeyError``, ``TypeError`` or ``ValueError`` when it is damaged."""
+        network = spec["network"]
+        wanted = Wanted(
+            index=int(spec["index"]),
+            name=str(spec["name"]),
+            mac=str(spec["mac"]),
+            addresses=tuple(spec["addresses"]),
+            gateways=tuple(spec["gateways"]),
+            mtu=int(spec["mtu"]),
+            network=Network(int(network["vni"]), str(network["mode"]), tuple(network["services"])),
+        )
+        return cls(wanted, str(spec["hostName"]), int(spec["hostIndex"]), int(spec["podIndex"]), wanted.mtu)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """All interfaces of one sandbox. ``pod`` is ``namespace/name``, ``netns`` the path of CNI_NETNS."""
+
+    container_id: str
+    netns: str
+    pod: str
+    pod_uid: str
+    ports: tuple[Port, ...]
+
+
+Remotes = Callable[[int], frozenset[Remote]]
+
+
+class Datapath(Protocol):
+    """Forwarding on one node. Its methods may run at the same time for different sandboxes."""
+
+    def open(self, known: Sequence[Attachment]) -> tuple[Attachment, ...]:
+        """Set the node up and find ``known`` attachments again; return those that still have a device."""
+
+    def plan(
+        self, container_id: str, netns: str, pod: str, pod_uid: str, wanted: Sequence[Wanted]
+    ) -> Attachment:
+        """Choose names, ifindexes and MTUs; changes nothing yet. ``DatapathError`` if it can't be done."""
+
+    async def attach(self, attachment: Attachment) -> None:
+        """Make all interfaces, or none and raise ``DatapathError``."""
+
+    async def detach(self, attachment: Attachment) -> None:
+        """Unmake them; on return the pod has none of them any more, whatever was missing before."""
+
+    def check(self, attachment: Attachment) -> tuple[str, ...]:
+        """What is not as :meth:`attach` left it, in words; empty when all is well."""
+
+    async def keep(self, network: Network) -> None:
+        """Have this node take part in ``network`` also while no sandbox here is attached to it."""
+
+    async def refresh(self, vni: int) -> None:
+        """The network's members on other nodes have changed: forward accordingly."""
+
+    def close(self) -> None:
+        """Release what this process holds; the kernel keeps forwarding."""

@@ -1,0 +1,254 @@
+"""The two kinds of virtual network on a node, each as the requests that make it so. No state, no I/O.
+
+Bridged (``l2_l3``): a bridge with a VXLAN port that knows where each remote MAC is; the node's own IP stack
+is kept out of it. Routed (``l3``): the node routes between its pods' /32 and, through a VXLAN device, to
+those of other nodes; towards the pods it plays the gateway, with one MAC, and answers ARP for everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address
+from typing import Protocol
+
+from multinet.vrouter import addressing, links
+from multinet.vrouter.datapath import BRIDGED, GATEWAY_MAC, ROUTED, DatapathError, Network, Port, Remote
+from multinet.vrouter.netlink import Request
+
+_LOOPBACK = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a network lives on this node: its devices' ifindexes, and what they must know of the node."""
+
+    network: Network
+    bridge: int
+    vxlan: int
+    node_ip: str
+    mtu: int
+    group: int
+
+    @property
+    def bridge_name(self) -> str:
+        """``br-<vni hex>``."""
+        return f"br-{self.network.vni:x}"
+
+    @property
+    def vxlan_name(self) -> str:
+        """``vx-<vni hex>``."""
+        return f"vx-{self.network.vni:x}"
+
+    @property
+    def devices(self) -> tuple[int, ...]:
+        """The ifindexes of the network's own devices."""
+        return (self.vxlan, self.bridge) if self.network.mode == BRIDGED else (self.vxlan,)
+
+
+class Forwarding(Protocol):
+    """What one kind of network needs of the kernel."""
+
+    def create(self, place: Place) -> list[Request]:
+        """Make the network's own devices."""
+
+    def withdraw(self, place: Place) -> list[Request]:
+        """Undo what does not vanish with the devices."""
+
+    def plug(self, place: Place, port: Port, pod_netns: int) -> list[Request]:
+        """Make the node's half of a pod's interface."""
+
+    def change(self, place: Place, gone: Iterable[Remote], new: Iterable[Remote]) -> list[Request]:
+        """Forget remote members and learn others."""
+
+
+class Bridged:
+    """``l2_l3``: one bridge for the network."""
+
+    def create(self, place: Place) -> list[Request]:
+        """Bridge and VXLAN port; the node neither answers, routes nor accepts IP on the bridge."""
+        vni, mtu, group = place.network.vni, place.mtu, place.group
+        # Strict reverse path filtering on a device without address or route drops every packet.
+        closed = {links.FORWARDING: 0, links.PROXY_ARP: 0, links.RP_FILTER: 1}
+        return [
+            links.bridge(place.bridge_name, place.bridge, mac=_device_mac(0x57, vni), mtu=mtu, group=group),
+            links.inet_conf(place.bridge, place.bridge_name, closed),
+            links.vxlan(
+                place.vxlan_name,
+                place.vxlan,
+                vni=vni,
+                local=place.node_ip,
+                mac=_device_mac(0x58, vni),
+                mtu=mtu,
+                group=group,
+                master=place.bridge,
+            ),
+            # All remote MACs are known, so a frame to an unknown one has no receiver over there.
+            links.bridge_port(place.vxlan, place.vxlan_name, learning=False, unicast_flood=False),
+            links.set_alias(place.bridge, f"multinet network VNI {vni}"),
+            links.set_alias(place.vxlan, f"multinet network VNI {vni}"),
+        ]
+
+    def withdraw(self, place: Place) -> list[Request]:
+        """Everything goes with the devices."""
+        del place
+        return []
+
+    def plug(self, place: Place, port: Port, pod_netns: int) -> list[Request]:
+        """The veth as a port of the bridge."""
+        return [
+            links.veth(
+                port.host_name,
+                port.host_index,
+                _peer(port, pod_netns),
+                mtu=port.mtu,
+                group=place.group,
+                master=place.bridge,
+            ),
+            addressing.station(port.host_index, port.wanted.mac),
+        ]
+
+    def change(self, place: Place, gone: Iterable[Remote], new: Iterable[Remote]) -> list[Request]:
+        """MACs behind the VXLAN port, and the tunnel each of them takes."""
+        requests = []
+        for remote in gone:
+            requests.append(addressing.delete_station(place.vxlan, remote.mac))
+            requests.append(addressing.delete_tunnel(place.vxlan, remote.mac, remote.node_ip))
+        for remote in new:
+            requests.append(addressing.tunnel(place.vxlan, remote.mac, remote.node_ip))
+            requests.append(addressing.station(place.vxlan, remote.mac))
+        return requests
+
+
+class Routed:
+    """``l3``: the node's main routing table is the network."""
+
+    def create(self, place: Place) -> list[Request]:
+        """The VXLAN device, and the network's service addresses as the node's own."""
+        requests = [
+            links.vxlan(
+                place.vxlan_name,
+                place.vxlan,
+                vni=place.network.vni,
+                local=place.node_ip,
+                mac=router_mac(place.node_ip),
+                mtu=place.mtu,
+                group=place.group,
+            ),
+            links.set_alias(place.vxlan, f"multinet network VNI {place.network.vni}"),
+        ]
+        # Scope host: never the source of the node's own packets, which other nodes could not answer.
+        return requests + [
+            addressing.address(_LOOPBACK, f"{service}/32", scope=addressing.SCOPE_HOST, shared=True)
+            for service in place.network.services
+        ]
+
+    def withdraw(self, place: Place) -> list[Request]:
+        """The service addresses."""
+        return [addressing.delete_address(_LOOPBACK, f"{service}/32") for service in place.network.services]
+
+    def plug(self, place: Place, port: Port, pod_netns: int) -> list[Request]:
+        """The veth with the gateway's MAC, and the way to the pod."""
+        requests = [
+            links.veth(
+                port.host_name,
+                port.host_index,
+                _peer(port, pod_netns),
+                mtu=port.mtu,
+                group=place.group,
+                mac=GATEWAY_MAC,
+            )
+        ]
+        for cidr in port.wanted.addresses:
+            address = cidr.partition("/")[0]
+            requests.append(addressing.neighbour(port.host_index, address, port.wanted.mac))
+            requests.append(addressing.route(f"{address}/32", port.host_index, source=place.node_ip))
+        return requests
+
+    def change(self, place: Place, gone: Iterable[Remote], new: Iterable[Remote]) -> list[Request]:
+        """A /32 per remote address, by way of its node."""
+        requests = []
+        for remote in gone:
+            for address in remote.addresses:
+                requests.append(addressing.delete_route(f"{address}/32", place.vxlan, via=remote.node_ip))
+        for remote in new:
+            for address in remote.addresses:
+                requests.append(
+                    addressing.route(
+                        f"{address}/32", place.vxlan, via=remote.node_ip, source=place.node_ip, onlink=True
+                    )
+                )
+        return requests
+
+
+def flood(place: Place, gone: Iterable[str], new: Iterable[str]) -> list[Request]:
+    """Nodes that no longer take part in a network, and nodes that do now."""
+    bridged = place.network.mode == BRIDGED
+    requests = []
+    for node in gone:
+        mac = addressing.FLOOD_MAC if bridged else router_mac(node)
+        requests.append(addressing.delete_tunnel(place.vxlan, mac, node))
+        if not bridged:
+            requests.append(addressing.delete_neighbour(place.vxlan, node))
+    for node in new:
+        mac = addressing.FLOOD_MAC if bridged else router_mac(node)
+        requests.append(addressing.tunnel(place.vxlan, mac, node))
+        if not bridged:
+            requests.append(addressing.neighbour(place.vxlan, node, mac))
+    return requests
+
+
+def changes(place: Place, before: frozenset[Remote], after: frozenset[Remote]) -> list[Request]:
+    """All requests that turn the remote members ``before`` into ``after``."""
+    kind = forwarding_of(place.network)
+    nodes_before, nodes_after = ({remote.node_ip for remote in group} for group in (before, after))
+    # New nodes first: a route needs its next hop's neighbour entry at once. A MAC or address that moved
+    # is replaced, so its old entry must be gone before.
+    return [
+        *flood(place, (), sorted(nodes_after - nodes_before)),
+        *kind.change(place, _sorted(before - after), _sorted(after - before)),
+        *flood(place, sorted(nodes_before - nodes_after), ()),
+    ]
+
+
+def forwarding_of(network: Network) -> Forwarding:
+    """The kind of forwarding a network asks for."""
+    if network.mode == ROUTED:
+        return Routed()
+    if network.mode == BRIDGED:
+        return Bridged()
+    raise DatapathError(
+        f"the forwarding mode {network.mode!r} of the network with VNI {network.vni} is unknown",
+        next_step=f"set forwardingMode to {ROUTED} or {BRIDGED}",
+    )
+
+
+def pod_side(port: Port, *, ipv6: bool) -> list[Request]:
+    """The pod's half of an interface: settings, up, addresses, default routes."""
+    index, wanted = port.pod_index, port.wanted
+    requests = []
+    if ipv6 and not any(ip_address(cidr.partition("/")[0]).version == 6 for cidr in wanted.addresses):
+        requests.append(links.no_link_local(index, wanted.name))
+    requests.append(links.set_up(index, wanted.name))
+    requests += [addressing.address(index, cidr) for cidr in wanted.addresses]
+    for gateway in wanted.gateways:
+        everything = "::/0" if ip_address(gateway).version == 6 else "0.0.0.0/0"
+        requests.append(addressing.route(everything, index, via=gateway))
+    return requests
+
+
+def router_mac(node_ip: str) -> str:
+    """The MAC of a node's VXLAN device in a routed network: ``02:56`` and the node's address."""
+    return "02:56:" + IPv4Address(node_ip).packed.hex(":")
+
+
+def _device_mac(second: int, vni: int) -> str:
+    return f"02:{second:02x}:00:" + vni.to_bytes(3, "big").hex(":")
+
+
+def _peer(port: Port, netns: int) -> links.Peer:
+    return links.Peer(port.wanted.name, port.pod_index, port.wanted.mac, netns)
+
+
+def _sorted(remotes: Iterable[Remote]) -> Sequence[Remote]:
+    return sorted(remotes, key=lambda remote: (remote.mac, remote.node_ip))

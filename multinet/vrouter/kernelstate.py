@@ -1,0 +1,136 @@
+"""What the kernel says is there: links, addresses, routes and forwarding entries of a network namespace."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from multinet.vrouter import addressing, links, netlink
+from multinet.vrouter.netlink import Request
+
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_NDA_DST, _NDA_LLADDR = 1, 2
+_NTF_SELF = 0x02
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A device. ``master`` is an ifindex, 0 for none."""
+
+    index: int
+    name: str
+    mac: str
+    mtu: int
+    up: bool
+    group: int
+    master: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of any table: ``destination`` in CIDR form, the default route being ``0.0.0.0/0``."""
+
+    destination: str
+    gateway: str
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardingEntry:
+    """An FDB entry of a device; ``node`` is the remote end of a VXLAN device's own entry."""
+
+    device: int
+    mac: str
+    node: str
+    own: bool
+
+
+def read_links(through: netlink.Socket) -> dict[int, Link]:
+    """All devices by ifindex."""
+    found = {}
+    for body in through.dump(netlink.GETLINK, links.header()):
+        _, index, flags, _ = struct.unpack_from("=HiII", body, 2)
+        values = dict(netlink.attributes(body[16:]))
+        found[index] = Link(
+            index=index,
+            name=values.get(links.IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
+            mac=values.get(links.IFLA_ADDRESS, b"").hex(":"),
+            mtu=_number(values.get(links.IFLA_MTU)),
+            up=bool(flags & links.IFF_UP),
+            group=_number(values.get(links.IFLA_GROUP)),
+            master=_number(values.get(links.IFLA_MASTER)),
+        )
+    return found
+
+
+def read_addresses(through: netlink.Socket) -> set[tuple[int, str]]:
+    """All (ifindex, CIDR) pairs."""
+    found = set()
+    for body in through.dump(netlink.GETADDR, struct.pack("=BBBBi", 0, 0, 0, 0, 0)):
+        length, index = body[1], struct.unpack_from("=i", body, 4)[0]
+        values = dict(netlink.attributes(body[8:]))
+        packed = values.get(_IFA_LOCAL) or values.get(_IFA_ADDRESS)
+        if packed:
+            found.add((index, f"{ip_address(packed)}/{length}"))
+    return found
+
+
+def read_routes(through: netlink.Socket) -> list[Route]:
+    """All unicast routes with one next hop."""
+    found = []
+    for body in through.dump(netlink.GETROUTE, struct.pack("=BBBBBBBBI", *[0] * 9)):
+        family, length, kind = body[0], body[1], body[7]
+        if kind != 1 or family not in (socket.AF_INET, socket.AF_INET6):
+            continue
+        values = dict(netlink.attributes(body[12:]))
+        target = values.get(_RTA_DST) or bytes(4 if family == socket.AF_INET else 16)
+        gateway = values.get(_RTA_GATEWAY)
+        found.append(
+            Route(
+                f"{ip_address(target)}/{length}",
+                str(ip_address(gateway)) if gateway else "",
+                _number(values.get(_RTA_OIF)),
+            )
+        )
+    return found
+
+
+def read_forwarding(through: netlink.Socket) -> list[ForwardingEntry]:
+    """All FDB entries, of bridges and of VXLAN devices."""
+    found = []
+    for body in through.dump(netlink.GETNEIGH, struct.pack("=BBHiHBB", 7, 0, 0, 0, 0, 0, 0)):
+        index, _, flags, _ = struct.unpack_from("=iHBB", body, 4)
+        values = dict(netlink.attributes(body[12:]))
+        node = values.get(_NDA_DST)
+        found.append(
+            ForwardingEntry(
+                index,
+                values.get(_NDA_LLADDR, b"").hex(":"),
+                str(ip_address(node)) if node else "",
+                bool(flags & _NTF_SELF),
+            )
+        )
+    return found
+
+
+def forget_remotes(through: netlink.Socket, vxlan: int, keep: frozenset[tuple[str, str]]) -> list[Request]:
+    """Requests that remove what a VXLAN device still knows of an earlier agent's remote members.
+
+    ``keep`` has what shall stay: (MAC, node) of tunnels, and (CIDR, node) of routes.
+    """
+    requests = []
+    for entry in read_forwarding(through):
+        if entry.device == vxlan and entry.own and entry.node and (entry.mac, entry.node) not in keep:
+            requests.append(addressing.delete_tunnel(vxlan, entry.mac, entry.node))
+            requests.append(addressing.delete_station(vxlan, entry.mac))
+    for route in read_routes(through):
+        if route.device == vxlan and route.gateway and (route.destination, route.gateway) not in keep:
+            requests.append(addressing.delete_route(route.destination, vxlan, via=route.gateway))
+    return requests
+
+
+def _number(value: bytes | None) -> int:
+    return int(struct.unpack("=I", value)[0]) if value and len(value) == 4 else 0

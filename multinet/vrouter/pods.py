@@ -1,0 +1,100 @@
+"""From a pod's plan to what the data path makes, and from there to what ADD and the status say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from multinet.cni import spec
+from multinet.cni.spec import CNIError, Result, ResultAddress, ResultInterface, ResultRoute
+from multinet.model import status
+from multinet.model.attachments import AttachedInterface, Interface
+from multinet.vrouter.datapath import Attachment, Wanted
+from multinet.vrouter.view import ClusterView, PodPlan, network_of
+
+
+def wanted(plan: PodPlan, view: ClusterView) -> list[Wanted]:
+    """The interfaces to make; ``CNIError`` carries the controller's reason where the pod is refused."""
+    machine = plan.machine
+    if not plan.interfaces:
+        reason = machine.resolved.reason if machine.resolved else "Unknown"
+        message = machine.resolved.message if machine.resolved else ""
+        raise CNIError(
+            spec.ATTACHMENT_REFUSED,
+            f"pod {machine.pod.key} can't be attached to its networks: {reason}",
+            f"{message}; see the events of the pod (kubectl describe pod)".lstrip("; "),
+        )
+    found = []
+    for interface in plan.interfaces:
+        network = view.network(interface.network)
+        if network is None:
+            raise CNIError(
+                spec.TRY_AGAIN_LATER,
+                f"network {interface.network} of interface {interface.interface} is gone",
+                "recreate the network, or delete the pod",
+            )
+        found.append(
+            Wanted(
+                index=interface.index,
+                name=interface.interface,
+                mac=interface.mac,
+                addresses=tuple(item.cidr for item in interface.addresses),
+                gateways=default_gateways(interface),
+                mtu=interface.mtu,
+                network=network_of(network),
+            )
+        )
+    return found
+
+
+def default_gateways(interface: Interface) -> tuple[str, ...]:
+    """The gateways of the pod's default routes through an interface."""
+    if interface.default_route is not None:
+        return interface.default_route
+    if not interface.is_default:
+        return ()
+    return tuple(item.gateway for item in interface.addresses if item.gateway)
+
+
+def result(attachment: Attachment, interfaces: Sequence[Interface]) -> Result:
+    """The CNI result of ADD: all interfaces of the pod, ``eth0`` first."""
+    ips = []
+    for position, interface in enumerate(interfaces):
+        ips += [ResultAddress(item.cidr, position, item.gateway) for item in interface.addresses]
+    routes = [
+        ResultRoute("::/0" if ":" in gateway else "0.0.0.0/0", gateway)
+        for interface in interfaces
+        for gateway in default_gateways(interface)
+    ]
+    return Result(
+        interfaces=tuple(
+            ResultInterface(port.wanted.name, port.wanted.mac, attachment.netns, port.mtu)
+            for port in attachment.ports
+        ),
+        ips=tuple(ips),
+        routes=tuple(routes),
+        nameservers=tuple(item.dns for item in interfaces[0].addresses if item.dns),
+    )
+
+
+def attached(attachment: Attachment, interfaces: Sequence[Interface]) -> list[AttachedInterface]:
+    """What VirtualMachine.status.interfaces says."""
+    return [
+        AttachedInterface(
+            index=interface.index,
+            interface=port.wanted.name,
+            mac=port.wanted.mac,
+            ips=tuple(item.address for item in interface.addresses),
+            mtu=port.mtu,
+            network=interface.status_name,
+            default=interface.is_default,
+        )
+        for port, interface in zip(attachment.ports, interfaces, strict=True)
+    ]
+
+
+def network_status(seen: Sequence[AttachedInterface], interfaces: Sequence[Interface]) -> str:
+    """The value of the pod's network-status annotation."""
+    return status.encode(
+        status.NetworkStatus.of(entry, gateway=default_gateways(interface))
+        for entry, interface in zip(seen, interfaces, strict=True)
+    )
