@@ -80,6 +80,7 @@ async def test_a_nad_deleted_while_in_use_keeps_its_network_until_the_last_user(
     world.pod("default/b", "left")
     before = await world.attached("default/a"), await world.attached("default/b")
     world.api.remove(NADS, "default/left")
+    await world.settle()
     world.pod("default/new", "left")
     await world.refused("default/new", "NADNotFound")
     await world.settle()
