@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from multinet.cli import say, terminal
 from multinet.errors import InputError
@@ -23,14 +24,18 @@ def doctor(output: str) -> int:
         rows = [asdict(capability) for capability in found]
         say.as_json({"exit_status": status, "capabilities": rows})
         return status
-    table = Table("", "capability", "detail", "remedy", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "capability", "detail", "remedy"):
+        table.add_column(heading, overflow="fold")
     for capability in found:
         mark, style = ("yes", "green") if capability.available else ("no", "bold red")
         if not capability.available and not capability.required:
             style = "yellow"
-        table.add_row(f"[{style}]{mark}[/]", capability.name, capability.detail, capability.remedy)
+        table.add_row(Text(mark, style), capability.name, capability.detail, capability.remedy)
     console = say.console()
-    console.print(table, markup=True)
+    if not console.is_terminal:
+        console.width = 200  # nobody's window: a line for each capability
+    console.print(table)
     console.print("every lab needs one that is missing" if status else "labs can run here")
     console.print(say.last_line(status))
     return status

@@ -5,23 +5,48 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from multinet.cli.main import main
 from reports.events import Event
+from topology import isolation
 
 ROOT = Path(__file__).parents[2]
 WALK = ROOT / "scenarios" / "library" / "right-network.yaml"
 
 
-def multinet(*argv: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "multinet.cli", *map(str, argv)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=60)
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def last_line(done: subprocess.CompletedProcess[str]) -> str:
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def multinet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command, as its entry point runs it."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(isolation, "probe", tuple)
+
+    def call(*argv: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["multinet", *map(str, argv)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capsys.readouterr()
+        return Done(int(end.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+def last_line(done: Done) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
@@ -32,7 +57,7 @@ def bad(tmp_path: Path) -> Path:
     return path
 
 
-def test_help_names_every_verb() -> None:
+def test_help_names_every_verb(multinet: Command) -> None:
     done = multinet("--help")
     assert done.returncode == 0
     for verb in ("run", "validate", "report", "manifests", "doctor", "shell", "test"):
@@ -48,12 +73,12 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_validate_a_good_file() -> None:
+def test_validate_a_good_file(multinet: Command) -> None:
     done = multinet("validate", WALK)
     assert (done.returncode, last_line(done)) == (0, "exit status 0: passed")
 
 
-def test_validate_a_bad_file(bad: Path) -> None:
+def test_validate_a_bad_file(multinet: Command, bad: Path) -> None:
     done = multinet("validate", bad)
     assert (done.returncode, last_line(done)) == (2, "exit status 2: wrong use")
     assert f"{bad}:" in done.stdout
@@ -61,39 +86,39 @@ def test_validate_a_bad_file(bad: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_validate_as_json(bad: Path) -> None:
+def test_validate_as_json(multinet: Command, bad: Path) -> None:
     done = multinet("validate", bad, "-o", "json")
     found = json.loads(done.stdout)
     assert found["exit_status"] == 2
     assert found["files"][0]["errors"][0]["where"].startswith(f"{bad}:")
 
 
-def test_run_a_bad_file_makes_no_run(bad: Path, tmp_path: Path) -> None:
+def test_run_a_bad_file_makes_no_run(multinet: Command, bad: Path, tmp_path: Path) -> None:
     done = multinet("run", bad, "--runs-dir", tmp_path / "runs")
     assert (done.returncode, last_line(done)) == (2, "exit status 2: wrong use")
     assert not (tmp_path / "runs").exists()
 
 
-def test_run_a_missing_file() -> None:
+def test_run_a_missing_file(multinet: Command) -> None:
     done = multinet("run", "nowhere.yaml")
     assert done.returncode == 2
     assert "nowhere.yaml: there is no such file (check the path)" in done.stdout
 
 
-def test_wrong_use_of_an_option_is_status_2() -> None:
+def test_wrong_use_of_an_option_is_status_2(multinet: Command) -> None:
     done = multinet("run", WALK, "--nodes", "0")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
-def test_report_without_events(tmp_path: Path) -> None:
+def test_report_without_events(multinet: Command, tmp_path: Path) -> None:
     done = multinet("report", tmp_path)
     assert done.returncode == 2
     text = f"multinet: {tmp_path}: there is no events.jsonl in it (name a directory below runs/)\n"
     assert done.stderr == text
 
 
-def test_report_derives_again(tmp_path: Path) -> None:
+def test_report_derives_again(multinet: Command, tmp_path: Path) -> None:
     events = [
         Event(1, 1.0, "run-started", {"scenario": "x", "steps": [{"name": "a", "line": 1}]}),
         Event(2, 2.0, "step-finished", {"index": 0, "verdict": "unknown"}),
@@ -106,7 +131,7 @@ def test_report_derives_again(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").exists()
 
 
-def test_manifests_are_plain_kubernetes() -> None:
+def test_manifests_are_plain_kubernetes(multinet: Command) -> None:
     done = multinet("manifests", WALK)
     objects = list(yaml.safe_load_all(done.stdout))
     kinds = [item["kind"] for item in objects]

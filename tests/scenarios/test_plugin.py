@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from reports.events import Event
+from reports.model import fold
+from scenarios import launch
+from scenarios.launch import Options, Outcome
+
 pytest_plugins = ["pytester"]
+
+# An inner pytest drops what it imports: what it finds imported costs it nothing.
+importlib.import_module("scenarios.loader")
 
 SCENARIO = """\
 apiVersion: multinet.opencontrail.org/v1alpha1
@@ -21,53 +31,50 @@ spec:
 """
 
 
+@pytest.fixture(autouse=True)
+def only_ours(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other plugins would cost most of the time."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makeini("[pytest]\naddopts = --strict-markers -p scenarios.pytest_plugin\n")
+
+
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makefile(".yaml", walk=SCENARIO, other="kind: Pod\n")
-    pytester.makeini("[pytest]\naddopts = --strict-markers\n")
     return pytester
 
 
-def fake_launch(status: int, verdict: str) -> str:
-    """A conftest in whose runs the launcher gives a prepared outcome."""
-    return f"""
-import pytest
-from pathlib import Path
-from reports.events import Event
-from reports.model import fold
-from scenarios import launch
+def fake_launch(monkeypatch: pytest.MonkeyPatch, status: int, verdict: str) -> None:
+    """Let the launcher give a prepared outcome instead of making a lab."""
 
-def outcome(file, options, *, shown=None):
-    steps = [{{"name": "probe", "action": "matrix", "line": 7}}]
-    events = [
-        Event(1, 1.0, "run-started", {{"scenario": "example", "file": shown, "steps": steps}}),
-        Event(2, 2.0, "step-finished", {{"index": 0, "verdict": "{verdict}", "reason": "one cell"}}),
-        Event(3, 3.0, "run-finished", {{"verdict": "{verdict}", "reason": ""}}),
-    ]
-    return launch.Outcome(shown, {status}, fold(events), Path("runs/x"))
+    def outcome(file: Path, options: Options, *, shown: str | None = None) -> Outcome:
+        steps = [{"name": "probe", "action": "matrix", "line": 7}]
+        events = [
+            Event(1, 1.0, "run-started", {"scenario": "example", "file": shown, "steps": steps}),
+            Event(2, 2.0, "step-finished", {"index": 0, "verdict": verdict, "reason": "one cell"}),
+            Event(3, 3.0, "run-finished", {"verdict": verdict, "reason": ""}),
+        ]
+        return Outcome(shown or "", status, fold(events), Path("runs/x"))
 
-@pytest.fixture(autouse=True)
-def _nothing():
-    pass
-
-launch.launch = outcome
-"""
+    monkeypatch.setattr(launch, "launch", outcome)
 
 
 def test_only_scenarios_are_collected(suite: pytest.Pytester) -> None:
-    result = suite.runpytest_subprocess("--collect-only", "-q")
+    result = suite.runpytest_inprocess("--collect-only", "-q")
     result.stdout.fnmatch_lines(["walk.yaml::walk"])
     assert "other.yaml" not in result.stdout.str()
 
 
 def test_the_lab_marker_deselects_them(suite: pytest.Pytester) -> None:
-    result = suite.runpytest_subprocess("-m", "not lab", "-q")
+    result = suite.runpytest_inprocess("-m", "not lab", "-q")
     result.stdout.fnmatch_lines(["*1 deselected*"])
 
 
-def test_a_failure_shows_the_line_and_the_report(suite: pytest.Pytester) -> None:
-    suite.makeconftest(fake_launch(1, "fail"))
-    result = suite.runpytest_subprocess()
+def test_a_failure_shows_the_line_and_the_report(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_launch(monkeypatch, 1, "fail")
+    result = suite.runpytest_inprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["walk.yaml:7: fail: probe: one cell", "report: runs/x/report.html"], consecutive=True
@@ -75,34 +82,34 @@ def test_a_failure_shows_the_line_and_the_report(suite: pytest.Pytester) -> None
     assert "Traceback" not in result.stdout.str()
 
 
-def test_unknown_is_a_failure(suite: pytest.Pytester) -> None:
-    suite.makeconftest(fake_launch(10, "unknown"))
-    result = suite.runpytest_subprocess()
+def test_unknown_is_a_failure(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_launch(monkeypatch, 10, "unknown")
+    result = suite.runpytest_inprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["unknown is no pass; --allow-unknown lets it through"])
 
 
 @pytest.mark.parametrize("how", ["option", "ini"])
-def test_unknown_can_be_allowed(suite: pytest.Pytester, how: str) -> None:
-    suite.makeconftest(fake_launch(10, "unknown"))
+def test_unknown_can_be_allowed(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    fake_launch(monkeypatch, 10, "unknown")
     argument = ["--allow-unknown"] if how == "option" else ["-o", "multinet_allow_unknown=true"]
-    suite.runpytest_subprocess(*argument).assert_outcomes(passed=1)
+    suite.runpytest_inprocess(*argument).assert_outcomes(passed=1)
 
 
-def test_could_not_run_is_never_allowed(suite: pytest.Pytester) -> None:
-    suite.makeconftest(fake_launch(3, "could not run"))
-    suite.runpytest_subprocess("--allow-unknown").assert_outcomes(failed=1)
+def test_could_not_run_is_never_allowed(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_launch(monkeypatch, 3, "could not run")
+    suite.runpytest_inprocess("--allow-unknown").assert_outcomes(failed=1)
 
 
 def test_a_bad_file_fails_with_its_line(pytester: pytest.Pytester) -> None:
     pytester.makefile(".yaml", walk=SCENARIO.replace("matrix", "matrx"))
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["walk.yaml:8:7: unknown key 'matrx': *did you mean 'matrix'?)"])
 
 
 def test_the_options_are_in_one_group(pytester: pytest.Pytester) -> None:
-    text = pytester.runpytest_subprocess("--help").stdout.str()
+    text = pytester.runpytest_inprocess("--help").stdout.str()
     group = text[text.index("multi-network scenarios:") :]
     for option in ("--multinet-runs-dir", "--multinet-nodes", "--multinet-dialect", "--allow-unknown"):
         assert option in group
