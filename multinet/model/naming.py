@@ -21,6 +21,8 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # An InstanceIP's name is a network's name, a dot and an address of up to 39 characters; 253 is the limit.
 _NETWORK_NAME_LIMIT = 200
 _POD_NAME_KEPT = 200
+# One label has 63 characters at most; a dash and twelve digits of the digest follow.
+_READABLE = 50
 
 
 def default_network_fq_name(cluster: str = DEFAULT_CLUSTER, domain: str = DEFAULT_DOMAIN) -> FqName:
@@ -50,7 +52,7 @@ def object_name(fq_name: tuple[str, ...]) -> str:
     if len(joined) <= _NETWORK_NAME_LIMIT and all(_LABEL.fullmatch(part) for part in fq_name):
         return joined
     digest = hashlib.sha256("\0".join(fq_name).encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    readable = re.sub(r"[^a-z0-9]+", "-", joined.lower()).strip("-")[: _NETWORK_NAME_LIMIT - 20].strip("-")
+    readable = re.sub(r"[^a-z0-9]+", "-", joined.lower()).strip("-")[:_READABLE].strip("-")
     return f"{readable or 'network'}-{digest}"
 
 

@@ -4,7 +4,7 @@ import ipaddress
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from multinet.errors import InputError
@@ -38,6 +38,7 @@ def test_contrails_names():
 PART = st.text(min_size=1, max_size=80)
 
 
+@example(one=("0", "0", "0"), other=(":", "0" * 25, "0" * 25))
 @given(one=st.tuples(PART, PART, PART), other=st.tuples(PART, PART, PART))
 def test_object_names_are_valid_and_distinct(one, other):
     for fq_name in (one, other):
