@@ -1,1 +1,1 @@
-"""The node agent: forwarding state of one node, programmed through netlink."""
+"""The node agent: forwarding state of one node, programmed through netlink, and the server of CNI calls."""

@@ -110,7 +110,7 @@ class BridgeDatapath:
         for each in wanted:
             if each.mtu > self._mtu:
                 raise DatapathError(
-                    f"interface {each.name} asks for MTU {each.mtu}, this underlay carries {self._mtu} at most",
+                    f"interface {each.name} asks for MTU {each.mtu}, the underlay has {self._mtu} at most",
                     next_step="ask for a smaller MTU, or raise the MTU of the underlay",
                 )
             forwarding.forwarding_of(each.network)

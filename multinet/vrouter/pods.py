@@ -98,3 +98,24 @@ def network_status(seen: Sequence[AttachedInterface], interfaces: Sequence[Inter
         status.NetworkStatus.of(entry, gateway=default_gateways(interface))
         for entry, interface in zip(seen, interfaces, strict=True)
     )
+
+
+def contradictions(previous: object, attachment: Attachment) -> list[str]:
+    """Where a prevResult (CHECK) differs from what was attached; others' interfaces are left alone."""
+    if not isinstance(previous, dict):
+        return ["the call has no prevResult"]
+    ours = {port.wanted.name: port.wanted for port in attachment.ports}
+    found = []
+    listed = [item for item in previous.get("interfaces") or () if isinstance(item, dict)]
+    for item in listed:
+        port = ours.get(str(item.get("name"))) if item.get("sandbox") else None
+        if port is not None and item.get("mac") and str(item["mac"]).lower() != port.mac:
+            found.append(f"{port.name}: prevResult has MAC {item['mac']}, it was made with {port.mac}")
+    for item in previous.get("ips") or ():
+        position = item.get("interface") if isinstance(item, dict) else None
+        if not isinstance(position, int) or not 0 <= position < len(listed):
+            continue
+        port = ours.get(str(listed[position].get("name")))
+        if port is not None and item.get("address") not in port.addresses:
+            found.append(f"{port.name}: prevResult has address {item.get('address')}, which it never had")
+    return found

@@ -1,0 +1,249 @@
+"""The node agent: answers CNI calls, keeps this node's forwarding equal to the cluster's objects.
+
+It needs a view of the cluster, a data path, state files and somebody who writes the status, and knows none
+of their insides, so a test drives it with objects and without an API. What it keeps in memory is on disk
+(attachments) or in the API (everything else): a restart loses nothing, and DEL needs neither the API nor
+the pod.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from multinet.cni import request as cni
+from multinet.cni import spec
+from multinet.cni.request import Request
+from multinet.cni.spec import CNIError
+from multinet.cni.wire import Call, Reply
+from multinet.errors import ApiError, MultinetError, WaitExpiredError
+from multinet.model.attachments import AttachedInterface, VirtualMachine
+from multinet.vrouter import pods
+from multinet.vrouter.datapath import Attachment, Datapath
+from multinet.vrouter.states import Record, StateFiles
+from multinet.vrouter.turns import Turns
+from multinet.vrouter.view import ClusterView, PodPlan, network_of
+from multinet.waits import wait_for
+
+_log = logging.getLogger(__name__)
+_STATUS_LIMIT_S = 0.25
+
+
+class Reporter(Protocol):
+    """Writes what the agent made where users and the controller read it."""
+
+    async def report(
+        self, machine: VirtualMachine, seen: Sequence[AttachedInterface], network_status: str
+    ) -> None:
+        """Write a pod's interfaces to its VirtualMachine and its annotation; ``ApiError`` on failure."""
+
+
+class Agent:
+    """One node's agent. ``limit_s`` bounds how long ADD waits for the controller to decide."""
+
+    def __init__(
+        self,
+        view: ClusterView,
+        datapath: Datapath,
+        states: StateFiles,
+        reporter: Reporter,
+        *,
+        limit_s: float = 30.0,
+    ) -> None:
+        self._view = view
+        self._datapath = datapath
+        self._states = states
+        self._reporter = reporter
+        self._limit_s = limit_s
+        self._turns = Turns()
+        self._records: dict[str, Record] = {}
+        self._ready = asyncio.Event()
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """All attachments of this node."""
+        return tuple(record.attachment for record in self._records.values())
+
+    def open(self) -> None:
+        """Set the node up and find the attachments of an earlier agent; needs no API."""
+        records = {record.attachment.container_id: record for record in self._states.load()}
+        alive = self._datapath.open([record.attachment for record in records.values()])
+        self._records = {each.container_id: records[each.container_id] for each in alive}
+        for container_id in records.keys() - self._records.keys():
+            _log.info("container %s: its interfaces went with its namespace", container_id)
+            self._states.remove(container_id)
+
+    async def synced(self) -> None:
+        """The view is complete now: remove what belongs to pods that are gone."""
+        for record in list(self._records.values()):
+            if not self._view.has_pod(record.attachment.pod_uid):
+                _log.info("pod %s is gone: its interfaces are removed", record.attachment.pod)
+                async with self._turns.hold(record.attachment.container_id):
+                    await self._forget(record)
+
+    async def reconcile(self, vni: int) -> None:
+        """Bring one network's forwarding up to date; the default network is kept on every node."""
+        default = self._view.default_network()
+        if default is not None:
+            if default.vni == vni:
+                await self._datapath.keep(network_of(default))
+            self._ready.set()
+        await self._datapath.refresh(vni)
+
+    async def handle(self, call: Call) -> Reply:
+        """Answer one CNI call; every outcome is a reply, except cancellation."""
+        version = cni.stated_version(call.stdin)
+        try:
+            return Reply(0, await self._dispatch(cni.parse(call.environment, call.stdin)))
+        except Exception as error:
+            refusal = _refusal(error)
+            command = call.environment.get("CNI_COMMAND", "")
+            _log.warning("%s %s: %s", command, call.environment.get("CNI_ARGS", ""), refusal)
+            return Reply(1, refusal.to_json(version))
+
+    async def _dispatch(self, request: Request) -> bytes:
+        if request.command == cni.VERSION:
+            return spec.encode(spec.version_answer(request.version))
+        if request.command == cni.STATUS:
+            await self._status()
+        elif request.command == cni.GC:
+            await self._collect(request)
+        else:
+            async with self._turns.hold(request.container_id):
+                if request.command == cni.ADD:
+                    return await self._add(request)
+                if request.command == cni.CHECK:
+                    self._check(request)
+                else:
+                    await self._delete(request)
+        return b""
+
+    async def _add(self, request: Request) -> bytes:
+        self._refuse_second(request)
+        plan = await self._plan(request)
+        wanted = pods.wanted(plan, self._view)
+        if request.ifname != wanted[0].name:
+            raise CNIError(
+                spec.INVALID_ENVIRONMENT,
+                f"CNI_IFNAME is {request.ifname}, the pod's first interface is {wanted[0].name}",
+                f"call ADD once, with CNI_IFNAME={wanted[0].name}: it attaches the pod to all its networks",
+            )
+        pod = plan.machine.pod
+        await self._replace(pod.uid, request.container_id)
+        made = self._datapath.plan(request.container_id, request.netns, pod.key, pod.uid, wanted)
+        record = Record(made, request.network, request.ifname)
+        self._records[request.container_id] = record
+        try:
+            self._states.store(record)
+            await self._datapath.attach(made)
+            seen = pods.attached(made, plan.interfaces)
+            status = pods.network_status(seen, plan.interfaces)
+            await self._reporter.report(plan.machine, seen, status)
+        except BaseException:
+            await self._forget(record)
+            raise
+        return pods.result(made, plan.interfaces).to_json(request.version)
+
+    async def _plan(self, request: Request) -> PodPlan:
+        namespace, pod = request.arg("K8S_POD_NAMESPACE"), request.arg("K8S_POD_NAME")
+        if not namespace or not pod:
+            raise CNIError(
+                spec.INVALID_ENVIRONMENT,
+                "CNI_ARGS does not say which pod this is",
+                "set K8S_POD_NAMESPACE, K8S_POD_NAME and K8S_POD_UID in CNI_ARGS, as Kubernetes runtimes do",
+            )
+        return await self._view.wait_plan(namespace, pod, request.arg("K8S_POD_UID"), self._limit_s)
+
+    def _refuse_second(self, request: Request) -> None:
+        if request.container_id in self._records:
+            raise CNIError(
+                spec.ATTACHMENT_REFUSED,
+                f"container {request.container_id} is attached already, to all networks of its pod",
+                "call DEL before another ADD; nothing was changed",
+            )
+
+    async def _replace(self, pod_uid: str, container_id: str) -> None:
+        """A pod's new sandbox takes over: the interfaces of its older one go first, names are the same."""
+        for record in list(self._records.values()):
+            older = record.attachment
+            if older.pod_uid == pod_uid and older.container_id != container_id:
+                async with self._turns.hold(older.container_id):
+                    if self._records.get(older.container_id) is record:
+                        await self._forget(record)
+
+    async def _delete(self, request: Request) -> None:
+        record = self._records.get(request.container_id)
+        if record is not None and record.ifname == request.ifname:
+            await self._forget(record)
+
+    async def _forget(self, record: Record) -> None:
+        """Unmake an attachment; the record goes last, so that a failure is tried again."""
+        await asyncio.shield(self._datapath.detach(record.attachment))
+        self._states.remove(record.attachment.container_id)
+        self._records.pop(record.attachment.container_id, None)
+
+    def _check(self, request: Request) -> None:
+        record = self._records.get(request.container_id)
+        if record is None or record.ifname != request.ifname:
+            raise CNIError(
+                spec.UNKNOWN_CONTAINER,
+                f"container {request.container_id} is not attached by {request.ifname}",
+                "nothing to check: call ADD",
+            )
+        found = [
+            *pods.contradictions(request.config.get("prevResult"), record.attachment),
+            *self._datapath.check(record.attachment),
+        ]
+        if found:
+            raise CNIError(
+                spec.CHECK_FAILED,
+                f"pod {record.attachment.pod} is not attached as it was: {found[0]}",
+                "; ".join(found) + "; delete the pod to have it attached anew",
+            )
+
+    async def _collect(self, request: Request) -> None:
+        keep = cni.valid_attachments(request.config)
+        failed: list[str] = []
+        for record in list(self._records.values()):
+            container_id = record.attachment.container_id
+            if record.network != request.network or (container_id, record.ifname) in keep:
+                continue
+            async with self._turns.hold(container_id):
+                try:
+                    await self._forget(record)
+                except MultinetError as error:
+                    failed.append(f"{record.attachment.pod}: {error}")
+        if failed:
+            raise CNIError(spec.DATAPATH_FAILED, "some interfaces could not be removed", "; ".join(failed))
+
+    async def _status(self) -> None:
+        try:
+            await wait_for("the default network", self._ready.wait(), _STATUS_LIMIT_S)
+        except WaitExpiredError as error:
+            raise CNIError(
+                spec.NOT_AVAILABLE,
+                "the default network is not known on this node yet",
+                "is the controller running, and the Kubernetes API reachable from this node?",
+            ) from error
+
+
+def _refusal(error: Exception) -> CNIError:
+    if isinstance(error, CNIError):
+        return error
+    if isinstance(error, WaitExpiredError | ApiError):
+        return CNIError(spec.TRY_AGAIN_LATER, error.what, _evidence(error))
+    if isinstance(error, MultinetError):
+        return CNIError(spec.DATAPATH_FAILED, error.what, _evidence(error))
+    if isinstance(error, OSError):
+        return CNIError(spec.IO_FAILURE, "the node agent met an I/O error", str(error))
+    _log.error("a CNI call failed in an unforeseen way", exc_info=error)
+    return CNIError(
+        spec.INTERNAL, "the node agent failed", f"{json.dumps(repr(error))}; please report this, with its log"
+    )
+
+
+def _evidence(error: MultinetError) -> str:
+    return "; ".join(part for part in (error.where, error.why, error.next_step) if part)

@@ -1,0 +1,129 @@
+"""The node agent as a process.
+
+DEL and CHECK are answered from the start, also while the API is away; the process says that it is ready
+when its picture of the cluster is complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from multinet.cni import wire
+from multinet.errors import MultinetError
+from multinet.kube import notify
+from multinet.kube.client import Client
+from multinet.kube.config import load_kubeconfig
+from multinet.kube.informer import Informer
+from multinet.kube.queue import KeyedQueue
+from multinet.kube.resources import NODES, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, VIRTUAL_NETWORKS
+from multinet.vrouter.agent import Agent
+from multinet.vrouter.bridge import BridgeDatapath
+from multinet.vrouter.reporter import KubeReporter
+from multinet.vrouter.server import listening
+from multinet.vrouter.states import StateFiles
+from multinet.vrouter.view import ClusterView
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line."""
+
+    kubeconfig: Path
+    node_name: str
+    node_ip: str
+    state_dir: Path
+    socket: Path
+    underlay_device: str
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Read the command line; exits with status 2 and a usage text when it is wrong."""
+    parser = argparse.ArgumentParser(prog="vrouter", description="network agent of one node")
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--node-name", required=True)
+    parser.add_argument("--node-ip", required=True, help="the node's IPv4 address on the underlay")
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--socket", type=Path, default=Path(wire.SOCKET_PATH))
+    parser.add_argument("--underlay-device", default="auto", help="default: the one that has NODE_IP")
+    given = parser.parse_args(list(argv))
+    return Options(
+        kubeconfig=given.kubeconfig,
+        node_name=given.node_name,
+        node_ip=given.node_ip,
+        state_dir=given.state_dir,
+        socket=given.socket,
+        underlay_device=given.underlay_device,
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Run until SIGTERM; 0 at a clean end, 1 when it could not start."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    options = parse(argv)
+    try:
+        uvloop.run(run(options))
+    except* MultinetError as group:
+        for error in group.exceptions:
+            _log.error("%s", error)
+        return 1
+    return 0
+
+
+async def run(options: Options) -> None:
+    """Run one agent in this event loop until SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    view = ClusterView(options.node_name)
+    datapath = BridgeDatapath(options.node_ip, view.remotes, underlay=options.underlay_device)
+    async with Client(load_kubeconfig(options.kubeconfig)) as client:
+        agent = Agent(view, datapath, StateFiles(options.state_dir), KubeReporter(client))
+        agent.open()
+        try:
+            async with listening(options.socket, agent.handle), asyncio.TaskGroup() as group:
+                running = group.create_task(_follow(client, view, agent), name="cluster")
+                await stop.wait()
+                running.cancel()
+        finally:
+            datapath.close()
+
+
+async def _follow(client: Client, view: ClusterView, agent: Agent) -> None:
+    """Keep the view, and with it this node's forwarding, equal to the cluster."""
+    informers = [
+        (Informer(client, NODES), view.node_changed),
+        (Informer(client, VIRTUAL_NETWORKS), view.network_changed),
+        (Informer(client, VIRTUAL_MACHINE_INTERFACES), view.interface_changed),
+        (Informer(client, VIRTUAL_MACHINES), view.machine_changed),
+    ]
+    queue = KeyedQueue(lambda key: agent.reconcile(int(key)), workers=1, name="networks")
+    view.on_network(lambda vni: queue.add(str(vni)))
+    async with asyncio.TaskGroup() as group:
+        for informer, changed in informers:
+            informer.on_change(changed)
+            group.create_task(informer.run(), name=f"{informer.resource.plural} informer")
+        for informer, _ in informers:
+            await informer.synced.wait()
+        await agent.synced()
+        # Not before: with half a view, forwarding of running pods would be taken away.
+        group.create_task(queue.run(), name="networks")
+        notify.ready()
+        _log.info("the node agent serves")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
