@@ -73,13 +73,14 @@ def main(argv: list[str]) -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     options = parse(argv)
+    status = 0
     try:
         uvloop.run(run(options))
     except* MultinetError as group:
+        status = 1
         for error in group.exceptions:
             _log.error("%s", error)
-        return 1
-    return 0
+    return status
 
 
 async def run(options: Options) -> None:
