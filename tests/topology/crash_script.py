@@ -18,7 +18,7 @@ from topology import isolation
 
 HERE = Path(__file__).parent
 ROUNDS = 10
-FULL_START_S = 0.6
+READY_LIMIT_S = 30.0
 GONE_LIMIT_S = 10.0
 
 
@@ -95,27 +95,32 @@ def wait_gone(known):
     return []
 
 
-def one_round(place, delay, scratch):
+def one_round(place, delay, scratch, *, until=""):
+    """Kill after ``delay`` seconds, or as soon as the lab has told the event ``until``."""
     known = processes()
     front = subprocess.Popen(
         [sys.executable, str(HERE / "front_script.py"), str(HERE / "lab_script.py"), scratch],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        bufsize=0,  # select must not miss lines that were read ahead
     )
     kinds = []
-    deadline = time.monotonic() + delay
+    begun = time.monotonic()
+    deadline = begun + delay
     while (left := deadline - time.monotonic()) > 0 and select.select([front.stdout], [], [], left)[0]:
         line = front.stdout.readline()
         if not line:
             break
         kinds.append(json.loads(line)["kind"])
+        if kinds[-1] == until:
+            break
+    delay = time.monotonic() - begun
     os.kill(victim_of(front.pid, place), signal.SIGKILL)
     begun = time.monotonic()
     front.wait(timeout=GONE_LIMIT_S)
     left_over = wait_gone(known)
     seconds = round(time.monotonic() - begun, 3)
-    errors = front.stderr.read()
+    errors = front.stderr.read().decode()
     front.stdout.close()
     front.stderr.close()
     last = kinds[-1] if kinds else ""
@@ -134,10 +139,12 @@ def main():
     chance = random.Random(int(sys.argv[1]))
     plant()
     before = facts()
-    rounds = [
-        one_round(number % 3, round(chance.uniform(0.0, FULL_START_S), 3), sys.argv[2])
-        for number in range(ROUNDS)
-    ]
+    # How long a start takes here and now; then the moments are spread over that time and a bit more.
+    rounds = [one_round(0, READY_LIMIT_S, sys.argv[2], until="lab-ready")]
+    full = rounds[0]["delay"]
+    for number in range(1, ROUNDS):
+        delay = full * 1.3 * (number - 1 + chance.random()) / (ROUNDS - 1)
+        rounds.append(one_round(number % 3, delay, sys.argv[2]))
     after = facts()
     changed = {key: [before[key], after[key]] for key in before if before[key] != after[key]}
     sys.stdout.write(json.dumps({"rounds": rounds, "changed": changed}) + "\n")

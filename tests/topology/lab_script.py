@@ -26,6 +26,7 @@ def main():
     lab = None
     try:
         lab = backend.start(LabSpec(("node1", "node2"), Path(sys.argv[2])), tell)
+        tell("ready", {})
         signal.pause()
     except KeyboardInterrupt:
         tell("interrupted", {})

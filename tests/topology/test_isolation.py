@@ -117,8 +117,13 @@ orphan = int(middle.stdout.readline())
 middle.wait()
 with open(f"/proc/{orphan}/stat") as stat:
     print("adopted by", stat.read().split()[3])
-zombies = [p for p in os.listdir("/proc") if p.isdigit() and " Z " in open(f"/proc/{p}/stat").read()]
-print("zombies", zombies)
+def zombies():
+    return [p for p in os.listdir("/proc") if p.isdigit() and " Z " in open(f"/proc/{p}/stat").read()]
+for _ in range(500):
+    if not zombies():
+        break
+    select.select([], [], [], 0.01)
+print("zombies", zombies())
 """)
     assert "adopted by 1" in done.stdout, done.stderr
     assert "zombies []" in done.stdout
@@ -190,10 +195,10 @@ def test_ctrl_c_stops_the_lab_gracefully_and_ends_with_130(python_env, tmp_path)
         kinds = []
         for line in outer.stdout:
             kinds.append(json.loads(line)["kind"])
-            if kinds[-1] == "lab-ready":
+            if kinds[-1] == "ready":
                 os.kill(outer.pid, signal.SIGINT)
         assert outer.wait(timeout=10) == 130
-    assert kinds.index("interrupted") > kinds.index("lab-ready")
+    assert kinds.index("interrupted") > kinds.index("ready")
     assert kinds[-1] == "lab-stopped"
     assert (tmp_path / "logs" / "kubelet-node1.log").read_text().endswith("bye\n")
 
@@ -211,7 +216,8 @@ print(json.dumps([asdict(one) for one in isolation.probe()]))
     )
     found = {one["name"]: one for one in json.loads(done.stdout)}
     assert found["namespaces"]["available"], found["namespaces"]
-    assert found["namespaces"]["detail"].startswith("as root" if not prefix else "user namespace")
+    detail = found["namespaces"]["detail"]
+    assert "ordinary user" in detail if prefix else "as root" in detail
     for name in ("link veth", "link bridge", "link vxlan", "packet capture", "Mininet", "mnexec"):
         assert found[name]["available"], found[name]
         assert found[name]["required"], name
