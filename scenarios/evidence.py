@@ -6,7 +6,6 @@ what the others show.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from multinet.model.objects import Obj, key_of, name_of, namespace_of, section
 from scenarios.actions.reasons import told
 from scenarios.cluster import is_ready
 from scenarios.context import Context
+from scenarios.threads import in_thread
 from traffic.endpoint import Endpoint, inspect_all
 
 _TAIL_LINES = 60
@@ -40,7 +40,7 @@ async def collect(context: Context, step: int) -> None:
     tell("networks and interfaces in the API", "\n".join(_ours(context)))
     tell("interfaces in the pods (kernel)", "\n".join(_pod_interfaces(context)))
     for node in context.lab.nodes:
-        tell(f"interfaces, routes and FDB of {node} (kernel)", await asyncio.to_thread(_dump, context, node))
+        tell(f"interfaces, routes and FDB of {node} (kernel)", await in_thread(_dump, context, node))
     for path in sorted((context.run_dir / "logs").glob("*.log")):
         tell(f"end of the log of {path.stem}", tail(path))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from reports.verdicts import Verdict
 from scenarios.context import Context, Result
 from scenarios.loader import LoadedStep
 from scenarios.schema import Expected, split
+from scenarios.threads import in_thread
 from topology.backend import Completed
 
 _SHOWN = 2000
@@ -26,13 +26,11 @@ async def execute(context: Context, step: LoadedStep) -> Result:
     assert body is not None
     if body.pod is not None:
         namespace, pod = split(body.pod)
-        done = await asyncio.to_thread(
-            context.lab.pod_exec, namespace, pod, body.command, limit_s=body.timeout
-        )
+        done = await in_thread(context.lab.pod_exec, namespace, pod, body.command, limit_s=body.timeout)
         place = f"in pod {namespace}/{pod}"
     else:
         assert body.node is not None
-        done = await asyncio.to_thread(context.lab.exec, body.node, body.command, limit_s=body.timeout)
+        done = await in_thread(context.lab.exec, body.node, body.command, limit_s=body.timeout)
         place = f"on {body.node}"
     return _judge(context, step, body, f"{' '.join(body.command)} {place}", done)
 
@@ -42,7 +40,7 @@ async def kubectl(context: Context, step: LoadedStep) -> Result:
     body = step.step.kubectl
     assert body is not None
     argv = [str(kubectl_path()), "--kubeconfig", str(context.lab.kubeconfig), *body.argv]
-    done = await asyncio.to_thread(_run, argv, body.stdin, body.timeout, context.scenario.path.parent)
+    done = await in_thread(_run, argv, body.stdin, body.timeout, context.scenario.path.parent)
     return _judge(context, step, body, f"kubectl {' '.join(body.argv)}", done)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 
 from multinet.errors import LabError
 from scenarios.context import Context, Result
 from scenarios.loader import LoadedStep
+from scenarios.threads import in_thread
 
 
 async def fault(context: Context, step: LoadedStep) -> Result:
@@ -21,10 +21,10 @@ async def fault(context: Context, step: LoadedStep) -> Result:
         lab.kill(body.kill.role, body.kill.node, signal.Signals[f"SIG{body.kill.signal}"])
         return Result(facts=(f"sent SIG{body.kill.signal} to {body.kill.role} on {body.kill.node}",))
     if body.restart is not None:
-        await asyncio.to_thread(lab.restart, body.restart.role, body.restart.node)
+        await in_thread(lab.restart, body.restart.role, body.restart.node)
         return Result(facts=(f"restarted {body.restart.role} on {body.restart.node}",))
     assert body.netns is not None
-    done = await asyncio.to_thread(lab.exec, body.netns.node, body.netns.command)
+    done = await in_thread(lab.exec, body.netns.node, body.netns.command)
     text = " ".join(body.netns.command)
     if done.status != 0:
         why = (done.stderr or done.stdout).strip()

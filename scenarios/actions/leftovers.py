@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from reports.verdicts import Verdict
 from scenarios.cluster import PodRecord
 from scenarios.context import Context, Result
 from scenarios.loader import LoadedStep
+from scenarios.threads import in_thread
 from topology.backend import Lab
 from traffic.endpoint import Endpoint, inspect_all
 
@@ -32,7 +32,7 @@ async def leftovers(context: Context, step: LoadedStep) -> Result:
         return Result(Verdict.UNKNOWN, "no pod is gone, so there is nothing to look for")
     begun = time.monotonic()
     while True:
-        found = list(await asyncio.to_thread(_everywhere, context, gone))
+        found = list(await in_thread(_everywhere, context, gone))
         seconds = time.monotonic() - begun
         if not found or seconds > body.timeout:
             break

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -11,6 +10,7 @@ from reports.verdicts import Verdict, combine
 from scenarios.context import Context, Result
 from scenarios.loader import LoadedStep
 from scenarios.schema import Matrix, Override
+from scenarios.threads import in_thread
 from topology import drawing, graph
 from topology.expectation import ExpectedPod
 from topology.graph import Reachability
@@ -44,7 +44,7 @@ async def matrix(context: Context, step: LoadedStep) -> Result:
     prober = Prober(
         endpoints, pcap_dir=folder, control_netns=[context.lab.node_netns(n) for n in context.lab.nodes]
     )
-    observations = await asyncio.to_thread(_probe, prober, verdicts, body)
+    observations = await in_thread(_probe, prober, verdicts, body)
     judged = cells.build(observations, {verdict.key: verdict.must_reach for verdict in verdicts})
     _tell(context, step, judged.cells, verdicts, observations)
     for (pod, interface), path in sorted(prober.files.items()):
