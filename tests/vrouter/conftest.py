@@ -1,0 +1,233 @@
+"""Two or three nodes as network namespaces on one underlay bridge, each with a data path and an agent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from multinet.cni.wire import Call
+from multinet.model.attachments import Address, Interface, PodRef, VirtualMachine
+from multinet.model.conditions import Condition
+from multinet.model.networks import ORIGIN_CLUSTER, ORIGIN_NAD, Subnet, VirtualNetwork
+from multinet.vrouter import netns
+from multinet.vrouter.agent import Agent
+from multinet.vrouter.bridge import BridgeDatapath
+from multinet.vrouter.states import StateFiles
+from multinet.vrouter.view import ClusterView
+
+CONFIG = {"cniVersion": "1.0.0", "name": "multinet", "type": "multinet-cni"}
+MODES = {"default": "l3", "red": "l2_l3", "blue": "l2_l3"}
+CIDRS = {"default": "10.32.0.0/12", "red": "10.1.1.0/24", "blue": "10.1.1.0/24"}
+VNIS = {"default": 1, "red": 0x22, "blue": 0x33}
+
+
+def ip(*words, netns=None):
+    inside = ["-n", netns] if netns else []
+    done = subprocess.run(["ip", *inside, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+def networks():
+    return {
+        name: VirtualNetwork(
+            fq_name=("default-domain", "k8s-default", name),
+            subnets=(Subnet.of(CIDRS[name]),),
+            vni=VNIS[name],
+            forwarding_mode=MODES[name],
+            object_name=name,
+            origin=ORIGIN_CLUSTER if name == "default" else ORIGIN_NAD,
+        )
+        for name in VNIS
+    }
+
+
+@dataclass
+class Cluster:
+    """The objects of a cluster, told to the views of all its nodes."""
+
+    views: list[ClusterView] = field(default_factory=list)
+    objects: list[tuple[str, dict]] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def tell(self, what, new, old=None):
+        if new is not None:
+            self.objects.append((what, new))
+        else:
+            self.objects.remove((what, old))
+        for view in self.views:
+            getattr(view, f"{what}_changed")(old, new)
+
+    def join(self, view):
+        self.views.append(view)
+        for what, obj in self.objects:
+            getattr(view, f"{what}_changed")(None, obj)
+
+    def pod(self, node, name, nets, *, uid=None, namespace="default", routes=None):
+        """Decide a pod as the controller does; returns (VM object, VMI objects)."""
+        number = len(self.numbers) + 1
+        uid = uid or f"{number:08x}-0000-4000-8000-000000000000"
+        self.numbers[uid] = number
+        ref = PodRef(namespace, name, uid)
+        known = networks()
+        interfaces = []
+        for index, network in enumerate(nets):
+            subnet = known[network].subnets[0]
+            address = Address(
+                str(subnet.dns - number), subnet.cidr.prefixlen, str(subnet.gateway), str(subnet.dns)
+            )
+            interfaces.append(
+                Interface(
+                    pod=ref,
+                    node=node,
+                    index=index,
+                    of=len(nets),
+                    network=network,
+                    vni=VNIS[network],
+                    forwarding_mode=MODES[network],
+                    nad="" if index == 0 else f"default/{network}",
+                    interface=f"eth{index}",
+                    mac=f"02:00:00:00:{number:02x}:{index:02x}",
+                    addresses=(address,),
+                )
+            )
+        for interface in interfaces:
+            self.tell("interface", interface.to_object())
+        machine = VirtualMachine(
+            ref, node, tuple(each.name for each in interfaces), Condition("Resolved", "True", "Resolved", "")
+        )
+        self.tell("machine", machine.to_object())
+        return machine, interfaces
+
+    def gone(self, machine, interfaces):
+        for interface in interfaces:
+            self.tell("interface", None, interface.to_object())
+        self.tell("machine", None, machine.to_object())
+
+
+class Reports:
+    """A reporter that keeps what it is told, or refuses."""
+
+    def __init__(self):
+        self.said = []
+        self.error = None
+
+    async def report(self, machine, seen, network_status):
+        if self.error:
+            raise self.error
+        self.said.append((machine, tuple(seen), json.loads(network_status)))
+
+
+class Node:
+    def __init__(self, lab, name, ip_address, directory):
+        self.lab, self.name, self.ip, self.directory = lab, name, ip_address, directory
+        self.reports = Reports()
+        self.start()
+
+    def start(self):
+        """A new agent process, as far as a test can have one: nothing is kept but the kernel and files."""
+        self.view = ClusterView(self.name)
+        self.lab.cluster.join(self.view)
+        with open(f"/run/netns/{self.name}") as handle, netns.entered(handle.fileno()):
+            self.datapath = BridgeDatapath(self.ip, self.view.remotes)
+            self.agent = Agent(
+                self.view, self.datapath, StateFiles(self.directory / self.name), self.reports, limit_s=0.3
+            )
+            self.agent.open()
+
+    def stop(self):
+        self.lab.cluster.views.remove(self.view)
+        self.datapath.close()
+
+    async def sync(self):
+        await self.agent.synced()
+        for vni in VNIS.values():
+            await self.agent.reconcile(vni)
+
+    async def call(self, command, container, sandbox="", pod="", namespace="default", uid="", config=None):
+        environment = {
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": container,
+            "CNI_NETNS": f"/run/netns/{sandbox}" if sandbox else "",
+            "CNI_IFNAME": "eth0",
+            "CNI_PATH": "/opt/cni/bin",
+            "CNI_ARGS": f"K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={pod};K8S_POD_UID={uid}" if pod else "",
+        }
+        reply = await self.agent.handle(Call(environment, json.dumps({**CONFIG, **(config or {})}).encode()))
+        return reply.code, json.loads(reply.stdout or b"{}")
+
+    def links(self):
+        return {link["ifname"] for link in json.loads(ip("-j", "link", netns=self.name))}
+
+
+class Lab:
+    def __init__(self, directory, underlay_mtu=1600):
+        self.cluster = Cluster()
+        self.directory = directory
+        self.underlay_mtu = underlay_mtu
+        self.nodes = {}
+        self.namespaces = []
+        ip("link", "add", "name", "fabric", "type", "bridge")
+        ip("link", "set", "fabric", "up", "mtu", str(underlay_mtu))
+        for network in networks().values():
+            self.cluster.tell("network", network.to_object())
+
+    def node(self, name):
+        number = 11 + len(self.nodes)
+        self.namespace(name)
+        ip("link", "add", "name", f"f-{name}", "mtu", str(self.underlay_mtu), "type", "veth", "peer",
+           "name", "eth0", "netns", name)  # fmt: skip
+        ip("link", "set", f"f-{name}", "master", "fabric", "up")
+        ip("link", "set", "eth0", "mtu", str(self.underlay_mtu), "up", netns=name)
+        address = f"100.64.0.{number}"
+        ip("addr", "add", f"{address}/24", "dev", "eth0", netns=name)
+        node = {"metadata": {"name": name},
+                "status": {"addresses": [{"type": "InternalIP", "address": address}]}}  # fmt: skip
+        self.cluster.tell("node", node)
+        self.nodes[name] = Node(self, name, address, self.directory)
+        return self.nodes[name]
+
+    def namespace(self, name):
+        ip("netns", "add", name)
+        ip("link", "set", "lo", "up", netns=name)
+        self.namespaces.append(name)
+        return name
+
+    async def run(self, node, name, nets, **more):
+        """A pod, decided and attached; returns its VM and interfaces."""
+        decided = self.cluster.pod(node.name, name, nets, **more)
+        self.namespace(name)
+        code, answer = await node.call("ADD", f"c-{name}", name, name, uid=decided[0].pod.uid)
+        assert code == 0, answer
+        for each in self.nodes.values():
+            for vni in VNIS.values():
+                await each.agent.reconcile(vni)
+        return decided
+
+    def ping(self, source, address, *words, count=1):
+        argv = ["ip", "netns", "exec", source, "ping", "-n", "-c", str(count), "-W", "1", "-i", "0.2"]
+        done = subprocess.run([*argv, *words, address], capture_output=True, text=True, check=False)
+        return done.returncode == 0, done.stdout
+
+    def close(self):
+        for node in self.nodes.values():
+            node.datapath.close()
+            ip("link", "delete", f"f-{node.name}")
+        for name in self.namespaces:
+            subprocess.run(["ip", "netns", "delete", name], check=False)
+        subprocess.run(["ip", "link", "delete", "fabric"], check=False)
+
+
+@pytest.fixture
+async def lab(tmp_path):
+    if os.geteuid() != 0 or not Path("/run/netns").parent.exists():
+        pytest.fail("lab tests need a private network namespace and root in it")
+    made = Lab(tmp_path)
+    with contextlib.closing(made):
+        yield made
