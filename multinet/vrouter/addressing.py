@@ -18,10 +18,14 @@ from multinet.vrouter.netlink import (
     NEWNEIGH,
     NEWROUTE,
     REPLACE,
+    SETNEIGHTBL,
     Request,
     attribute,
     mac_bytes,
+    nested,
+    text,
     u32,
+    u64,
 )
 
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
@@ -33,6 +37,8 @@ _TABLE_MAIN, _PROTOCOL, _UNICAST, _ONLINK = 254, 3, 1, 4
 _NDA_DST, _NDA_LLADDR = 1, 2
 _NUD_REACHABLE, _NUD_NOARP, _NUD_PERMANENT = 0x02, 0x40, 0x80
 _NTF_SELF, _NTF_MASTER = 0x02, 0x04
+_NDTA_NAME, _NDTA_PARMS = 1, 6
+_NDTPA_IFINDEX, _NDTPA_PROXY_DELAY = 1, 13
 _AF_BRIDGE = 7
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
 _THERE = frozenset({errno.EEXIST})
@@ -114,6 +120,17 @@ def delete_neighbour(index: int, address: str) -> Request:
     """Forget a neighbour; one that is gone is fine."""
     body = _neighbour(_family(address), index, 0, 0) + attribute(_NDA_DST, ip_address(address).packed)
     return Request(DELNEIGH, 0, body, f"delete neighbour {address}", _GONE)
+
+
+def answer_at_once(index: int, name: str) -> Request:
+    """Answer proxied ARP requests from a device without delay.
+
+    By default the kernel waits a random time of up to 0.8 s first. Only the first network namespace has a
+    default that new devices inherit (``neigh/default/proxy_delay``), so each device is told.
+    """
+    parameters = u32(_NDTPA_IFINDEX, index) + u64(_NDTPA_PROXY_DELAY, 0)
+    body = struct.pack("=Bxxx", socket.AF_INET) + text(_NDTA_NAME, "arp_cache")
+    return Request(SETNEIGHTBL, 0, body + nested(_NDTA_PARMS, parameters), f"answer ARP of {name} at once")
 
 
 def tunnel(index: int, mac: str, node: str) -> Request:

@@ -41,7 +41,6 @@ _SETTINGS = {
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
     "ipv4/conf/default/proxy_arp": "1",
-    "ipv4/neigh/default/proxy_delay": "0",
     "ipv6/conf/default/disable_ipv6": "1",
     "bridge/bridge-nf-call-iptables": "0",
     "bridge/bridge-nf-call-ip6tables": "0",

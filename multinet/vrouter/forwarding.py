@@ -157,7 +157,8 @@ class Routed:
                 mtu=port.mtu,
                 group=place.group,
                 mac=GATEWAY_MAC,
-            )
+            ),
+            addressing.answer_at_once(port.host_index, port.host_name),
         ]
         for cidr in port.wanted.addresses:
             address = cidr.partition("/")[0]

@@ -23,6 +23,7 @@ NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
 NEWADDR, DELADDR, GETADDR = 20, 21, 22
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
 NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
+SETNEIGHTBL = 67
 
 REQUEST, ACK, DUMP, REPLACE, EXCL, CREATE, APPEND = 0x1, 0x4, 0x300, 0x100, 0x200, 0x400, 0x800
 NESTED = 0x8000
@@ -106,6 +107,11 @@ def u16be(kind: int, value: int) -> bytes:
 def u32(kind: int, value: int) -> bytes:
     """A 32 bit attribute."""
     return attribute(kind, struct.pack("=I", value))
+
+
+def u64(kind: int, value: int) -> bytes:
+    """A 64 bit attribute."""
+    return attribute(kind, struct.pack("=Q", value))
 
 
 def mac_bytes(mac: str) -> bytes:
