@@ -240,10 +240,9 @@ class BridgeDatapath:
         place, wanted = active.place, self._remotes(active.place.network.vni)
         requests = forwarding.changes(place, active.remotes or frozenset(), wanted)
         if active.remotes is None:
-            requests = [
-                *kernelstate.forget_remotes(self._socket, place.vxlan, _known(place, wanted)),
-                *requests,
-            ]
+            keep, bridged = _known(place, wanted), place.network.mode == BRIDGED
+            stale = kernelstate.forget_remotes(self._socket, place.vxlan, keep, bridged=bridged)
+            requests = [*stale, *requests]
         active.remotes = None
         self._socket.send(requests)
         active.remotes = wanted

@@ -116,7 +116,9 @@ def read_forwarding(through: netlink.Socket) -> list[ForwardingEntry]:
     return found
 
 
-def forget_remotes(through: netlink.Socket, vxlan: int, keep: frozenset[tuple[str, str]]) -> list[Request]:
+def forget_remotes(
+    through: netlink.Socket, vxlan: int, keep: frozenset[tuple[str, str]], *, bridged: bool
+) -> list[Request]:
     """Requests that remove what a VXLAN device still knows of an earlier agent's remote members.
 
     ``keep`` has what shall stay: (MAC, node) of tunnels, and (CIDR, node) of routes.
@@ -125,7 +127,10 @@ def forget_remotes(through: netlink.Socket, vxlan: int, keep: frozenset[tuple[st
     for entry in read_forwarding(through):
         if entry.device == vxlan and entry.own and entry.node and (entry.mac, entry.node) not in keep:
             requests.append(addressing.delete_tunnel(vxlan, entry.mac, entry.node))
-            requests.append(addressing.delete_station(vxlan, entry.mac))
+            if not bridged:
+                requests.append(addressing.delete_neighbour(vxlan, entry.node))
+            elif entry.mac != addressing.FLOOD_MAC:
+                requests.append(addressing.delete_station(vxlan, entry.mac))
     for route in read_routes(through):
         if route.device == vxlan and route.gateway and (route.destination, route.gateway) not in keep:
             requests.append(addressing.delete_route(route.destination, vxlan, via=route.gateway))

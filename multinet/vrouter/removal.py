@@ -40,7 +40,8 @@ class Remover:
 
     def __init__(self) -> None:
         self._monitor = netlink.monitor(_RTMGRP_LINK)
-        self._sockets = [netlink.Socket() for _ in range(_AT_ONCE)]
+        self._all_sockets = tuple(netlink.Socket() for _ in range(_AT_ONCE))
+        self._idle_sockets = list(self._all_sockets)
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="device-removal")
         self._groups = itertools.cycle(range(GROUP + 1, GROUP + _DYING_GROUPS))
         self._waiting: set[int] = set()
@@ -68,11 +69,12 @@ class Remover:
 
     def close(self) -> None:
         """Let running deletions end, and close the sockets."""
+        self._waiting.clear()
         if self._listening:
             asyncio.get_running_loop().remove_reader(self._monitor.fileno())
         self._threads.shutdown(wait=True)
         self._monitor.close()
-        for each in self._sockets:
+        for each in self._all_sockets:
             each.close()
 
     def _listen(self) -> None:
@@ -81,10 +83,10 @@ class Remover:
             self._listening = True
 
     def _start(self) -> None:
-        if self._waiting and self._sockets:
+        if self._waiting and self._idle_sockets:
             batch = sorted(self._waiting)
             self._waiting.clear()
-            task = asyncio.get_running_loop().create_task(self._run(batch, self._sockets.pop()))
+            task = asyncio.get_running_loop().create_task(self._run(batch, self._idle_sockets.pop()))
             self._runs.add(task)
             task.add_done_callback(self._runs.discard)
 
@@ -96,7 +98,7 @@ class Remover:
         except (OSError, netlink.NetlinkError) as error:
             refused = error
         finally:
-            self._sockets.append(through)
+            self._idle_sockets.append(through)
             for index in batch:
                 self._tell(index, refused)
             self._start()

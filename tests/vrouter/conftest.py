@@ -134,7 +134,7 @@ class Node:
         """A new agent process, as far as a test can have one: nothing is kept but the kernel and files."""
         self.view = ClusterView(self.name)
         self.lab.cluster.join(self.view)
-        with open(f"/run/netns/{self.name}") as handle, netns.entered(handle.fileno()):
+        with Path(f"/run/netns/{self.name}").open() as handle, netns.entered(handle.fileno()):
             self.datapath = BridgeDatapath(self.ip, self.view.remotes)
             self.agent = Agent(
                 self.view, self.datapath, StateFiles(self.directory / self.name), self.reports, limit_s=0.3

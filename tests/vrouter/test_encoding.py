@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from pyroute2.netlink.rtnl.fibmsg import fibmsg  # noqa: F401  (registers nothing, proves the import path)
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
@@ -26,7 +25,7 @@ def decoded(request):
 
 
 def flat(message):
-    return {key: value for key, value in message["attrs"]}
+    return dict(message["attrs"])
 
 
 def test_a_veth_with_its_peer_in_a_namespace():

@@ -14,6 +14,10 @@ def address(interfaces, index=0):
     return interfaces[index].addresses[0].address
 
 
+def shown(*argv):
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
 def neighbours(namespace, where):
     done = subprocess.run(
         ["ip", "-n", namespace, "-j", "neigh", "show", where], capture_output=True, text=True, check=True
@@ -69,7 +73,7 @@ async def test_the_gateway_answers_with_the_routers_mac(lab):
     assert neighbours("a", address(b)) == {address(b): "00:00:5e:00:01:00"}
     assert lab.ping("a", address(b, 1))[0]
     assert neighbours("a", address(b, 1)) == {address(b, 1): b[1].mac}
-    routes = subprocess.run(["ip", "-n", "a", "route"], capture_output=True, text=True, check=True).stdout
+    routes = shown("ip", "-n", "a", "route")
     assert routes.count("default") == 1
     assert "default via 10.47.255.254 dev eth0" in routes
     assert a[0].interface == "eth0"
@@ -106,6 +110,6 @@ async def test_members_that_come_and_go_are_followed(lab):
     assert lab.ping("a", address(moved[1], 1))[0]
     assert lab.ping("a", address(moved[1]))[0]
     assert not lab.ping("a", address(b, 1))[0]
-    fdb = subprocess.run(["bridge", "-n", "node2", "fdb"], capture_output=True, text=True, check=True).stdout
+    fdb = shown("bridge", "-n", "node2", "fdb")
     assert a[1].mac in fdb
     assert b[1].mac not in fdb
