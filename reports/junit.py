@@ -35,7 +35,10 @@ def render(report: RunReport) -> bytes:
         suite.add_testcase(_step_case(report, step))
         for row, cells in _rows(step.cells):
             suite.add_testcase(_row_case(report, step, row, cells))
-    if report.verdict in (Verdict.COULD_NOT_RUN, Verdict.INTERRUPTED):
+    step_failed = any(step.verdict is Verdict.FAIL for step in report.steps)
+    if report.verdict in (Verdict.COULD_NOT_RUN, Verdict.INTERRUPTED) or (
+        report.verdict is Verdict.FAIL and not step_failed
+    ):
         suite.add_testcase(_run_case(report))
     xml = JUnitXml("multinet")
     xml.add_testsuite(suite)

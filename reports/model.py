@@ -220,6 +220,7 @@ class _Fold:
         self.capabilities: list[Capability] = []
         self.captures: list[Capture] = []
         self.problems: list[Problem] = []
+        self.deaths: list[str] = []
 
     def add(self, event: Event) -> None:
         self.first = self.first or event.time
@@ -249,8 +250,16 @@ class _Fold:
                 self.problems.append(
                     Problem(*(_text(data, key) for key in ("what", "where", "why", "next_step")))
                 )
+            case "role-exited" if not data.get("expected"):
+                self._role_died(data)
             case _:
                 self._in_step(event)
+
+    def _role_died(self, data: Data) -> None:
+        what = f"{_text(data, 'role')} ended without being asked to, with status {_text(data, 'status')}"
+        where = _text(data, "node")
+        self.deaths.append(f"{where}: {what}")
+        self.problems.append(Problem(what, where, "", "its log is in logs/ in the run's directory"))
 
     def _run_started(self, data: Data) -> None:
         self.start = data
@@ -338,8 +347,11 @@ class _Fold:
             if named is Verdict.COULD_NOT_RUN and failed:
                 named = Verdict.FAIL
             return named, _text(self.finish, "reason")
-        counted = [step.verdict for step in steps if step.verdict is not Verdict.NOT_RUN]
-        return combine(counted), _text(self.finish, "reason")
+        verdict = combine(step.verdict for step in steps if step.verdict is not Verdict.NOT_RUN)
+        if self.deaths and verdict is not Verdict.FAIL:
+            # Whatever the steps saw: a part of the implementation that dies by itself has failed.
+            return Verdict.FAIL, "; ".join(self.deaths)
+        return verdict, _text(self.finish, "reason")
 
 
 def fold(events: Iterable[Event]) -> RunReport:

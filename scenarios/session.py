@@ -8,6 +8,7 @@ from pathlib import Path
 
 import uvloop
 
+from multinet.errors import MultinetError
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
 from multinet.model.dialect import DIALECTS
@@ -30,13 +31,22 @@ async def _run(lab: Lab, scenario: Scenario, run_dir: Path, emit: Emit) -> bool:
     steps = asyncio.create_task(_steps(lab, scenario, run_dir, emit), name="steps")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, steps.cancel)
-    loop.add_reader(lab.fileno(), lab.process_events)
+    descriptor = lab.fileno()
+
+    def process_events() -> None:
+        try:
+            lab.process_events()
+        except MultinetError as error:
+            loop.remove_reader(descriptor)  # it would be readable for ever
+            emit("error", {"what": error.what, "where": error.where, "why": error.why, "next_step": ""})
+
+    loop.add_reader(descriptor, process_events)
     try:
         await steps
     except asyncio.CancelledError:
         return True
     finally:
-        loop.remove_reader(lab.fileno())
+        loop.remove_reader(descriptor)
     return False
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from reports import junit
 from reports.events import Event
 from reports.model import fold
 from reports.verdicts import Verdict, combine, combine_statuses, exit_status
@@ -52,6 +53,21 @@ def test_interrupted_is_said_and_is_no_pass(recorded: list[Event]) -> None:
     ended = Event(8, recorded[7].time, "run-finished", {"verdict": "interrupted", "reason": "interrupted"})
     report = fold([*recorded[:7], ended])
     assert (report.verdict, report.exit_status) == (Verdict.INTERRUPTED, 3)
+
+
+def test_a_role_that_dies_by_itself_fails_the_run() -> None:
+    died = {"role": "vrouter", "node": "node1", "status": 1, "expected": False}
+    events = [
+        Event(1, 1.0, "run-started", {"steps": [{"name": "probe"}]}),
+        Event(2, 2.0, "role-exited", died),
+        Event(3, 3.0, "role-exited", {**died, "node": "node2", "expected": True}),
+        Event(4, 4.0, "step-finished", {"index": 0, "verdict": "pass"}),
+        Event(5, 5.0, "run-finished", {"verdict": "pass"}),
+    ]
+    report = fold(events)
+    assert (report.verdict, report.exit_status) == (Verdict.FAIL, 1)
+    assert report.reason == "node1: vrouter ended without being asked to, with status 1"
+    assert b"ended without being asked" in junit.render(report)
 
 
 @pytest.mark.parametrize(
