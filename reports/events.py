@@ -13,6 +13,7 @@ Kinds and the keys of ``data`` (more keys may follow; a reader ignores what it d
 ``capability``      name, available, detail, remedy
 ``lab-starting``    nodes; ``lab-ready``: nodes, seconds
 ``step-started``    index, name, action, line
+``role-exited``     role, node, status, expected (whether it was asked to)
 ``pod-running``     namespace, name, node, ip
 ``wait``            step, name, seconds, limit
 ``drawing``         step, nodes [...], edges [...] (what the topology drawing shows)

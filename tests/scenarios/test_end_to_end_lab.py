@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from reports.events import Event, read
 from scenarios.launch import Options, Outcome, launch
 
@@ -37,10 +38,6 @@ spec:
           spec: { config: '{"cniVersion": "0.3.0", "type": "contrail-k8s-cni"}' }
 """
 PODS = "".join(POD.format(name=pod, node=f"node{number}") for pod, number in (("a", 1), ("b", 1), ("c", 2)))
-    POD.format(name="a", node="node1")
-    + POD.format(name="b", node="node1")
-    + POD.format(name="c", node="node2")
-)
 READY = """\
     - name: ready
       wait: { pods: all }
@@ -51,7 +48,10 @@ CUT = """\
       fault:
         netns:
           node: node1
-          command: [sh, -c, "ip link set $(ip -o link show type vxlan | grep 'master br-' | cut -d: -f2) down"]
+          command:
+            - sh
+            - -c
+            - ip link set $(ip -o link show type vxlan | grep 'master br-' | cut -d ':' -f 2) down
     - name: probe
       matrix: {}
     - name: probe with the fault known
