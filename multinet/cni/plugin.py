@@ -77,7 +77,8 @@ def agent_away(command: str, version: str, path: str, why: str) -> "tuple[int, b
         listed = ",".join(f'"{item}"' for item in SUPPORTED)
         return 0, f'{{"cniVersion":"{shown}","supportedVersions":[{listed}]}}\n'.encode()
     code = 50 if command == "STATUS" else 11
-    shown_path = os.fsencode(path)[:200]
+    # As in C: bytes that JSON would need escaped are not worth it.
+    shown_path = re.sub(rb"[^ !#-\[\]-~]", b"?", os.fsencode(path)[:200])
     return 1, (
         f'{{"cniVersion":"{version or SUPPORTED[-1]}","code":{code},'
         f'"msg":"the multinet node agent can\'t be reached",'

@@ -104,6 +104,16 @@ static int answer(int status, struct buffer *out) {
   return write_all(STDOUT_FILENO, out->data, out->length) < 0 ? 1 : status;
 }
 
+/* Parts of a path that JSON would need escaped are not worth it: they are shown as '?'. */
+static const char *printable(const char *path) {
+  static char shown[201];
+  size_t at = 0;
+  for (; at < sizeof shown - 1 && path[at]; at++)
+    shown[at] = (signed char)path[at] < 0x20 || path[at] == '"' || path[at] == '\\' || path[at] == 0x7f ? '?' : path[at];
+  shown[at] = 0;
+  return shown;
+}
+
 static int agent_away(const char *command, const char *path, const char *why) {
   struct buffer out = {0};
   char text[1024];
@@ -117,8 +127,8 @@ static int agent_away(const char *command, const char *path, const char *why) {
   }
   length = snprintf(text, sizeof text,
                     "{\"cniVersion\":\"%s\",\"code\":%d,\"msg\":\"the multinet node agent can't be reached\","
-                    "\"details\":\"%s (socket %.200s); is the agent running on this node?\"}\n",
-                    version[0] ? version : NEWEST, strcmp(command, "STATUS") == 0 ? 50 : 11, why, path);
+                    "\"details\":\"%s (socket %s); is the agent running on this node?\"}\n",
+                    version[0] ? version : NEWEST, strcmp(command, "STATUS") == 0 ? 50 : 11, why, printable(path));
   append(&out, text, (size_t)length);
   return answer(1, &out);
 }
