@@ -11,7 +11,7 @@ from multinet.configapi.errors import bad_request, conflict, forbidden
 from multinet.configapi.notes import ANNOTATION_NOTES, Notes
 from multinet.configapi.view import View
 from multinet.kube.client import Client
-from multinet.kube.errors import ConflictError, NotFoundError
+from multinet.kube.errors import ConflictError, KubeError, NotFoundError
 from multinet.kube.resources import INSTANCE_IPS, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_NETWORKS
 from multinet.model.attachments import PodRef
 from multinet.model.networks import VirtualNetwork
@@ -38,7 +38,6 @@ class AddressWriter:
                 where=f"{namespace_of(vmi)}/{name_of(vmi)}",
                 next_step="refer to the network of the interface",
             )
-        self._refuse_name(ask, catalog)
         owner = {"namespace": namespace_of(vmi), "name": name_of(vmi)} if vmi is not None else None
         notes = Notes(ask.uuid, ask.fq_name).with_properties(ask.kept)
         metadata: Obj = {"annotations": {ANNOTATION_NOTES: notes.text()}}
@@ -50,7 +49,12 @@ class AddressWriter:
             pools = addressing.pools(self._view, vn, subnet, _family(ask))
             made = await addressing.own(ask.client, network, pools, metadata, owner)
         if vmi is not None:
-            await self._give(ask.client, vmi, network, str(made["spec"]["address"]))
+            try:
+                await self._give(ask.client, vmi, network, str(made["spec"]["address"]))
+            except KubeError:
+                # An address that no interface has would be lost: the client does not know its UUID.
+                await ask.client.delete(INSTANCE_IPS, name_of(made), uid=uid_of(made) or None)
+                raise
         await self._view.settle(INSTANCE_IPS, made)
         return ask.uuid or uid_of(made)
 
@@ -101,10 +105,6 @@ class AddressWriter:
             where=kinds.ADDRESS,
             next_step="add a reference to one virtual network",
         )
-
-    def _refuse_name(self, ask: Ask, catalog: Catalog) -> None:
-        if catalog.named(kinds.ADDRESS, ask.fq_name) is not None:
-            raise conflict(f"instance-ip {':'.join(ask.fq_name)} already exists")
 
     async def _give(self, client: Client, vmi: Obj, network: VirtualNetwork, address: str) -> None:
         subnet = network.subnet_of(addressing.fixed(network, address))

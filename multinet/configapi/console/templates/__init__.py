@@ -1,0 +1,1 @@
+"""The markup of the console's pages (jinja2)."""
