@@ -82,6 +82,7 @@ class Port:
             "hostIndex": self.host_index,
             "podIndex": self.pod_index,
             "mtu": self.mtu,
+            "askedMtu": wanted.mtu,
         }
 
     @classmethod
@@ -94,10 +95,16 @@ class Port:
             mac=str(spec["mac"]),
             addresses=tuple(spec["addresses"]),
             gateways=tuple(spec["gateways"]),
-            mtu=int(spec["mtu"]),
+            mtu=int(spec["askedMtu"]),
             network=Network(int(network["vni"]), str(network["mode"]), tuple(network["services"])),
         )
-        return cls(wanted, str(spec["hostName"]), int(spec["hostIndex"]), int(spec["podIndex"]), wanted.mtu)
+        return cls(
+            wanted,
+            host_name=str(spec["hostName"]),
+            host_index=int(spec["hostIndex"]),
+            pod_index=int(spec["podIndex"]),
+            mtu=int(spec["mtu"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

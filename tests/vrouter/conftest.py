@@ -231,3 +231,16 @@ async def lab(tmp_path):
     made = Lab(tmp_path)
     with contextlib.closing(made):
         yield made
+
+
+@pytest.fixture
+def cluster():
+    made = Cluster()
+    for network in networks().values():
+        made.tell("network", network.to_object())
+    return made
+
+
+@pytest.fixture
+def reports():
+    return Reports()

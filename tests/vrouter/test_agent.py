@@ -1,0 +1,303 @@
+"""The agent's decisions, with objects for a cluster and a data path that only notes what it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multinet.cni import spec, wire
+from multinet.cni.wire import Call
+from multinet.model.conditions import Condition
+from multinet.vrouter.agent import Agent
+from multinet.vrouter.datapath import Attachment, DatapathError, Port
+from multinet.vrouter.server import listening
+from multinet.vrouter.states import Record, StateFiles
+from multinet.vrouter.turns import Turns
+from multinet.vrouter.view import ClusterView
+
+CONFIG = {"cniVersion": "1.1.0", "name": "multinet", "type": "multinet-cni"}
+
+
+class NotedDatapath:
+    def __init__(self):
+        self.up, self.log, self.error = {}, [], None
+        self.hold = None
+        self.attaching, self.detached = asyncio.Event(), asyncio.Event()
+
+    def open(self, known):
+        self.up = {each.container_id: each for each in known}
+        return tuple(known)
+
+    def plan(self, container_id, netns, pod, pod_uid, wanted):
+        ports = tuple(Port(each, f"tap-{each.index}", 7 + each.index, 100, 1500) for each in wanted)
+        return Attachment(container_id, netns, pod, pod_uid, ports)
+
+    async def attach(self, attachment):
+        self.log.append(("attach", attachment.container_id))
+        self.up[attachment.container_id] = attachment
+        self.attaching.set()
+        if self.hold:
+            await self.hold.wait()
+        if self.error:
+            raise self.error
+
+    async def detach(self, attachment):
+        self.log.append(("detach", attachment.container_id))
+        self.up.pop(attachment.container_id, None)
+        self.detached.set()
+
+    def check(self, attachment):
+        return () if attachment.container_id in self.up else ("everything is gone",)
+
+    async def keep(self, network):
+        self.log.append(("keep", network.vni))
+
+    async def refresh(self, vni):
+        self.log.append(("refresh", vni))
+
+    def close(self):
+        self.log.append(("close",))
+
+
+class Rig:
+    def __init__(self, cluster, reports, directory):
+        self.cluster, self.reports, self.directory = cluster, reports, directory
+        self.datapath = NotedDatapath()
+        self.view = ClusterView("node1")
+        cluster.join(self.view)
+        self.agent = Agent(self.view, self.datapath, StateFiles(directory), reports, limit_s=0.05)
+        self.agent.open()
+
+    async def call(self, command, container="c1", *, pod="a", uid="", config=None, **environment):
+        call = Call(
+            {
+                "CNI_COMMAND": command,
+                "CNI_CONTAINERID": container,
+                "CNI_NETNS": "/run/netns/a",
+                "CNI_IFNAME": "eth0",
+                "CNI_PATH": "/opt/cni/bin",
+                "CNI_ARGS": f"K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod};K8S_POD_UID={uid}",
+                **environment,
+            },
+            json.dumps({**CONFIG, **(config or {})}).encode(),
+        )
+        reply = await self.agent.handle(call)
+        return reply.code, json.loads(reply.stdout or b"{}")
+
+
+@pytest.fixture
+def rig(cluster, reports, tmp_path):
+    return Rig(cluster, reports, tmp_path / "state")
+
+
+async def test_add_waits_for_the_controller(rig):
+    adding = asyncio.create_task(rig.call("ADD"))
+    await asyncio.sleep(0.01)
+    assert not adding.done()
+    rig.cluster.pod("node1", "a", ["default", "red"])
+    code, result = await adding
+    assert code == 0
+    assert [item["name"] for item in result["interfaces"]] == ["eth0", "eth1"]
+    assert rig.datapath.log == [("attach", "c1")]
+    assert len(rig.reports.said) == 1
+
+
+async def test_an_undecided_pod_is_tried_again_later(rig):
+    code, error = await rig.call("ADD")
+    assert (code, error["code"]) == (1, spec.TRY_AGAIN_LATER)
+    assert "controller" in error["details"]
+
+
+async def test_a_refused_pod_gets_the_controllers_reason_at_once(rig):
+    machine, _ = rig.cluster.pod("node1", "b", ["default"])
+    refused = Condition("Resolved", "False", "NADNotFound", "no network default/blue")
+    obj = machine.to_object()
+    obj["status"] = {"conditions": [refused.to_object()]}
+    rig.cluster.tell("machine", obj)
+    code, error = await rig.call("ADD", pod="b", uid=machine.pod.uid)
+    assert (code, error["code"]) == (1, spec.ATTACHMENT_REFUSED)
+    assert "NADNotFound" in error["msg"]
+    assert "no network default/blue" in error["details"]
+    assert rig.datapath.log == []
+
+
+async def test_another_incarnation_of_the_pod_is_not_taken(rig):
+    rig.cluster.pod("node1", "a", ["default"])
+    code, error = await rig.call("ADD", uid="ffffffff-0000-4000-8000-000000000000")
+    assert (code, error["code"]) == (1, spec.TRY_AGAIN_LATER)
+
+
+async def test_an_add_that_fails_is_undone_and_forgotten(rig):
+    rig.cluster.pod("node1", "a", ["default"])
+    rig.datapath.error = DatapathError("no", why="the kernel said so", next_step="ask it")
+    code, error = await rig.call("ADD")
+    assert (code, error["code"]) == (1, spec.DATAPATH_FAILED)
+    assert error["details"] == "the kernel said so; ask it"
+    assert rig.datapath.log == [("attach", "c1"), ("detach", "c1")]
+    assert list(rig.directory.iterdir()) == []
+
+
+async def test_cni_ifname_must_be_the_first_interface(rig):
+    rig.cluster.pod("node1", "a", ["default"])
+    code, error = await rig.call("ADD", CNI_IFNAME="net1")
+    assert (code, error["code"]) == (1, spec.INVALID_ENVIRONMENT)
+    assert "net1" in error["msg"]
+
+
+async def test_del_of_another_interface_or_container_touches_nothing(rig):
+    rig.cluster.pod("node1", "a", ["default"])
+    await rig.call("ADD")
+    assert await rig.call("DEL", "c2") == (0, {})
+    assert await rig.call("DEL", CNI_IFNAME="net1") == (0, {})
+    assert "c1" in rig.datapath.up
+    assert await rig.call("DEL", CNI_NETNS="", CNI_ARGS="") == (0, {})
+    assert rig.datapath.up == {}
+
+
+async def test_a_restart_finds_its_attachments_and_drops_those_of_gone_pods(rig):
+    kept = rig.cluster.pod("node1", "a", ["default", "red"])
+    gone = rig.cluster.pod("node1", "b", ["default"])
+    await rig.call("ADD", "c1")
+    await rig.call("ADD", "c2", pod="b")
+    before = rig.agent.attachments
+    rig.cluster.gone(*gone)
+    again = Rig(rig.cluster, rig.reports, rig.directory)
+    assert again.agent.attachments == before
+    await again.agent.synced()
+    assert [each.pod_uid for each in again.agent.attachments] == [kept[0].pod.uid]
+    assert again.datapath.log == [("detach", "c2")]
+
+
+async def test_status_follows_the_default_network(rig):
+    code, error = await rig.call("STATUS")
+    assert (code, error["code"]) == (1, spec.NOT_AVAILABLE)
+    await rig.agent.reconcile(1)
+    assert (await rig.call("STATUS"))[0] == 0
+    assert rig.datapath.log == [("keep", 1), ("refresh", 1)]
+
+
+async def test_operations_on_one_container_do_not_overlap(rig):
+    rig.cluster.pod("node1", "a", ["default"])
+    rig.cluster.pod("node1", "b", ["default"])
+    rig.datapath.hold = asyncio.Event()
+    first = asyncio.create_task(rig.call("ADD"))
+    await asyncio.sleep(0)
+    delete = asyncio.create_task(rig.call("DEL"))
+    other = asyncio.create_task(rig.call("ADD", "c2", pod="b"))
+    await asyncio.sleep(0.01)
+    assert rig.datapath.log == [("attach", "c1"), ("attach", "c2")]
+    rig.datapath.hold.set()
+    await asyncio.gather(first, delete, other)
+    assert rig.datapath.log == [("attach", "c1"), ("attach", "c2"), ("detach", "c1")]
+
+
+async def test_a_plugin_that_is_killed_takes_its_add_with_it(rig, tmp_path_factory):
+    rig.cluster.pod("node1", "a", ["default"])
+    rig.datapath.hold = asyncio.Event()
+    path = tmp_path_factory.mktemp("s") / "agent.sock"
+    async with listening(path, rig.agent.handle):
+        _, writer = await asyncio.open_unix_connection(path)
+        environment = {
+            "CNI_COMMAND": "ADD",
+            "CNI_CONTAINERID": "c1",
+            "CNI_NETNS": "/x",
+            "CNI_IFNAME": "eth0",
+            "CNI_ARGS": "K8S_POD_NAMESPACE=default;K8S_POD_NAME=a",
+        }
+        writer.write(wire.encode_call(Call(environment, json.dumps(CONFIG).encode())))
+        await writer.drain()
+        await asyncio.wait_for(rig.datapath.attaching.wait(), 5)
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.wait_for(rig.datapath.detached.wait(), 5)
+    assert rig.datapath.log == [("attach", "c1"), ("detach", "c1")]
+    assert rig.agent.attachments == ()
+
+
+async def test_the_socket_answers_and_survives_nonsense(rig, tmp_path_factory):
+    path = tmp_path_factory.mktemp("s") / "agent.sock"
+    async with listening(path, rig.agent.handle):
+        assert path.stat().st_mode & 0o777 == 0o600
+        for sent in (b"GET / HTTP/1.1\r\n\r\n", struct.pack("I", 7), b""):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(sent)
+            writer.write_eof()
+            assert await reader.read() == b""
+            writer.close()
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(wire.encode_call(Call({"CNI_COMMAND": "VERSION"}, b'{"cniVersion":"0.4.0"}')))
+        reply = wire.decode_reply(await reader.read())
+        writer.close()
+    assert json.loads(reply.stdout)["cniVersion"] == "0.4.0"
+    assert not path.exists()
+
+
+def test_a_damaged_state_file_is_set_aside(tmp_path):
+    files = StateFiles(tmp_path)
+    files.store(Record(Attachment("c" * 300, "/x", "a/b", "u", ()), "multinet", "eth0"))
+    (tmp_path / "bad.json").write_text('{"version": 1')
+    (tmp_path / "half.new").write_text("x")
+    assert [record.attachment.container_id for record in files.load()] == ["c" * 300]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".damaged", ".json"]
+    files.remove("c" * 300)
+    assert files.load() == []
+
+
+async def test_remotes_are_members_on_other_nodes_whose_address_is_known(cluster):
+    view = ClusterView("node1")
+    cluster.join(view)
+    heard = []
+    view.on_network(heard.append)
+    cluster.pod("node1", "a", ["default", "red"])
+    _, interfaces = cluster.pod("node2", "b", ["default", "red"])
+    assert view.remotes(0x22) == frozenset()
+    node = {
+        "metadata": {"name": "node2"},
+        "status": {"addresses": [{"type": "InternalIP", "address": "100.64.0.12"}]},
+    }
+    cluster.tell("node", node)
+    (remote,) = view.remotes(0x22)
+    assert (remote.mac, remote.node_ip) == (interfaces[1].mac, "100.64.0.12")
+    assert remote.addresses == (interfaces[1].addresses[0].address,)
+    heard.clear()
+    cluster.tell("interface", None, interfaces[1].to_object())
+    assert view.remotes(0x22) == frozenset()
+    assert heard == [0x22]
+
+
+async def test_turns_leave_nothing_behind():
+    turns = Turns()
+    async with turns.hold("a"), turns.hold("b"):
+        assert set(turns._locks) == {"a", "b"}
+    assert turns._locks == {}
+
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    environment=st.dictionaries(
+        st.sampled_from(["CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS"]),
+        TEXT | st.sampled_from(["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION", "eth0"]),
+    ),
+    stdin=st.binary(max_size=60) | st.just(json.dumps(CONFIG).encode()),
+)
+def test_every_call_has_an_answer(tmp_path_factory, environment, stdin):
+    async def run():
+        agent = Agent(
+            ClusterView("n"), NotedDatapath(), StateFiles(tmp_path_factory.mktemp("s")), None, limit_s=0.0
+        )
+        return await agent.handle(Call(environment, stdin))
+
+    reply = asyncio.run(run())
+    assert reply.code in (0, 1)
+    if reply.code:
+        error = json.loads(reply.stdout)
+        assert error["code"] != spec.INTERNAL
+        assert error["msg"]
