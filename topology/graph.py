@@ -44,12 +44,12 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is expected of one ordered pair and protocol, and why."""
+    """What is expected of one ordered pair and protocol, and why; ``must_reach`` None: nothing is."""
 
     source: Place
     destination: Place
     protocol: str
-    must_reach: bool
+    must_reach: bool | None
     reason: str
     tunnel: Tunnel | None = None
 
@@ -103,6 +103,9 @@ class Reachability:
         if here[0] != there[0]:
             reason = f"different networks: {here[0]} and {there[0]}"
             return Verdict(source, destination, protocol, False, reason)
+        if source[0] == destination[0]:
+            reason = f"both in {here[0]}, but a kernel does not answer its own address from outside"
+            return Verdict(source, destination, protocol, None, reason)
         where = self._where(source, destination)
         routed = self._interface(destination).forwarding_mode == L3
         how = ", and the node answers ARP for it" if routed and protocol == "arp" else ""
@@ -117,19 +120,19 @@ class Reachability:
         return Verdict(source, destination, protocol, True, reason, tunnel)
 
     def verdicts(self, protocols: Iterable[str] = PROTOCOLS) -> tuple[Verdict, ...]:
-        """All ordered pairs of interfaces of different pods, in all protocols, sorted."""
+        """All ordered pairs of interfaces, in all protocols, sorted."""
         places, asked = self.interfaces(), tuple(protocols)
         return tuple(
             self.judge(source, destination, protocol)
             for source in places
             for destination in places
-            if source[0] != destination[0]
+            if source != destination
             for protocol in asked
         )
 
     def expectation(self, protocols: Iterable[str] = PROTOCOLS) -> dict[Key, bool]:
-        """The plain form that traffic's matrix takes."""
-        return {verdict.key: verdict.must_reach for verdict in self.verdicts(protocols)}
+        """The plain form that traffic's matrix takes; pairs of which nothing is expected are left out."""
+        return plain(self.verdicts(protocols))
 
     def without_tunnel(self, tunnel: Tunnel) -> Reachability:
         """The same lab with one tunnel dead."""
@@ -160,6 +163,11 @@ class Reachability:
             return ""
         first, second = (found[0].partition("/")[0] for found in ends)
         return f" ({first} to {second})"
+
+
+def plain(verdicts: Iterable[Verdict]) -> dict[Key, bool]:
+    """Verdicts as the mapping that traffic's matrix takes."""
+    return {verdict.key: verdict.must_reach for verdict in verdicts if verdict.must_reach is not None}
 
 
 def _graph(pods: Iterable[ExpectedPod]) -> nx.Graph[Any]:

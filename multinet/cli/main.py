@@ -6,6 +6,7 @@ answer at once. Exit statuses are those of `README.md`, and the last line says t
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -139,7 +140,8 @@ def main() -> None:
     from multinet.errors import MultinetError
 
     try:
-        app()
+        # ./lab says how it was called, so that usage texts show what the user typed.
+        app(prog_name=os.environ.get("MULTINET_CALLED_AS", "multinet"))
     except MultinetError as error:
         from multinet.errors import InputError
 

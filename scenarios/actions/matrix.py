@@ -21,6 +21,7 @@ from traffic.observation import Key, Observation
 from traffic.probe import Prober
 
 _SHOWN = 3
+_EXPECTED = {True: "reached", False: "not-reached", None: "nothing"}
 
 
 async def matrix(context: Context, step: LoadedStep) -> Result:
@@ -45,7 +46,7 @@ async def matrix(context: Context, step: LoadedStep) -> Result:
         endpoints, pcap_dir=folder, control_netns=[context.lab.node_netns(n) for n in context.lab.nodes]
     )
     observations = await in_thread(_probe, prober, verdicts, body)
-    judged = cells.build(observations, {verdict.key: verdict.must_reach for verdict in verdicts})
+    judged = cells.build(observations, graph.plain(verdicts))
     _tell(context, step, judged.cells, verdicts, observations)
     for (pod, interface), path in sorted(prober.files.items()):
         shown = str(path.relative_to(context.run_dir))
@@ -122,7 +123,7 @@ def _tell(
             destination=cell.destination,
             destination_interface=cell.destination_interface,
             protocol=cell.protocol,
-            expected="reached" if cell.expected else "not-reached",
+            expected=_EXPECTED[cell.expected],
             outcome=cell.outcome,
             verdict=cell.verdict.replace("-", " "),
             seen_at=list(cell.seen_at),

@@ -167,13 +167,22 @@ def test_pairs_are_judged_with_a_reason(three, source, destination, protocol, mu
     assert reason in verdict.reason
 
 
-def test_every_ordered_pair_of_interfaces_of_different_pods_has_a_cell(three):
-    # 7 interfaces in pods of 2, 2, 2 and 1: 7 * 7 ordered pairs without those inside a pod (4 + 4 + 4 + 1).
+def test_every_ordered_pair_of_interfaces_has_a_cell(three):
     expectation = three.expectation()
-    assert len(expectation) == (49 - 13) * 4
+    assert len(expectation) == 7 * 6 * 4
     assert expectation[(A, "eth1", C, "eth1", "arp")] is True
     assert expectation[(A, "eth1", C, "eth0", "arp")] is False
+    assert expectation[(A, "eth1", A, "eth0", "udp")] is False, "a pod's two networks must not leak either"
     assert sum(expectation.values()) == (4 * 3 + 3 * 2) * 4
+
+
+def test_nothing_is_expected_between_two_interfaces_of_one_pod_in_one_network():
+    twice = Reachability(expect(pod("a", networks="right,right"), pod("b", networks="right")))
+    verdict = twice.judge((A, "eth1"), (A, "eth2"), "icmp")
+    assert verdict.must_reach is None
+    assert "does not answer its own address" in verdict.reason
+    assert verdict in twice.verdicts()
+    assert verdict.key not in twice.expectation()
 
 
 def test_a_dead_tunnel_cuts_exactly_the_pairs_that_cross_it(three):
