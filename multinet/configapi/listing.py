@@ -89,8 +89,9 @@ def read_filters(text: str) -> dict[str, list[Any]]:
     if text and (not starts or starts[0].start() != 0):
         raise bad_request(f"Invalid filters {text!r}", next_step='write filters=display_name=="blue"')
     found: dict[str, list[Any]] = {}
-    for match, following in zip(starts, [*starts[1:], None], strict=True):
-        value = text[match.end() : following.start() if following else len(text)]
+    ends = [match.start() for match in starts[1:]] + [len(text)]
+    for match, end in zip(starts, ends, strict=False):
+        value = text[match.end() : end]
         try:
             read = orjson.loads(value)
         except orjson.JSONDecodeError:
