@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -36,7 +37,15 @@ def call(helper, *arguments, **options):
 
 
 def wait_end(pid):
-    ready, _, _ = select.select([os.pidfd_open(pid)], [], [], 10)
+    """Return when the process has ended; where an init reaps it, it may be gone already."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        ready, _, _ = select.select([process], [], [], 10)
+    finally:
+        os.close(process)
     assert ready
 
 
@@ -44,7 +53,8 @@ def wait_end(pid):
 def sandbox(helper):
     pid = int(call(helper, "sandbox", "mypod", "some-id").stdout)
     yield pid
-    os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_sandbox_has_its_own_namespaces_hostname_and_proc(helper, sandbox):
