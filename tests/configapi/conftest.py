@@ -1,4 +1,4 @@
-"""A cluster in this process: embedded API, controller and config API; clients run as processes of their own."""
+"""A cluster in this process: embedded API, controller and config API; clients are processes of their own."""
 
 from __future__ import annotations
 
@@ -81,6 +81,11 @@ class Cluster:
             },
         )
 
+    async def nad_mapped_to(self, name: str, *fq_name: str) -> None:
+        domain, project, network = fq_name
+        target = json.dumps({"domain": domain, "project": project, "name": network})
+        await self.nad(name, {"opencontrail.org/network": target})
+
     async def pod(self, name: str, networks: str, node: str = "node1") -> None:
         await self.kube.create(
             PODS,
@@ -110,11 +115,3 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
                 yield Cluster(api, config, kube, session)
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
-
-
-def mapping(*fq_name: str) -> dict[str, str]:
-    """The NAD annotation that maps to an existing network."""
-    domain, project, name = fq_name
-    return {
-        "opencontrail.org/network": json.dumps({"domain": domain, "project": project, "name": name}),
-    }

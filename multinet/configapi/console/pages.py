@@ -45,6 +45,14 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_EMPTY_FORM = {
+    "name": "",
+    "project": ":".join(DEFAULT_PROJECT),
+    "cidr": "",
+    "gateway": "",
+    "dns": "",
+    "mode": L2_L3,
+}
 _HERE = Path(__file__).parent
 
 
@@ -166,14 +174,13 @@ class Console:
             status,
             networks=facts.networks(self._service.view, catalog),
             projects=[":".join(fq_name) for fq_name in projects],
-            form=form or {"project": ":".join(DEFAULT_PROJECT), "mode": L2_L3},
+            form=form or _EMPTY_FORM,
             error=error,
         )
 
     async def _create_network(self, request: web.Request) -> web.StreamResponse:
         posted = await request.post()
-        names = ("name", "project", "cidr", "gateway", "dns", "mode")
-        form = {name: str(posted.get(name) or "").strip() for name in names}
+        form = {name: str(posted.get(name) or "").strip() for name in _EMPTY_FORM}
         client = await self._authenticator.client_of(request[_SESSION].token)
         try:
             made = await self._service.create(KINDS[kinds.NETWORK], _asked(form), client)

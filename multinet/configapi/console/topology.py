@@ -16,6 +16,8 @@ GROUP_GAP = 30
 HEAD = 150
 LEFT = 300
 COLUMN = 120
+# The last name is slanted to the right of its line.
+MARGIN = 110
 _COLOURS = 8
 
 
@@ -87,10 +89,10 @@ def draw(networks: Sequence[NetworkFacts], pods: Sequence[PodFacts], nodes: Sequ
         if not node and not members:
             continue
         rows = tuple(_row(facts, y + ROW * (number + 1), by_uuid) for number, facts in enumerate(members))
-        height = ROW * (len(rows) + 1) + ROW // 2
+        height = ROW * (len(rows) + 1)
         groups.append(Group(node or "not on a node yet", y, height, rows))
         y += height + GROUP_GAP
-    width = LEFT + COLUMN * max(1, len(lines)) + 40
+    width = LEFT + COLUMN * max(1, len(lines)) + MARGIN
     return Drawing(width, y + 10, lines, tuple(groups))
 
 

@@ -36,7 +36,9 @@ blue = vnc_api.VirtualNetwork("blue", parent_obj=project)
 blue.add_network_ipam(ipam, vnc_api.VnSubnetsType([subnet("10.9.1.0", 24)]))
 blue.set_virtual_network_properties(vnc_api.VirtualNetworkType(forwarding_mode="l2_l3"))
 seen["uuid"] = client.virtual_network_create(blue)
-seen["again"] = refused(RefsExistError, client.virtual_network_create, vnc_api.VirtualNetwork("blue", project))
+seen["again"] = refused(
+    RefsExistError, client.virtual_network_create, vnc_api.VirtualNetwork("blue", project)
+)
 
 read = client.virtual_network_read(id=seen["uuid"])
 attr = read.get_network_ipam_refs()[0]["attr"]
@@ -56,7 +58,9 @@ seen["unknown"] = bool(refused(NoIdError, client.virtual_network_read, fq_name=[
 named = {"display_name": "blue"}
 seen["lists"] = {
     "plain": [found["fq_name"][-1] for found in client.virtual_networks_list()["virtual-networks"]],
-    "parent": [found["uuid"] for found in client.virtual_networks_list(parent_id=project.uuid)["virtual-networks"]],
+    "parent": [
+        found["uuid"] for found in client.virtual_networks_list(parent_id=project.uuid)["virtual-networks"]
+    ],
     "parent_name": [
         found["uuid"]
         for found in client.virtual_networks_list(parent_fq_name=project.fq_name)["virtual-networks"]
@@ -64,7 +68,9 @@ seen["lists"] = {
     "detail": [found.name for found in client.virtual_networks_list(filters=named, detail=True)],
     "count": client.virtual_networks_list(count=True)["virtual-networks"]["count"],
     "bulk": len(client.virtual_networks_list(obj_uuids=[seen["uuid"]] * 30)["virtual-networks"]),
-    "fields": client.virtual_networks_list(obj_uuids=[seen["uuid"]], fields=["fabric_snat"])["virtual-networks"],
+    "fields": client.virtual_networks_list(obj_uuids=[seen["uuid"]], fields=["fabric_snat"])[
+        "virtual-networks"
+    ],
     "none": client.virtual_networks_list(filters={"display_name": "no such"})["virtual-networks"],
 }
 seen["children"] = [child["to"][-1] for child in client.project_read(id=project.uuid).get_virtual_networks()]
@@ -74,7 +80,11 @@ read.set_fabric_snat(True)
 read.add_annotations(vnc_api.KeyValuePair("team", "red"))
 client.virtual_network_update(read)
 again = client.virtual_network_read(id=seen["uuid"])
-seen["updated"] = [again.display_name, again.get_fabric_snat(), again.get_annotations().key_value_pair[0].value]
+seen["updated"] = [
+    again.display_name,
+    again.get_fabric_snat(),
+    again.get_annotations().key_value_pair[0].value,
+]
 again.del_annotations(elem_position="team")
 client.virtual_network_update(again)
 left = client.virtual_network_read(id=seen["uuid"]).get_annotations()
