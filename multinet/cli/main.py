@@ -45,6 +45,7 @@ class Part(StrEnum):
     LINT = "lint"
     UNIT = "unit"
     LAB = "lab"
+    BROWSER = "browser"
 
 
 Scenarios = Annotated[list[Path], typer.Argument(metavar="SCENARIO...", help="Scenario files.")]

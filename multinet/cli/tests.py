@@ -1,8 +1,9 @@
-"""``multinet test``: lint, unit tests, and lab tests in throw-away namespaces."""
+"""``multinet test``: lint, unit tests, lab tests in throw-away namespaces, and browser tests."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,15 +17,18 @@ from reports.verdicts import Verdict, combine_statuses
 ROOT = Path(__file__).resolve().parents[2]
 # pytest's own exit statuses (pytest reference, "Exit codes") in the words of ours.
 _FROM_PYTEST = {0: 0, 1: 1, 2: 3, 3: 3, 4: 2, 5: 3}
+# Neither pytest's nor a linter's: the program could not be started at all.
+_NOT_RUN = 127
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One command of the tests. ``from_pytest``: its status is one of pytest's."""
+    """One command of the tests; ``from_pytest``: its status is pytest's; ``needs``: a program it drives."""
 
     name: str
     argv: tuple[str, ...]
     from_pytest: bool = True
+    needs: str = ""
 
 
 def parts(only: str | None, extra: list[str]) -> list[Part]:
@@ -38,10 +42,11 @@ def parts(only: str | None, extra: list[str]) -> list[Part]:
             Part("mypy", (str(beside / "mypy"),), False),
             Part("layers", (str(beside / "lint-imports"),), False),
         ],
-        "unit": [Part("unit tests", (*pytest, "-m", "not lab", *extra))],
+        "unit": [Part("unit tests", (*pytest, "-n", "auto", "-m", "not lab and not browser", *extra))],
         "lab": [
             Part("lab tests", (sys.executable, "-m", "scenarios.isolated", *pytest, "-m", "lab", *extra))
         ],
+        "browser": [Part("browser tests", (*pytest, "-m", "browser", *extra), needs="chromedriver")],
     }
     return [part for name, found in every.items() if only in (None, name) for part in found]
 
@@ -69,16 +74,24 @@ def run(only: str | None, extra: list[str]) -> int:
 
 
 def _call(part: Part) -> int:
+    if part.needs and shutil.which(part.needs) is None:
+        sys.stderr.write(
+            f"{part.name} could not run: {part.needs} is not here; "
+            "apt-get install --no-install-recommends chromium chromium-driver\n"
+        )
+        return _NOT_RUN
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     sys.stdout.flush()
     try:
         return subprocess.run(part.argv, cwd=ROOT, env=environment, check=False).returncode
     except FileNotFoundError:
         sys.stderr.write(f"{part.argv[0]} is not installed; ./lab sets it up\n")
-        return 3
+        return _NOT_RUN
 
 
 def _status(part: Part, status: int) -> int:
+    if status == _NOT_RUN:
+        return 3
     if part.from_pytest:
         return _FROM_PYTEST.get(status, 3)
-    return status if status in (0, 3) else 1
+    return 1 if status else 0
