@@ -46,6 +46,6 @@ def test_an_error_is_one_line() -> None:
 
 
 def test_parts_of_the_tests() -> None:
-    assert [part.name for part in parts(None, [])][-2:] == ["unit tests", "lab tests"]
+    assert [part.name for part in parts(None, [])][-3:] == ["unit tests", "lab tests", "browser tests"]
     (lab,) = parts("lab", ["-x"])
     assert lab.argv[1:] == ("-m", "scenarios.isolated", lab.argv[0], "-m", "pytest", "-m", "lab", "-x")
