@@ -6,12 +6,11 @@ The same keys come as query parameters or, from a client with long lists, in the
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 from multinet.configapi.entries import Catalog, Entry
 from multinet.configapi.errors import bad_request
@@ -19,7 +18,9 @@ from multinet.configapi.kinds import Kind
 from multinet.configapi.wire import Shape, brief, fields_of, full
 from multinet.model.objects import Obj
 
-_FILTER = re.compile(r"(?:^|,)([A-Za-z0-9_]+)==")
+_FILTER = re.compile(r",?([A-Za-z0-9_]+)==")
+_NEXT = re.compile(r",[A-Za-z0-9_]+==")
+_JSON = json.JSONDecoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,6 @@ def read_query(query: Mapping[str, Any], base: str) -> Query:
         tests.append(_filter(name, values))
     shape = shape_of(query, base)
     detail = _flag(query, "detail")
-    # Details come with all properties; fields then ask for back references and children besides.
     return Query(detail, _flag(query, "count"), shape, tuple(tests))
 
 
@@ -85,23 +85,30 @@ def answer(kind: Kind, query: Query, catalog: Catalog) -> Obj:
 
 def read_filters(text: str) -> dict[str, list[Any]]:
     """``name=="x",name=="y",other==true``: values are JSON; several for one name are alternatives."""
-    starts = list(_FILTER.finditer(text))
-    if text and (not starts or starts[0].start() != 0):
-        raise bad_request(f"Invalid filters {text!r}", next_step='write filters=display_name=="blue"')
     found: dict[str, list[Any]] = {}
-    ends = [match.start() for match in starts[1:]] + [len(text)]
-    for match, end in zip(starts, ends, strict=False):
-        value = text[match.end() : end]
-        try:
-            read = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            # The original's command line sends bare words.
-            read = value
-        found.setdefault(match.group(1), []).append(read)
+    position = 0
+    while position < len(text):
+        match = _FILTER.match(text, position)
+        if match is None:
+            raise bad_request(f"Invalid filters {text!r}", next_step='write filters=display_name=="blue"')
+        value, position = _value(text, match.end())
+        found.setdefault(match.group(1), []).append(value)
     return found
 
 
+def _value(text: str, start: int) -> tuple[Any, int]:
+    """A JSON value, or a bare word up to the next filter (the original's command line sends such)."""
+    try:
+        value, end = _JSON.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        following = _NEXT.search(text, start)
+        end = following.start() if following else len(text)
+        return text[start:end], end
+    return value, end
+
+
 def _detailed(entry: Entry, catalog: Catalog, shape: Shape) -> Obj:
+    # All properties and references; fields then ask for back references and children besides.
     made = full(entry, catalog, Shape(shape.base, frozenset(), back_refs=False, children=False))
     return made | (fields_of(entry, catalog, shape) if shape.fields else {})
 

@@ -1,4 +1,4 @@
-"""The client of the original, unmodified, against this config API: virtual networks and what is about them."""
+"""The client of the original, unmodified, against this config API: virtual networks."""
 
 from __future__ import annotations
 

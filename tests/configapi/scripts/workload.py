@@ -1,4 +1,4 @@
-"""A workload without Kubernetes, through the original's client alone: two networks, a machine, two interfaces."""
+"""A workload without Kubernetes, made with the original's client alone: one machine in two networks."""
 
 import json
 import sys
