@@ -38,8 +38,8 @@ metadata: {name: only-a-lab}
 spec:
   lab: {nodes: 2}
   steps:
-    - name: nothing is left over in an empty lab
-      leftovers: {}
+    - name: both nodes are Ready
+      kubectl: {argv: [wait, --for=condition=Ready, node/node1, node/node2, --timeout=1s]}
 """
 
 
