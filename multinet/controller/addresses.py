@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from multinet.controller.errors import Refusal
-from multinet.controller.plan import Wanted
-from multinet.controller.view import BY_NETWORK, BY_POD, View
+from multinet.controller.requests import Wanted
+from multinet.controller.view import BY_POD, BY_POOL, View, pool_of
 from multinet.controller.waiting import Waiting, addresses_topic
 from multinet.kube.errors import AlreadyExistsError, NotFoundError
 from multinet.kube.resources import INSTANCE_IPS
 from multinet.model import naming
-from multinet.model.attachments import InstanceIP, PodRef
+from multinet.model.attachments import Address, InstanceIP, Interface, PodRef
 from multinet.model.ipam import Pool
 from multinet.model.networks import IPAddress, Subnet, VirtualNetwork
 from multinet.model.objects import Obj, section
@@ -74,7 +74,7 @@ class Addresses:
         network = claim.wanted.network
         interface = naming.interface_object_name(pod.name, pod.uid, claim.wanted.index)
         while True:
-            made = InstanceIP(network.name, str(claim.address), pod, interface)
+            made = InstanceIP(network.name, str(claim.address), pod, interface, network.pool)
             try:
                 await self._view.client.create(INSTANCE_IPS, made.to_object())
             except AlreadyExistsError:
@@ -93,7 +93,7 @@ class Addresses:
         _log.info("%s: %s is %s's already, taking another", pod.key, claim.address, owner.pod.key)
         chosen = claim.pool.choose()
         if chosen is None:
-            raise _exhausted(claim.wanted, claim.subnet)
+            raise _exhausted(claim.wanted, [claim.subnet])
         claim.address = chosen
 
     async def _owner(self, name: str) -> InstanceIP | None:
@@ -124,8 +124,9 @@ class Addresses:
                 for address in item.fixed:
                     claims.append(self._fixed(item, pools, address, address in owned))
             else:
-                for pool in pools:
-                    claims.append(self._dynamic(item, pool, owned))
+                for family in dict.fromkeys(pool.subnet.family for pool in pools):
+                    candidates = [pool for pool in pools if pool.subnet.family == family]
+                    claims.append(self._dynamic(item, candidates, owned))
         except Refusal:
             self.give_back(claim for claim in claims if not claim.exists)
             raise
@@ -134,50 +135,82 @@ class Addresses:
     def _fixed(self, item: Wanted, pools: tuple[Pool, ...], address: IPAddress, owned: bool) -> Claim:
         pool = next(pool for pool in pools if address in pool.subnet.cidr)
         if not pool.take(address) and not owned:
-            name = naming.instance_ip_name(item.network.name, str(address))
+            name = naming.instance_ip_name(item.network.pool or item.network.name, str(address))
             found = self._view.instance_ips.store.get(name)
             raise _taken(item, address, InstanceIP.from_object(found) if found is not None else None)
         return Claim(item, pool.subnet, pool, address, exists=owned)
 
-    def _dynamic(self, item: Wanted, pool: Pool, owned: set[IPAddress]) -> Claim:
-        kept = next((address for address in sorted(owned, key=int) if address in pool.subnet.cidr), None)
-        if kept is not None:
-            pool.take(kept)
-            return Claim(item, pool.subnet, pool, kept, exists=True)
-        chosen = pool.choose()
-        if chosen is None:
-            raise _exhausted(item, pool.subnet)
-        return Claim(item, pool.subnet, pool, chosen)
+    def _dynamic(self, item: Wanted, pools: Sequence[Pool], owned: set[IPAddress]) -> Claim:
+        """One address of a family: the one owned already, or the first that one of the subnets has."""
+        for pool in pools:
+            kept = next((address for address in sorted(owned, key=int) if address in pool.subnet.cidr), None)
+            if kept is not None:
+                pool.take(kept)
+                return Claim(item, pool.subnet, pool, kept, exists=True)
+        for pool in pools:
+            chosen = pool.choose()
+            if chosen is not None:
+                return Claim(item, pool.subnet, pool, chosen)
+        raise _exhausted(item, [pool.subnet for pool in pools])
 
     def _pools_of(self, network: VirtualNetwork) -> tuple[Pool, ...]:
-        pools = self._pools.get(network.name)
+        key = network.pool or network.name
+        pools = self._pools.get(key)
         if pools is not None and tuple(pool.subnet for pool in pools) == network.subnets:
             return pools
         pools = tuple(Pool(subnet) for subnet in network.subnets)
-        for found in self._view.instance_ips.by_index(BY_NETWORK, network.name):
+        for found in self._view.instance_ips.by_index(BY_POOL, key):
             address = _address_of(found)
             if address is None:
                 continue
             for pool in pools:
                 pool.take(address)
-        self._pools[network.name] = pools
+        self._pools[key] = pools
         return pools
 
     def _changed(self, old: Obj | None, new: Obj | None) -> None:
         if old is not None and new is not None:
             return
         seen = new or old or {}
-        network = str(section(seen, "spec").get("network", ""))
+        key = pool_of(seen)
         address = _address_of(seen)
         if address is None:
             return
-        for pool in self._pools.get(network, ()):
+        for pool in self._pools.get(key, ()):
             if new is not None:
                 pool.take(address)
             else:
                 pool.give_back(address)
         if new is None:
-            self._waiting.wake(addresses_topic(network))
+            self._waiting.wake(addresses_topic(key))
+
+
+def interface_of(pod: PodRef, node: str, of: int, item: Wanted, claims: Iterable[Claim]) -> Interface:
+    """The interface that ``item`` asks for, with the addresses claimed for it; ``of`` how many there are."""
+    addresses = tuple(
+        Address(
+            str(claim.address),
+            claim.subnet.cidr.prefixlen,
+            str(claim.subnet.gateway or ""),
+            str(claim.subnet.dns or ""),
+        )
+        for claim in claims
+        if claim.wanted is item
+    )
+    return Interface(
+        pod=pod,
+        node=node,
+        index=item.index,
+        of=of,
+        network=item.network.name,
+        vni=item.network.vni,
+        forwarding_mode=item.network.forwarding_mode,
+        nad=item.nad,
+        interface=item.interface,
+        mac=item.mac,
+        addresses=addresses,
+        default_route=item.default_route,
+    )
 
 
 def _address_of(iip: Obj) -> IPAddress | None:
@@ -198,16 +231,18 @@ def _taken(item: Wanted, address: IPAddress, owner: InstanceIP | None) -> Refusa
         where=f"{item.nad or 'default network'} as {item.interface}",
         why=f"it belongs to {who}",
         next_step="ask for another address, or delete the pod that has it",
-        topics=(addresses_topic(item.network.name),),
+        topics=(addresses_topic(item.network.pool or item.network.name),),
     )
 
 
-def _exhausted(item: Wanted, subnet: Subnet) -> Refusal:
+def _exhausted(item: Wanted, subnets: Sequence[Subnet]) -> Refusal:
+    count = sum(subnet.usable for subnet in subnets)
+    blocks = " and ".join(str(subnet.cidr) for subnet in subnets)
     return Refusal(
         "PoolExhausted",
         f"the network {naming.fq_text(item.network.fq_name)} has no free address",
         where=f"{item.nad or 'default network'} as {item.interface}",
-        why=f"all {subnet.usable} addresses of {subnet.cidr} are in use",
+        why=f"all {count} addresses of {blocks} are in use",
         next_step="delete pods of that network, or make a network with a larger block",
-        topics=(addresses_topic(item.network.name),),
+        topics=(addresses_topic(item.network.pool or item.network.name),),
     )

@@ -1,7 +1,11 @@
-"""Events about objects, each said once per process: reconciling again must not repeat it."""
+"""Events about objects, each said once per process: reconciling again must not repeat it.
+
+In a dialect that tells its users nothing, they are lines of the controller's log.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -11,6 +15,7 @@ from multinet.kube.recorder import EventType
 from multinet.model.objects import Obj, key_of, uid_of
 
 _REMEMBERED = 4096
+_log = logging.getLogger(__name__)
 
 
 class Recorder(Protocol):
@@ -23,8 +28,9 @@ class Recorder(Protocol):
 class Announcer:
     """Says each thing about each incarnation of an object once."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, *, tells_users: bool = True) -> None:
         self._recorder = recorder
+        self._tells_users = tells_users
         self._said: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
     def say(self, obj: Obj, type_: EventType, reason: str, message: str) -> None:
@@ -35,7 +41,10 @@ class Announcer:
         self._said[key] = None
         if len(self._said) > _REMEMBERED:
             self._said.popitem(last=False)
-        self._recorder.record(obj, type_, reason, message)
+        if self._tells_users:
+            self._recorder.record(obj, type_, reason, message)
+        else:
+            _log.info("%s: %s: %s", key_of(obj), reason, message)
 
     def warn(self, obj: Obj, reason: str, error: MultinetError) -> None:
         """A Warning that says what, where, why and how to mend it."""

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from multinet.controller import statuses
 from multinet.controller.addresses import Addresses
 from multinet.controller.announcer import Announcer, Recorder
+from multinet.controller.definitions import Definitions
 from multinet.controller.machines import Machines
 from multinet.controller.macs import Macs
 from multinet.controller.nads import Nads
+from multinet.controller.namespaces import Namespaces
 from multinet.controller.networks import Networks
 from multinet.controller.plan import Planner
 from multinet.controller.pods import Pods
+from multinet.controller.repairs import Repairs
+from multinet.controller.settings import Settings
 from multinet.controller.statuses import Statuses
 from multinet.controller.usage import Usage
 from multinet.controller.view import BY_FQ_NAME, BY_TARGET, View
 from multinet.controller.vnis import Vnis
 from multinet.controller.waiting import Waiting, namespace_topic
 from multinet.kube.client import Client
-from multinet.kube.queue import KeyedQueue
-from multinet.model.dialect import DEFAULT, Dialect
-from multinet.model.naming import DEFAULT_CLUSTER
+from multinet.kube.queue import Clock, KeyedQueue
 from multinet.model.objects import (
     ANNOTATION_POD,
     Obj,
@@ -41,65 +43,100 @@ _DEFINITION_WORKERS = 4
 
 
 class Controller:
-    """One controller on one cluster; exactly one runs at a time."""
+    """One controller on one cluster; one works at a time (:mod:`multinet.controller.lease`).
+
+    ``clock`` is the time for delays and graces; the running event loop's where none is given.
+    """
 
     def __init__(
         self,
         client: Client,
         recorder: Recorder,
         *,
-        cluster: str = DEFAULT_CLUSTER,
-        dialect: Dialect = DEFAULT,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self.view = View(client, cluster=cluster)
-        announcer = Announcer(recorder)
+        settings = settings or Settings()
+        self._settings = settings
+        self._clock = clock
+        self.view = View(client, cluster=settings.cluster, project=settings.cluster_project)
+        announcer = Announcer(recorder, tells_users=settings.dialect.tells_users)
         self.waiting = Waiting(lambda key: self.pod_queue.add(key))
-        usage = Usage(self.view)
+        self._definitions = Definitions(self.view, settings)
+        self._usage = Usage(self.view)
         vnis = Vnis(self.view)
         self._nads = Nads(
             self.view,
-            cluster=cluster,
+            settings=settings,
+            definitions=self._definitions,
             vnis=vnis,
-            usage=usage,
+            usage=self._usage,
             waiting=self.waiting,
             announcer=announcer,
             recheck=lambda name: self.network_queue.add(name),
         )
+        self._namespaces = Namespaces(
+            self.view, settings=settings, vnis=vnis, recheck=lambda name: self.network_queue.add(name)
+        )
         self._networks = Networks(
             self.view,
-            cluster=cluster,
+            settings=settings,
             vnis=vnis,
-            usage=usage,
+            usage=self._usage,
             waiting=self.waiting,
             announcer=announcer,
-            dialect=dialect,
-            target_of=self._nads.target_of,
+            target_of=self._definitions.target_of,
+            is_wanted_by_namespace=self._namespaces.is_wanted,
         )
-        self._pods = Pods(
+        self._statuses = Statuses(
+            self.view, settings.dialect, lambda key, delay: self.status_queue.add_after(key, delay)
+        )
+        self._pods = self._make_pods(announcer)
+        self._make_queues()
+        self._connect()
+
+    def _make_pods(self, announcer: Announcer) -> Pods:
+        planner = Planner(self.view, settings=self._settings, definitions=self._definitions)
+        addresses, machines = Addresses(self.view, self.waiting), Machines(self.view)
+        self._repairs = Repairs(
+            self.view, planner=planner, addresses=addresses, machines=machines, announcer=announcer
+        )
+        return Pods(
             self.view,
-            planner=Planner(self.view, cluster=cluster, dialect=dialect),
-            addresses=Addresses(self.view, self.waiting),
-            machines=Machines(self.view),
+            planner=planner,
+            addresses=addresses,
+            machines=machines,
             macs=Macs(self.view, self.waiting),
             waiting=self.waiting,
-            usage=usage,
+            usage=self._usage,
             announcer=announcer,
-            dialect=dialect,
+            dialect=self._settings.dialect,
+            statuses=self._statuses,
+            repairs=self._repairs,
             later=lambda key, delay: self.pod_queue.add_after(key, delay),
+            clock=lambda: (self._clock or asyncio.get_running_loop()).time(),
         )
-        self._statuses = Statuses(self.view, lambda key, delay: self.status_queue.add_after(key, delay))
-        self.network_queue = KeyedQueue(
-            self._networks.reconcile, workers=_DEFINITION_WORKERS, name="networks"
-        )
-        self.nad_queue = KeyedQueue(self._nads.reconcile, workers=_DEFINITION_WORKERS, name="nads")
-        self.pod_queue = KeyedQueue(self._pods.reconcile, workers=POD_WORKERS, name="pods")
-        self.status_queue = KeyedQueue(self._statuses.reconcile, workers=_DEFINITION_WORKERS, name="statuses")
-        self._connect()
+
+    def _make_queues(self) -> None:
+        def queue(reconcile: Callable[[str], Awaitable[None]], name: str, workers: int) -> KeyedQueue:
+            return KeyedQueue(reconcile, workers=workers, name=name, clock=self._clock)
+
+        self.namespace_queue = queue(self._namespaces.reconcile, "namespaces", _DEFINITION_WORKERS)
+        self.network_queue = queue(self._networks.reconcile, "networks", _DEFINITION_WORKERS)
+        self.nad_queue = queue(self._nads.reconcile, "nads", _DEFINITION_WORKERS)
+        self.pod_queue = queue(self._pods.reconcile, "pods", POD_WORKERS)
+        self.status_queue = queue(self._statuses.reconcile, "statuses", _DEFINITION_WORKERS)
 
     @property
     def queues(self) -> tuple[KeyedQueue, ...]:
         """All queues."""
-        return (self.network_queue, self.nad_queue, self.pod_queue, self.status_queue)
+        return (
+            self.namespace_queue,
+            self.network_queue,
+            self.nad_queue,
+            self.pod_queue,
+            self.status_queue,
+        )
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Work until cancelled; ``on_ready`` is called when all caches are filled."""
@@ -125,23 +162,32 @@ class Controller:
         view.instance_ips.on_change(self._address_changed)
 
     def _namespace_changed(self, old: Obj | None, new: Obj | None) -> None:
-        self.waiting.wake(namespace_topic(name_of(new or old or {})))
+        name = name_of(new or old or {})
+        self.namespace_queue.add(name)
+        self.waiting.wake(namespace_topic(name))
 
     def _nad_changed(self, old: Obj | None, new: Obj | None) -> None:
+        self._definitions.changed(old, new)
         self.nad_queue.add(key_of(new or old or {}))
 
     def _network_changed(self, old: Obj | None, new: Obj | None) -> None:
         seen = new or old or {}
         self.network_queue.add(name_of(seen))
+        parts = tuple(map(str, section(seen, "spec").get("fqName") or ()))
+        if len(parts) == 3:
+            self._definitions.seen(parts)
         self._networks.changed(old, new)
-        if new is None or old is None:
-            self._revisit_nads(seen)
+        if (new is None or old is None) and self._settings.dialect.repairs_damage:
+            self._revisit_makers(seen)
 
-    def _revisit_nads(self, vn: Obj) -> None:
+    def _revisit_makers(self, vn: Obj) -> None:
         """A network appeared or went: the NADs that make it or map to it look again."""
         fq_name = ":".join(map(str, section(vn, "spec").get("fqName") or ()))
         for nad in self.view.nads.by_index(BY_TARGET, fq_name):
             self.nad_queue.add(key_of(nad))
+        for namespace in map(name_of, self.view.namespaces.store.values()):
+            if ":".join(self._settings.network_of_namespace(namespace)) == fq_name:
+                self.namespace_queue.add(namespace)
         # Another network of the same fq name may count now.
         for other in self.view.networks.by_index(BY_FQ_NAME, fq_name):
             self.network_queue.add(name_of(other))
@@ -154,6 +200,8 @@ class Controller:
 
     def _machine_changed(self, old: Obj | None, new: Obj | None) -> None:
         key = _pod_key(new or old or {})
+        if not key:
+            return
         if new is None:
             self._pods.forget_machine(key)
         if new is None or old is None:
@@ -162,16 +210,23 @@ class Controller:
             self.status_queue.add(key)
 
     def _interface_changed(self, old: Obj | None, new: Obj | None) -> None:
-        if old is None and new is not None:
-            self.pod_queue.add(_pod_key(new))
+        key = _pod_key(new or old or {})
         if new is None and old is not None:
             self._recheck_network(old)
+            nad = str(section(old, "spec").get("nad") or "")
+            if nad:
+                self.nad_queue.add(nad)
+            self._repairs.lost(key, old)
+        if (new is None or old is None) and key:
+            self.pod_queue.add(key)
 
     def _address_changed(self, old: Obj | None, new: Obj | None) -> None:
-        if old is None and new is not None:
-            key = annotations_of(new).get(ANNOTATION_POD)
-            if key:
-                self.pod_queue.add(key)
+        key = annotations_of(new or old or {}).get(ANNOTATION_POD)
+        if not key or (old is not None and new is not None):
+            return
+        if new is None and old is not None:
+            self._repairs.lost(key, old)
+        self.pod_queue.add(key)
 
     def _recheck_network(self, interface: Obj) -> None:
         name = str(section(interface, "spec").get("network", ""))
@@ -182,4 +237,6 @@ class Controller:
 
 def _pod_key(o: Obj) -> str:
     pod = section(o, "spec").get("pod") or {}
-    return join_key(str(pod.get("namespace", "")), str(pod.get("name", "")))
+    name = str(pod.get("name") or "")
+    # An interface made in the config API belongs to no pod.
+    return join_key(str(pod.get("namespace") or ""), name) if name else ""

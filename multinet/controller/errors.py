@@ -11,7 +11,7 @@ class Refusal(NetworkingError):
     ``reason`` is a CamelCase word. ``topics`` name what has to change before another look is worth it
     (see :mod:`multinet.controller.waiting`); without topics only a change of the pod itself can help.
     ``grace_s`` is how long the cause may last before it is told: what was applied in one go with the pod
-    may come a moment later.
+    may come a moment later. ``transient``: this controller itself is about to remove the cause.
     """
 
     def __init__(
@@ -24,8 +24,10 @@ class Refusal(NetworkingError):
         next_step: str = "",
         topics: tuple[str, ...] = (),
         grace_s: float = 0.0,
+        transient: bool = False,
     ) -> None:
         super().__init__(what, where=where, why=why, next_step=next_step)
         self.reason = reason
         self.topics = topics
         self.grace_s = grace_s
+        self.transient = transient

@@ -19,8 +19,8 @@ from multinet.kube.resources import (
     VIRTUAL_MACHINES,
     Resource,
 )
-from multinet.model import conditions, naming
-from multinet.model.attachments import Interface, PodRef, VirtualMachine
+from multinet.model import conditions
+from multinet.model.attachments import InstanceIP, Interface, PodRef, VirtualMachine
 from multinet.model.conditions import Condition
 from multinet.model.objects import (
     ANNOTATION_ATTACHED_SELECTION,
@@ -147,15 +147,18 @@ def strays_of(objects: dict[Resource, list[Obj]], uid: str) -> dict[Resource, li
     kept = [Interface.from_object(vmi) for vmi in vmis if name_of(vmi) in committed]
     if len(kept) < len(committed):
         return {}
-    used = {
-        naming.instance_ip_name(item.network, address.address) for item in kept for address in item.addresses
-    }
+    used = {(item.network, address.address) for item in kept for address in item.addresses}
     return {
         VIRTUAL_MACHINE_INTERFACES: [vmi for vmi in vmis if name_of(vmi) not in committed],
         INSTANCE_IPS: [
-            iip for iip in objects[INSTANCE_IPS] if pod_uid_of(iip) == uid and name_of(iip) not in used
+            iip for iip in objects[INSTANCE_IPS] if pod_uid_of(iip) == uid and _address_of(iip) not in used
         ],
     }
+
+
+def _address_of(iip: Obj) -> tuple[str, str]:
+    found = InstanceIP.from_object(iip)
+    return (found.network, found.address)
 
 
 def machine_of(objects: dict[Resource, list[Obj]], uid: str) -> Obj | None:
@@ -168,6 +171,12 @@ def resolved(pod: PodRef, node: str, interfaces: Sequence[Interface]) -> Virtual
     count = len(interfaces)
     message = f"{count} interface{'' if count == 1 else 's'} with addresses"
     condition = Condition(conditions.RESOLVED, "True", "Attached", message)
+    return VirtualMachine(pod, node, tuple(item.name for item in interfaces), condition)
+
+
+def half_built(pod: PodRef, node: str, interfaces: Sequence[Interface], message: str) -> VirtualMachine:
+    """The VirtualMachine of a pod of which only some interfaces could be made (P-M4)."""
+    condition = Condition(conditions.RESOLVED, "False", "HalfBuilt", message)
     return VirtualMachine(pod, node, tuple(item.name for item in interfaces), condition)
 
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import uvloop
 
 from multinet.controller.controller import Controller
+from multinet.controller.settings import Settings
 from multinet.errors import MultinetError
 from multinet.kube import notify
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
 from multinet.kube.recorder import EventRecorder
 from multinet.model import dialect, naming
+from multinet.model.selection import EXTENSION_MULTUS
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +37,16 @@ def main(argv: list[str]) -> int:
     except MultinetError as error:
         _log.error("%s", error)
         return 2
-    return uvloop.run(_serve(Client(access), options.cluster_name, dialect.DIALECTS[options.dialect]))
+    settings = Settings(
+        cluster=options.cluster_name,
+        cluster_project=options.cluster_project,
+        dialect=dialect.DIALECTS[options.dialect],
+        extensions=frozenset(options.extensions),
+        namespace_isolation=options.namespace_isolation,
+        global_namespaces=frozenset(filter(None, options.global_namespaces.split(","))),
+        protect_networks=options.protect_networks,
+    )
+    return uvloop.run(_serve(Client(access), settings))
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -43,18 +54,36 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--kubeconfig", type=Path, required=True, help="how to reach the Kubernetes API")
     parser.add_argument("--cluster-name", default=naming.DEFAULT_CLUSTER, help="prefix of network names")
     parser.add_argument("--dialect", choices=sorted(dialect.DIALECTS), default=dialect.DEFAULT.name)
+    parser.add_argument(
+        "--cluster-project", default="", help="one project for the networks of all namespaces"
+    )
+    parser.add_argument(
+        "--extensions", action="append", default=[], choices=[EXTENSION_MULTUS], help="beyond the standard"
+    )
+    parser.add_argument(
+        "--namespace-isolation", action="store_true", help="pods select networks of their own namespace only"
+    )
+    parser.add_argument(
+        "--global-namespaces",
+        default="default",
+        metavar="NS[,NS]",
+        help="namespaces whose networks all may select nevertheless (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--protect-networks", action="store_true", help="a NAD in use stays until its last pod is gone"
+    )
     parser.add_argument("--log-level", choices=["debug", "info", "warning"], default="info")
     return parser.parse_args(argv)
 
 
-async def _serve(client: Client, cluster: str, chosen: dialect.Dialect) -> int:
+async def _serve(client: Client, settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with client:
         recorder = EventRecorder(client, "multinet-controller")
-        controller = Controller(client, recorder, cluster=cluster, dialect=chosen)
+        controller = Controller(client, recorder, settings=settings)
         working = asyncio.create_task(controller.run(notify.ready), name="controller")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,22 +1,40 @@
-"""NADs: make the network each asks for, or say on the NAD why there is none."""
+"""NADs: make the network each asks for, or say on the NAD why there is none.
+
+The standard's CRD has no status, so the condition is an annotation (``multinet.opencontrail.org/condition``,
+a JSON map with the usual keys), written when something is wrong and mended when it is not any more.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from multinet.controller.announcer import Announcer
+from multinet.controller.definitions import Definitions
+from multinet.controller.protection import Protection, write_condition
+from multinet.controller.settings import Settings
 from multinet.controller.usage import Usage
 from multinet.controller.view import BY_NAD, View, read_network
 from multinet.controller.vnis import Vnis
 from multinet.controller.waiting import Waiting, nad_topic
-from multinet.kube.errors import AlreadyExistsError
+from multinet.kube.errors import AlreadyExistsError, NotFoundError
 from multinet.kube.resources import VIRTUAL_NETWORKS
 from multinet.model import nad as nads
 from multinet.model import naming
 from multinet.model.nad import NadError, NadIntent
 from multinet.model.networks import L2_L3, ORIGIN_NAD, VirtualNetwork
-from multinet.model.objects import ANNOTATION_NAD, Obj, key_of, metadata_of, name_of
+from multinet.model.objects import (
+    ANNOTATION_NAD,
+    Obj,
+    annotations_of,
+    key_of,
+    metadata_of,
+    name_of,
+    namespace_of,
+    split_key,
+    uid_of,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +49,8 @@ class Nads:
         self,
         view: View,
         *,
-        cluster: str,
+        settings: Settings,
+        definitions: Definitions,
         vnis: Vnis,
         usage: Usage,
         waiting: Waiting,
@@ -39,32 +58,34 @@ class Nads:
         recheck: Callable[[str], None],
     ) -> None:
         self._view = view
-        self._cluster = cluster
+        self._settings = settings
+        self._dialect = settings.dialect
+        self._definitions = definitions
         self._vnis = vnis
         self._usage = usage
         self._waiting = waiting
         self._announcer = announcer
         self._recheck = recheck
-
-    def target_of(self, nad: Obj) -> naming.FqName | None:
-        """The network that a NAD wants made; None when it wants none made or can't be used."""
-        if metadata_of(nad).get("deletionTimestamp"):
-            return None
-        try:
-            intent = nads.parse(nad, cluster=self._cluster)
-        except NadError:
-            return None
-        return intent.target if intent.kind == "create" else None
+        self._protection = Protection(view, settings, usage, announcer)
 
     async def reconcile(self, key: str) -> None:
         """One pass over the NAD ``namespace/name``."""
+        if self._definitions.read(key) and self._dialect.networks_found_by_last_name:
+            await self._remove_by_last_name(key)
         nad = self._view.nads.store.get(key)
         for vn in self._view.networks.by_index(BY_NAD, key):
             self._recheck(name_of(vn))
-        if nad is None or metadata_of(nad).get("deletionTimestamp"):
-            return
+        if nad is not None:
+            await self._protection.see_to(nad)
+        if nad is not None and not metadata_of(nad).get("deletionTimestamp"):
+            await self._define(nad)
+        self._definitions.done(key)
+        self._waiting.wake(nad_topic(key))
+
+    async def _define(self, nad: Obj) -> None:
+        problem: NadError | None = None
         try:
-            intent = nads.parse(nad, cluster=self._cluster)
+            intent = self._definitions.judge(nad)
             for note in intent.notes:
                 self._announcer.say(nad, "Warning", note.reason, note.message)
             if intent.kind == "create":
@@ -73,10 +94,27 @@ class Nads:
                 self._map(nad, intent)
         except NadError as error:
             self._announcer.warn(nad, error.reason, error)
-        self._waiting.wake(nad_topic(key))
+            problem = error
+        if self._dialect.tells_users:
+            await write_condition(self._view.client, nad, problem)
+
+    async def _remove_by_last_name(self, key: str) -> None:
+        namespace, name = split_key(key)
+        found = self._view.network_with_last_name(self._settings.network_of_nad(namespace, name)[2])
+        if found is None:
+            return
+        if await self._usage.is_used(name_of(found)):
+            _log.error("Cannot delete Network %s: it is in use", name_of(found))
+            return
+        with suppress(NotFoundError):
+            await self._view.client.delete(VIRTUAL_NETWORKS, name_of(found), uid=uid_of(found) or None)
 
     async def _create(self, nad: Obj, intent: NadIntent) -> None:
         assert intent.target is not None
+        namespace = namespace_of(nad)
+        if self._dialect.needs_namespace_first and namespace not in self._view.namespaces.store:
+            _log.error("%s: there is no project for namespace %s", intent.nad, namespace)
+            return
         found = self._view.network_named(intent.target)
         if found is not None:
             await self._adopt(nad, intent, found)
@@ -92,6 +130,7 @@ class Nads:
             origin=ORIGIN_NAD,
             nad=intent.nad,
         )
+        self._definitions.made(fq_name)
         try:
             await self._view.client.create(VIRTUAL_NETWORKS, network.to_object())
         except AlreadyExistsError:
@@ -105,10 +144,13 @@ class Nads:
 
     async def _adopt(self, nad: Obj, intent: NadIntent, found: Obj) -> None:
         network = read_network(found)
-        if network is None or network.fq_name != intent.target or network.origin != ORIGIN_NAD:
+        if network is None or network.fq_name != intent.target:
             raise _taken(intent, found)
-        if network.nad != intent.nad:
+        is_own = network.origin == ORIGIN_NAD and network.nad == intent.nad
+        if not is_own and not self._dialect.nads_share_networks:
             raise _taken(intent, found)
+        if self._dialect.networks_keep_first_definition:
+            return
         wanted_flags = (intent.fabric_snat, intent.ip_fabric_forwarding)
         same_flags = (network.fabric_snat, network.ip_fabric_forwarding) == wanted_flags
         same_blocks = tuple(str(subnet.cidr) for subnet in network.subnets) == intent.cidrs
@@ -141,7 +183,7 @@ class Nads:
 
 
 def _taken(intent: NadIntent, found: Obj) -> NadError:
-    maker = metadata_of(found).get("annotations", {}).get(ANNOTATION_NAD)
+    maker = annotations_of(found).get(ANNOTATION_NAD)
     return NadError(
         "NetworkTaken",
         f"the network {naming.fq_text(intent.target or ())} can't be made",

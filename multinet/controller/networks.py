@@ -1,6 +1,7 @@
 """VirtualNetworks: complete each (gateway, DNS, VNI), say whether it is ready, keep the default one there.
 
-A network that was made of a NAD goes when the NAD is gone and its last user left. Others are never removed.
+A network that was made of a NAD or for an isolated namespace goes when its maker is gone and its last user
+left. Others are never removed.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Callable
 from itertools import combinations
 
 from multinet.controller.announcer import Announcer, in_words
+from multinet.controller.settings import Settings
 from multinet.controller.usage import Usage
-from multinet.controller.view import BY_VNI, View, is_made_of_nad, now, read_network
+from multinet.controller.view import BY_VNI, View, now, read_network
 from multinet.controller.vnis import Vnis
 from multinet.controller.waiting import Waiting, network_topic
 from multinet.errors import InputError
@@ -19,10 +21,17 @@ from multinet.kube.errors import AlreadyExistsError, NotFoundError
 from multinet.kube.resources import VIRTUAL_NETWORKS
 from multinet.model import conditions, naming
 from multinet.model.conditions import Condition
-from multinet.model.dialect import Dialect
 from multinet.model.nad import NadError, check_subnet
 from multinet.model.naming import FqName
-from multinet.model.networks import DEFAULT_POD_CIDR, L3, ORIGIN_CLUSTER, Subnet, VirtualNetwork
+from multinet.model.networks import (
+    DEFAULT_POD_CIDR,
+    L3,
+    ORIGIN_CLUSTER,
+    ORIGIN_NAD,
+    ORIGIN_NAMESPACE,
+    Subnet,
+    VirtualNetwork,
+)
 from multinet.model.objects import Obj, metadata_of, name_of, section, uid_of
 
 _log = logging.getLogger(__name__)
@@ -35,29 +44,32 @@ class Networks:
         self,
         view: View,
         *,
-        cluster: str,
+        settings: Settings,
         vnis: Vnis,
         usage: Usage,
         waiting: Waiting,
         announcer: Announcer,
-        dialect: Dialect,
         target_of: Callable[[Obj], FqName | None],
+        is_wanted_by_namespace: Callable[[VirtualNetwork], bool],
     ) -> None:
         self._view = view
         self._vnis = vnis
         self._usage = usage
         self._waiting = waiting
         self._announcer = announcer
-        self._dialect = dialect
+        self._dialect = settings.dialect
         self._target_of = target_of
-        self._default = naming.default_network_fq_name(cluster)
+        self._is_wanted_by_namespace = is_wanted_by_namespace
+        self._default = settings.default_network
+        self._made_default = False
         self.default_name = naming.object_name(self._default)
 
     async def reconcile(self, name: str) -> None:
         """One pass over a network."""
         vn = self._view.networks.store.get(name)
         if vn is None:
-            if name == self.default_name and self._view.network_named(self._default) is None:
+            may_make = self._dialect.repairs_damage or not self._made_default
+            if name == self.default_name and may_make and self._view.network_named(self._default) is None:
                 await self._create_default()
             return
         if metadata_of(vn).get("deletionTimestamp"):
@@ -78,10 +90,15 @@ class Networks:
 
     def may_remove(self, vn: Obj) -> bool:
         """Whether a network has lost its maker, so that its last user takes it along."""
-        if not is_made_of_nad(vn) or self._dialect.orphan_networks_in_use:
-            return False
         network = read_network(vn)
-        return network is not None and not self._view.is_wanted_by_nad(network, self._target_of)
+        return network is not None and not self._is_wanted(network)
+
+    def _is_wanted(self, network: VirtualNetwork) -> bool:
+        if network.origin == ORIGIN_NAMESPACE:
+            return self._is_wanted_by_namespace(network)
+        if network.origin != ORIGIN_NAD or self._dialect.orphan_networks_in_use:
+            return True
+        return self._view.is_wanted_by_nad(network, self._target_of)
 
     async def _create_default(self) -> None:
         network = VirtualNetwork(
@@ -91,6 +108,7 @@ class Networks:
             forwarding_mode=L3,
             origin=ORIGIN_CLUSTER,
         )
+        self._made_default = True
         try:
             await self._view.client.create(VIRTUAL_NETWORKS, network.to_object())
         except AlreadyExistsError:
@@ -98,18 +116,18 @@ class Networks:
         _log.info("made the default network %s, VNI %d", naming.fq_text(self._default), network.vni)
 
     async def _removed(self, vn: Obj, network: VirtualNetwork) -> bool:
-        if not is_made_of_nad(vn) or self._view.is_wanted_by_nad(network, self._target_of):
+        if self._is_wanted(network):
             return False
         if await self._usage.is_used(network.name):
-            _log.info("%s: its NAD is gone, it stays until its last user is", network.name)
+            _log.info("%s: its maker is gone, it stays until its last user is", network.name)
             return False
-        if self._view.is_wanted_by_nad(network, self._target_of):
+        if self._is_wanted(network):
             return False
         try:
             await self._view.client.delete(VIRTUAL_NETWORKS, network.name, uid=uid_of(vn) or None)
         except NotFoundError:
             return True
-        _log.info("%s: removed, its NAD is gone and nobody uses it", network.name)
+        _log.info("%s: removed, its maker is gone and nobody uses it", network.name)
         return True
 
     def _completed(self, vn: Obj, network: VirtualNetwork) -> VirtualNetwork:
@@ -129,8 +147,9 @@ class Networks:
                 "NoSubnet", "the network has no subnet", where=where, next_step='add {"cidr": "10.1.1.0/24"}'
             )
         subnets = tuple(subnet.completed() for subnet in network.subnets)
-        for subnet in subnets:
-            check_subnet(subnet, where)
+        if self._dialect.cidr_grammar == "documented":
+            for subnet in subnets:
+                check_subnet(subnet, where)
         for one, other in combinations(subnets, 2):
             if one.cidr.overlaps(other.cidr):
                 raise NadError(
@@ -150,6 +169,7 @@ class Networks:
             object_name=network.name,
             origin=network.origin,
             nad=network.nad,
+            pool=network.pool,
         )
 
     def _refuse_used_vni(self, vn: Obj, vni: int, where: str) -> None:

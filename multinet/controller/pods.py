@@ -6,17 +6,17 @@ Attaching happens once in a pod's life; what its selection says later changes no
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from multinet.controller.addresses import Addresses, Claim
+from multinet.controller.addresses import Addresses, Claim, interface_of
 from multinet.controller.announcer import Announcer, in_words
 from multinet.controller.errors import Refusal
 from multinet.controller.machines import (
     Machines,
     all_of,
+    half_built,
     machine_of,
     not_of,
     refused,
@@ -24,17 +24,14 @@ from multinet.controller.machines import (
     strays_of,
 )
 from multinet.controller.macs import Macs
-from multinet.controller.plan import Plan, Planner, Wanted
+from multinet.controller.plan import Plan, Planner
+from multinet.controller.repairs import Repairs
+from multinet.controller.statuses import Statuses
 from multinet.controller.usage import Usage
 from multinet.controller.view import View
 from multinet.controller.waiting import Waiting
-from multinet.kube.resources import (
-    INSTANCE_IPS,
-    VIRTUAL_MACHINE_INTERFACES,
-    VIRTUAL_MACHINES,
-    Resource,
-)
-from multinet.model.attachments import Address, Interface, PodRef, VirtualMachine
+from multinet.kube.resources import INSTANCE_IPS, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, Resource
+from multinet.model.attachments import Interface, PodRef, VirtualMachine
 from multinet.model.dialect import Dialect
 from multinet.model.objects import (
     ANNOTATION_ATTACHED_SELECTION,
@@ -68,7 +65,10 @@ class Pods:
         usage: Usage,
         announcer: Announcer,
         dialect: Dialect,
+        statuses: Statuses,
+        repairs: Repairs,
         later: Callable[[str, float], None],
+        clock: Callable[[], float],
     ) -> None:
         self._view = view
         self._planner = planner
@@ -79,7 +79,10 @@ class Pods:
         self._usage = usage
         self._announcer = announcer
         self._dialect = dialect
+        self._statuses = statuses
+        self._repairs = repairs
         self._later = later
+        self._clock = clock
         self._missing_since: dict[str, tuple[str, float]] = {}
         # Written, but perhaps not in the caches yet: such a pod must not be attached twice.
         self._committed: dict[str, str] = {}
@@ -99,12 +102,17 @@ class Pods:
             self._forget(key)
             return
         vm = machine_of(objects, uid)
-        is_done = vm is not None and VirtualMachine.from_object(vm).is_resolved
-        if not is_done and self._committed.get(key) != uid:
+        if not self._is_done(vm) and self._committed.get(key) != uid:
             if not metadata_of(pod).get("deletionTimestamp"):
                 await self._attach(pod, vm)
         elif vm is not None:
             await self._check_attached(pod, vm)
+
+    def _is_done(self, vm: Obj | None) -> bool:
+        """Whether nothing is attached any more: all is, or the dialect completes no half-built pod."""
+        if vm is None:
+            return False
+        return self._dialect.half_built_pods or VirtualMachine.from_object(vm).is_resolved
 
     def forget_machine(self, key: str) -> None:
         """The VirtualMachine of a pod vanished: if the pod is still there, it is made again."""
@@ -115,6 +123,7 @@ class Pods:
         self._missing_since.pop(key, None)
         self._committed.pop(key, None)
         self._unsure.discard(key)
+        self._repairs.forget(key)
         self._macs.release(key)
 
     def _has_ended(self, pod: Obj) -> bool:
@@ -135,7 +144,7 @@ class Pods:
         if ref.key in self._unsure:
             objects = await self._machines.live_objects_of(ref)
             written = machine_of(objects, ref.uid)
-            if written is not None and VirtualMachine.from_object(written).is_resolved:
+            if self._is_done(written):
                 self._commit(ref)
                 return
             known = objects[INSTANCE_IPS]
@@ -144,8 +153,12 @@ class Pods:
             plan = self._planner.plan(pod)
             self._macs.hold(ref, plan.interfaces)
             with self._usage.of(item.network.name for item in plan.interfaces):
-                interfaces = await self._create(ref, node, plan, known)
-                await self._machines.write_machine(resolved(ref, node, interfaces), selection)
+                interfaces, broken = await self._create(ref, node, plan, known)
+                machine = resolved(ref, node, interfaces)
+                if broken is not None:
+                    _log.error("%s stays half built: %s", ref.key, in_words(broken))
+                    machine = half_built(ref, node, interfaces, in_words(broken))
+                await self._machines.write_machine(machine, selection)
         except Refusal as refusal:
             self._macs.release(ref.key)
             self._unsure.discard(ref.key)
@@ -154,6 +167,8 @@ class Pods:
             return
         self._commit(ref)
         _log.info("%s: %d interfaces", ref.key, len(interfaces))
+        if self._dialect.controller_writes_status and broken is None:
+            await self._statuses.publish(ref, interfaces)
         for unknown in plan.ignored_keys:
             text = f"the key {unknown!r} of the selection is not known and has no effect"
             self._announcer.say(pod, "Warning", "SelectionKeyIgnored", text)
@@ -163,21 +178,40 @@ class Pods:
         self._waiting.drop(ref.key)
         self._unsure.discard(ref.key)
         self._missing_since.pop(ref.key, None)
+        self._repairs.is_whole(ref)
 
-    async def _create(self, ref: PodRef, node: str, plan: Plan, known: Sequence[Obj]) -> list[Interface]:
-        claims = self._addresses.reserve(ref, plan.interfaces, known)
+    async def _create(
+        self, ref: PodRef, node: str, plan: Plan, known: Sequence[Obj]
+    ) -> tuple[list[Interface], Refusal | None]:
+        """Make addresses and interfaces: all, or in dialects that build by halves those that can be."""
+        claims, broken = self._reserve(ref, plan, known)
         try:
             await all_of(self._addresses.create(ref, claim) for claim in claims)
         finally:
             # One that could not be created may belong to somebody else: its InstanceIP will say so.
             self._addresses.give_back(claim for claim in claims if not claim.exists)
-        interfaces = [_interface(ref, node, plan, item, claims) for item in plan.interfaces]
+        reserved = {claim.wanted.index for claim in claims}
+        made = [item for item in plan.interfaces if item.index in reserved or broken is None]
+        interfaces = [interface_of(ref, node, plan.of, item, claims) for item in made]
         await all_of(self._machines.write_interface(item) for item in interfaces)
-        return interfaces
+        return interfaces, broken
+
+    def _reserve(self, ref: PodRef, plan: Plan, known: Sequence[Obj]) -> tuple[list[Claim], Refusal | None]:
+        if not self._dialect.half_built_pods:
+            return self._addresses.reserve(ref, plan.interfaces, known), plan.broken
+        claims: list[Claim] = []
+        for item in plan.interfaces:
+            try:
+                claims += self._addresses.reserve(ref, [item], known)
+            except Refusal as refusal:
+                return claims, refusal
+        return claims, plan.broken
 
     def _is_patient(self, ref: PodRef, refusal: Refusal, epoch: int) -> bool:
         """Whether the cause may still pass by itself; then the pod waits and nothing is told."""
-        moment = asyncio.get_running_loop().time()
+        if not self._dialect.waits_for_causes and not refusal.transient:
+            return False
+        moment = self._clock()
         uid, since = self._missing_since.get(ref.key, ("", 0.0))
         if uid != ref.uid:
             since = moment
@@ -192,6 +226,11 @@ class Pods:
     async def _refuse(self, pod: Obj, vm: Obj | None, refusal: Refusal, epoch: int) -> None:
         ref = PodRef.of(pod)
         message = in_words(refusal)
+        if self._dialect.waits_for_causes or refusal.transient:
+            self._waiting.put(ref.key, refusal.topics, epoch)
+        if not self._dialect.tells_users:
+            _log.error("%s: the event is dropped: %s: %s", ref.key, refusal.reason, message)
+            return
         said = refused(ref, str(section(pod, "spec")["nodeName"]), refusal.reason, message)
         known = VirtualMachine.from_object(vm).resolved if vm is not None else None
         held = self._machines.objects_of(ref.key)
@@ -203,10 +242,13 @@ class Pods:
             selection = annotations_of(pod).get(ANNOTATION_SELECTION, "")
             await self._machines.write_machine(said, selection)
             self._announcer.say(pod, "Warning", refusal.reason, message)
-        self._waiting.put(ref.key, refusal.topics, epoch)
 
     async def _check_attached(self, pod: Obj, vm: Obj) -> None:
         await self._remove_strays(vm)
+        if self._dialect.repairs_damage and not metadata_of(pod).get("deletionTimestamp"):
+            await self._repairs.see_to(pod, VirtualMachine.from_object(vm), annotations_of(vm))
+        if not self._dialect.tells_users:
+            return
         selection = annotations_of(pod).get(ANNOTATION_SELECTION, "")
         attached = annotations_of(vm).get(ANNOTATION_ATTACHED_SELECTION)
         told = annotations_of(vm).get(ANNOTATION_IGNORED_SELECTION)
@@ -239,29 +281,3 @@ class Pods:
 def _wants_network(pod: Mapping[str, Any]) -> bool:
     spec = section(pod, "spec")
     return bool(spec.get("nodeName")) and not spec.get("hostNetwork")
-
-
-def _interface(ref: PodRef, node: str, plan: Plan, item: Wanted, claims: Sequence[Claim]) -> Interface:
-    return Interface(
-        pod=ref,
-        node=node,
-        index=item.index,
-        of=len(plan.interfaces),
-        network=item.network.name,
-        vni=item.network.vni,
-        forwarding_mode=item.network.forwarding_mode,
-        nad=item.nad,
-        interface=item.interface,
-        mac=item.mac,
-        addresses=tuple(
-            Address(
-                str(claim.address),
-                claim.subnet.cidr.prefixlen,
-                str(claim.subnet.gateway or ""),
-                str(claim.subnet.dns or ""),
-            )
-            for claim in claims
-            if claim.wanted is item
-        ),
-        default_route=item.default_route,
-    )

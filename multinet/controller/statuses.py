@@ -3,6 +3,9 @@
 What is true is in ``VirtualMachine.status.interfaces``, which the agent read from the kernel. A damaged or
 removed annotation is written again from there. One that is not there *yet* is left to the agent for a
 moment, since it writes both.
+
+In a dialect where the controller writes the annotation it does so once, with the interfaces' objects, and
+again only over what the node agent writes: damage done by others stays.
 """
 
 from __future__ import annotations
@@ -13,10 +16,11 @@ from collections.abc import Callable, Iterable
 from multinet.controller.machines import pod_uid_of
 from multinet.controller.view import BY_POD, View
 from multinet.errors import InputError
-from multinet.kube.errors import NotFoundError
+from multinet.kube.errors import KubeError, NotFoundError
 from multinet.kube.resources import PODS
 from multinet.model import status
-from multinet.model.attachments import VirtualMachine
+from multinet.model.attachments import Interface, PodRef, VirtualMachine
+from multinet.model.dialect import Dialect
 from multinet.model.objects import ANNOTATION_STATUS, Obj, annotations_of, split_key, uid_of
 from multinet.model.status import NetworkStatus
 
@@ -29,8 +33,9 @@ _Facts = tuple[str, str, frozenset[str], str, bool]
 class Statuses:
     """Reconciles the annotation of one pod at a time; ``later`` looks at a key again after a delay."""
 
-    def __init__(self, view: View, later: Callable[[str, float], None]) -> None:
+    def __init__(self, view: View, dialect: Dialect, later: Callable[[str, float], None]) -> None:
         self._view = view
+        self._dialect = dialect
         self._later = later
         self._graced: set[str] = set()
 
@@ -45,6 +50,10 @@ class Statuses:
             return
         expected = [NetworkStatus.of(seen) for seen in machine.attached]
         text = annotations_of(pod).get(ANNOTATION_STATUS)
+        if not self._dialect.repairs_damage:
+            if text is not None and _says(text, expected) and self._dialect.controller_writes_status:
+                await self.publish(machine.pod, self._interfaces(key, uid_of(pod)))
+            return
         if text is None and key not in self._graced:
             self._graced.add(key)
             self._later(key, AGENT_GRACE_S)
@@ -56,14 +65,30 @@ class Statuses:
         _log.warning(
             "%s: network-status was %s, writing it again", key, "removed" if text is None else "damaged"
         )
+        await self._write(key, uid_of(pod), status.encode(expected))
+
+    async def publish(self, pod: PodRef, interfaces: Iterable[Interface]) -> None:
+        """Write the annotation from the interfaces' objects, in the dialect's form; failure is silent."""
+        if self._dialect.status_form == "contrail":
+            text = status.encode_contrail(interfaces)
+        else:
+            text = status.encode(NetworkStatus.planned(item) for item in interfaces)
+        try:
+            await self._write(pod.key, pod.uid, text)
+        except KubeError as error:
+            _log.warning("%s: network-status was not written: %s", pod.key, error)
+
+    async def _write(self, key: str, uid: str, text: str) -> None:
         namespace, name = split_key(key)
-        patch = {
-            "metadata": {"uid": uid_of(pod), "annotations": {ANNOTATION_STATUS: status.encode(expected)}}
-        }
+        patch = {"metadata": {"uid": uid, "annotations": {ANNOTATION_STATUS: text}}}
         try:
             await self._view.client.patch(PODS, name, patch, namespace)
         except NotFoundError:
             return
+
+    def _interfaces(self, key: str, uid: str) -> list[Interface]:
+        found = [Interface.from_object(vmi) for vmi in self._view.interfaces.by_index(BY_POD, key)]
+        return sorted((item for item in found if item.pod.uid == uid), key=lambda item: item.index)
 
     def _machine(self, key: str, uid: str) -> VirtualMachine | None:
         found = (vm for vm in self._view.machines.by_index(BY_POD, key) if pod_uid_of(vm) == uid)

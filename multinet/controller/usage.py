@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from multinet.controller.view import BY_NETWORK, View
+from multinet.controller.view import BY_NAD, BY_NETWORK, View
 from multinet.kube.resources import VIRTUAL_MACHINE_INTERFACES
-from multinet.model.objects import section
+from multinet.model.attachments import PodRef
+from multinet.model.objects import Obj, section
 
 
 class Usage:
@@ -45,5 +46,17 @@ class Usage:
             return True
         return self._seems_used(network)
 
+    async def pods_of_nad(self, nad: str) -> list[str]:
+        """The pods (``namespace/name``) with an interface of the NAD, in the cache or else in the API."""
+        users = _pods_of(self._view.interfaces.by_index(BY_NAD, nad))
+        if users:
+            return users
+        listed = await self._view.client.list(VIRTUAL_MACHINE_INTERFACES)
+        return _pods_of([item for item in listed.items if section(item, "spec").get("nad") == nad])
+
     def _seems_used(self, network: str) -> bool:
         return network in self._in_flight or bool(self._view.interfaces.by_index(BY_NETWORK, network))
+
+
+def _pods_of(interfaces: Iterable[Obj]) -> list[str]:
+    return sorted({PodRef.from_spec(section(vmi, "spec").get("pod") or {}).key for vmi in interfaces})

@@ -24,14 +24,13 @@ from multinet.kube.resources import (
 )
 from multinet.model import nad as nads
 from multinet.model.naming import FqName
-from multinet.model.networks import ORIGIN_NAD, VirtualNetwork
+from multinet.model.networks import VirtualNetwork
 from multinet.model.objects import (
     ANNOTATION_NAD,
     ANNOTATION_POD,
-    LABEL_ORIGIN,
+    ANNOTATION_POOL,
     Obj,
     annotations_of,
-    labels_of,
     metadata_of,
     name_of,
     section,
@@ -44,6 +43,10 @@ BY_NAD = "nad"
 BY_MAC = "mac"
 BY_VNI = "vni"
 BY_TARGET = "target"
+BY_POOL = "pool"
+BY_LAST_NAME = "last-name"
+
+ANNOTATION_ISOLATION = "opencontrail.org/isolation"
 
 
 def now() -> str:
@@ -54,7 +57,7 @@ def now() -> str:
 class View:
     """Informers and look-ups; :meth:`run` keeps them current until cancelled."""
 
-    def __init__(self, client: Client, *, cluster: str) -> None:
+    def __init__(self, client: Client, *, cluster: str, project: str = "") -> None:
         self.client = client
         self.namespaces = Informer(client, NAMESPACES)
         self.nads = Informer(client, NADS)
@@ -63,16 +66,18 @@ class View:
         self.machines = Informer(client, VIRTUAL_MACHINES)
         self.interfaces = Informer(client, VIRTUAL_MACHINE_INTERFACES)
         self.instance_ips = Informer(client, INSTANCE_IPS)
-        self.nads.add_index(BY_TARGET, lambda o: _present(":".join(target_of(o, cluster) or ())))
+        self.nads.add_index(BY_TARGET, lambda o: _present(":".join(target_of(o, cluster, project) or ())))
         self.networks.add_index(BY_VNI, lambda o: _present(section(o, "spec").get("vni")))
         self.networks.add_index(BY_FQ_NAME, _fq_name_of)
+        self.networks.add_index(BY_LAST_NAME, lambda o: (name[-1] for name in _fq_name_parts(o)))
         self.networks.add_index(BY_NAD, lambda o: _present(annotations_of(o).get(ANNOTATION_NAD)))
         self.machines.add_index(BY_POD, _pod_of_spec)
         self.interfaces.add_index(BY_POD, _pod_of_spec)
         self.interfaces.add_index(BY_NETWORK, lambda o: _present(section(o, "spec").get("network")))
+        self.interfaces.add_index(BY_NAD, lambda o: _present(section(o, "spec").get("nad")))
         self.interfaces.add_index(BY_MAC, lambda o: [mac_key(section(o, "spec"))])
         self.instance_ips.add_index(BY_POD, lambda o: _present(annotations_of(o).get(ANNOTATION_POD)))
-        self.instance_ips.add_index(BY_NETWORK, lambda o: _present(section(o, "spec").get("network")))
+        self.instance_ips.add_index(BY_POOL, lambda o: _present(pool_of(o)))
 
     @property
     def informers(self) -> tuple[Informer, ...]:
@@ -96,28 +101,37 @@ class View:
         found = self.networks.by_index(BY_FQ_NAME, ":".join(fq_name))
         return min(found, key=_age, default=None)
 
+    def network_with_last_name(self, name: str) -> Obj | None:
+        """The oldest network whose fq name ends so, wherever it is (N31)."""
+        return min(self.networks.by_index(BY_LAST_NAME, name), key=_age, default=None)
+
     def is_wanted_by_nad(self, network: VirtualNetwork, target_of: Callable[[Obj], FqName | None]) -> bool:
         """Whether the NAD that a network was made of still asks for it."""
         nad = self.nads.store.get(network.nad)
         return nad is not None and target_of(nad) == network.fq_name
 
 
-def target_of(nad: Obj, cluster: str) -> FqName | None:
+def target_of(nad: Obj, cluster: str, project: str = "") -> FqName | None:
     """The network a NAD makes or maps to; None for a foreign one and for one that can't be used."""
     try:
-        return nads.parse(nad, cluster=cluster).target
+        return nads.parse(nad, cluster=cluster, project=project).target
     except nads.NadError:
         return None
+
+
+def is_isolated(namespace: Mapping[str, Any]) -> bool:
+    """Whether the namespace's pods have a network of their own as interface 0 (D7)."""
+    return str(annotations_of(namespace).get(ANNOTATION_ISOLATION, "")).strip().lower() == "true"
+
+
+def pool_of(iip: Obj) -> str:
+    """The pool (a network's object name) that an InstanceIP's address is of."""
+    return annotations_of(iip).get(ANNOTATION_POOL) or str(section(iip, "spec").get("network") or "")
 
 
 def mac_key(spec: Mapping[str, Any]) -> str:
     """The index value of an interface's MAC within its network."""
     return f"{spec.get('network')} {spec.get('mac')}"
-
-
-def is_made_of_nad(vn: Mapping[str, Any]) -> bool:
-    """Whether the controller made the network of a NAD, and so may remove it."""
-    return labels_of(vn).get(LABEL_ORIGIN) == ORIGIN_NAD
 
 
 def read_network(vn: Obj) -> VirtualNetwork | None:
@@ -132,9 +146,13 @@ def _age(o: Obj) -> tuple[str, str]:
     return (str(metadata_of(o).get("creationTimestamp", "")), name_of(o))
 
 
-def _fq_name_of(vn: Obj) -> Iterable[str]:
+def _fq_name_parts(vn: Obj) -> list[list[str]]:
     parts = section(vn, "spec").get("fqName")
-    return [":".join(map(str, parts))] if isinstance(parts, list) else []
+    return [[str(part) for part in parts]] if isinstance(parts, list) and parts else []
+
+
+def _fq_name_of(vn: Obj) -> Iterable[str]:
+    return [":".join(parts) for parts in _fq_name_parts(vn)]
 
 
 def _pod_of_spec(o: Obj) -> Iterable[str]:

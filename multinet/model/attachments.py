@@ -14,6 +14,7 @@ from multinet.model import conditions, naming
 from multinet.model.conditions import Condition
 from multinet.model.objects import (
     ANNOTATION_POD,
+    ANNOTATION_POOL,
     API_VERSION,
     LABEL_NODE,
     LABEL_POD_UID,
@@ -194,11 +195,13 @@ class InstanceIP:
     address: str
     pod: PodRef
     interface: str
+    pool: str = ""
+    """The network (object name) whose addresses these are, where that is another one."""
 
     @property
     def name(self) -> str:
-        """The object's name, made of network and address alone: that is what makes it exclusive."""
-        return naming.instance_ip_name(self.network, self.address)
+        """The object's name, made of pool and address alone: that is what makes it exclusive."""
+        return naming.instance_ip_name(self.pool or self.network, self.address)
 
     @classmethod
     def from_object(cls, iip: Mapping[str, Any]) -> InstanceIP:
@@ -211,17 +214,21 @@ class InstanceIP:
             address=str(spec.get("address", "")),
             pod=PodRef(namespace, pod, str(spec.get("podUID", ""))),
             interface=str(owner.get("name", "")),
+            pool=annotations_of(iip).get(ANNOTATION_POOL, ""),
         )
 
     def to_object(self) -> Obj:
         """The InstanceIP object, ready to create."""
+        annotations = {ANNOTATION_POD: self.pod.key}
+        if self.pool:
+            annotations[ANNOTATION_POOL] = self.pool
         return {
             "apiVersion": API_VERSION,
             "kind": "InstanceIP",
             "metadata": {
                 "name": self.name,
                 "labels": {LABEL_POD_UID: self.pod.uid},
-                "annotations": {ANNOTATION_POD: self.pod.key},
+                "annotations": annotations,
             },
             "spec": {
                 "network": self.network,

@@ -2,7 +2,8 @@
 
 Contrail keeps its settings in annotations of the NAD and only its type in ``spec.config``::
 
-    opencontrail.org/cidr                  make a network with this subnet
+    opencontrail.org/cidr                  make a network with this subnet, or with several (comma or JSON
+                                           list; IPv4 and IPv6: an interface gets an address of each family)
     opencontrail.org/network               use an existing one: {"domain": .., "project": .., "name": ..}
     opencontrail.org/ip_fabric_forwarding  "true" or "false" (default)
     opencontrail.org/ip_fabric_snat        "true" or "false" (default)
@@ -18,6 +19,7 @@ import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal
 
 from multinet.errors import InputError
@@ -35,7 +37,7 @@ ANNOTATION_SNAT = "opencontrail.org/ip_fabric_snat"
 _OWN_ANNOTATIONS = (ANNOTATION_CIDR, ANNOTATION_NETWORK, ANNOTATION_FORWARDING, ANNOTATION_SNAT)
 
 _NETWORK_TEXT_LIMIT = 4096
-_CIDR_STEP = f'write one block with its prefix length: {ANNOTATION_CIDR}: "10.1.1.0/24"'
+_CIDR_STEP = f'write blocks with their prefix length: {ANNOTATION_CIDR}: "10.1.1.0/24, 2001:db8::/64"'
 _NETWORK_STEP = (
     f'write {ANNOTATION_NETWORK}: \'{{"domain": "default-domain", "project": "...", "name": "..."}}\''
 )
@@ -82,7 +84,7 @@ class NadIntent:
         return tuple(str(subnet.cidr) for subnet in self.subnets)
 
 
-def parse(obj: Mapping[str, Any], *, cluster: str = naming.DEFAULT_CLUSTER) -> NadIntent:
+def parse(obj: Mapping[str, Any], *, cluster: str = naming.DEFAULT_CLUSTER, project: str = "") -> NadIntent:
     """Judge a NetworkAttachmentDefinition; raises ``NadError`` when it is ours and can't be used."""
     where = f"NetworkAttachmentDefinition {key_of(obj)}"
     annotations = annotations_of(obj)
@@ -105,10 +107,14 @@ def parse(obj: Mapping[str, Any], *, cluster: str = naming.DEFAULT_CLUSTER) -> N
         if target.strip():
             text = f"{ANNOTATION_NETWORK} is not used, because {ANNOTATION_CIDR} is there: remove one of them"
             notes.append(Note("NetworkAnnotationUnused", text))
-        return _create(obj, where, cidr, cluster, notes, plugin_type)
+        target_name = naming.nad_network_fq_name(namespace_of(obj), name_of(obj), cluster, project=project)
+        reserved = naming.default_network_fq_name(cluster, project=project)
+        if target_name == reserved:
+            raise _reserved(obj, where, reserved)
+        return _create(obj, where, cidr, target_name, notes, plugin_type)
     if target.strip():
         _flag_notes_when_mapped(annotations, notes)
-        fq_name = _target(target, where)
+        fq_name = read_reference(target, where)
         return NadIntent("map", key_of(obj), fq_name, plugin_type=plugin_type, notes=tuple(notes))
     raise NadError(
         "NetworkMissing",
@@ -148,19 +154,20 @@ def _plugin_type(obj: Mapping[str, Any], where: str) -> str:
     return plugin_type
 
 
+def _reserved(obj: Mapping[str, Any], where: str, target: FqName) -> NadError:
+    return NadError(
+        "NameReserved",
+        f"the name {key_of(obj)} is reserved",
+        where=where,
+        why=f"its network would be {naming.fq_text(target)}, the cluster's default network",
+        next_step="give the NAD another name",
+    )
+
+
 def _create(
-    obj: Mapping[str, Any], where: str, cidr: str, cluster: str, notes: list[Note], plugin_type: str
+    obj: Mapping[str, Any], where: str, cidr: str, target: FqName, notes: list[Note], plugin_type: str
 ) -> NadIntent:
     annotations = annotations_of(obj)
-    target = naming.nad_network_fq_name(namespace_of(obj), name_of(obj), cluster)
-    if target == naming.default_network_fq_name(cluster):
-        raise NadError(
-            "NameReserved",
-            f"the name {key_of(obj)} is reserved",
-            where=where,
-            why=f"its network would be {naming.fq_text(target)}, the cluster's default network",
-            next_step="give the NAD another name",
-        )
     forwarding = _flag(annotations, ANNOTATION_FORWARDING, notes)
     snat = _flag(annotations, ANNOTATION_SNAT, notes)
     if forwarding and snat:
@@ -170,12 +177,42 @@ def _create(
         "create",
         key_of(obj),
         target,
-        (_subnet(cidr, f"{where}, {ANNOTATION_CIDR}"),),
+        _subnets(cidr, f"{where}, {ANNOTATION_CIDR}"),
         fabric_snat=snat and not forwarding,
         ip_fabric_forwarding=forwarding,
         plugin_type=plugin_type,
         notes=tuple(notes),
     )
+
+
+def _subnets(text: str, where: str) -> tuple[Subnet, ...]:
+    found = tuple(_subnet(item, where) for item in _blocks(text, where))
+    for one, other in combinations(found, 2):
+        if one.cidr.overlaps(other.cidr):
+            raise NadError(
+                "SubnetsOverlap",
+                f"the blocks {one.cidr} and {other.cidr} overlap",
+                where=where,
+                why="an address would belong to two subnets of one network",
+                next_step="write blocks that are apart",
+            )
+    return found
+
+
+def _blocks(text: str, where: str) -> list[str]:
+    """The items of a comma list or of a JSON (or Python) list of strings."""
+    if text.strip()[:1] not in ("[", "{", "("):
+        return text.split(",")
+    read = _literal(text)
+    if not isinstance(read, list) or not read or not all(isinstance(item, str) for item in read):
+        raise NadError(
+            "CIDRInvalid",
+            f"{text!r} is no list of CIDRs",
+            where=where,
+            why="a list is written in JSON, with at least one string in it",
+            next_step=_CIDR_STEP,
+        )
+    return read
 
 
 def _subnet(cidr: str, where: str) -> Subnet:
@@ -184,10 +221,6 @@ def _subnet(cidr: str, where: str) -> Subnet:
     why = ""
     if not text:
         why = "the value is empty"
-    elif text[0] in "[{(":
-        why = "lists are not understood; a network made of a NAD has one subnet"
-    elif "," in text:
-        why = "only one block is possible"
     elif not slash:
         why = f"there is no prefix length after {block!r}"
     if why:
@@ -208,16 +241,16 @@ def check_subnet(subnet: Subnet, where: str) -> None:
     """Refuse blocks that no network can have, whoever asks: NAD or config API."""
     network = subnet.cidr
     reason, why, step = "CIDRUnusable", "", _CIDR_STEP
-    if network.version == 6:
-        reason = "IPv6Unsupported"
-        why, step = "IPv6 subnets are not supported yet", "take an IPv4 block"
-    elif network.prefixlen < 8:
-        why = "it is larger than /8"
+    largest = 8 if network.version == 4 else 16
+    if network.prefixlen < largest:
+        why = f"it is larger than /{largest}"
     elif network.is_multicast or network.is_loopback or network.is_link_local or network.is_unspecified:
         why = "multicast, loopback and link-local addresses can't be given to pods"
+    elif isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None:
+        why = "IPv4-mapped addresses can't be put on an interface"
     elif subnet.usable < 1 or subnet.gateway is None:
         why = "network, broadcast, gateway and DNS address leave no address for a pod"
-        step = "take a /29 or larger"
+        step = "take a /29 or larger" if network.version == 4 else "take a /64"
     if why:
         raise NadError(reason, f"the block {network} can't be used", where=where, why=why, next_step=step)
 
@@ -236,9 +269,10 @@ def _flag_notes_when_mapped(annotations: Mapping[str, str], notes: list[Note]) -
             notes.append(Note("FlagUnused", text))
 
 
-def _target(text: str, where: str) -> FqName:
+def read_reference(text: str, where: str, *, json_too: bool = True) -> FqName:
+    """``opencontrail.org/network``, on a NAD, pod or namespace; raises ``NadError``."""
     where = f"{where}, {ANNOTATION_NETWORK}"
-    read = _literal(text)
+    read = _literal(text, json_too=json_too)
     if not isinstance(read, dict):
         why = f"{text!r} is no map" if read is not None else f"{text[:80]!r} can't be read"
         raise NadError(
@@ -260,16 +294,18 @@ def _target(text: str, where: str) -> FqName:
     return (str(parts[0]), str(parts[1]), str(parts[2]))
 
 
-def _literal(text: str) -> Any:
+def _literal(text: str, *, json_too: bool = True) -> Any:
     """JSON, or a Python literal as Contrail's documents write it; None when it is neither."""
     if len(text) > _NETWORK_TEXT_LIMIT:
         return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        # A backslash would make the Python parser warn about unknown escapes; no name holds one.
-        if "\\" in text:
-            return None
+    if json_too:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            pass
+    # A backslash would make the Python parser warn about unknown escapes; no name holds one.
+    if "\\" in text:
+        return None
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -25,16 +25,30 @@ _POD_NAME_KEPT = 200
 _READABLE = 50
 
 
-def default_network_fq_name(cluster: str = DEFAULT_CLUSTER, domain: str = DEFAULT_DOMAIN) -> FqName:
+def default_network_fq_name(
+    cluster: str = DEFAULT_CLUSTER, domain: str = DEFAULT_DOMAIN, *, project: str = ""
+) -> FqName:
     """The cluster-wide default pod network."""
-    return (domain, f"{cluster}-default", f"{cluster}-default-pod-network")
+    return namespace_network_fq_name("default", cluster, domain, project=project)
+
+
+def namespace_network_fq_name(
+    namespace: str, cluster: str = DEFAULT_CLUSTER, domain: str = DEFAULT_DOMAIN, *, project: str = ""
+) -> FqName:
+    """The pod network which an isolated namespace has for itself."""
+    return (domain, project or f"{cluster}-{namespace}", f"{cluster}-{namespace}-pod-network")
 
 
 def nad_network_fq_name(
-    namespace: str, name: str, cluster: str = DEFAULT_CLUSTER, domain: str = DEFAULT_DOMAIN
+    namespace: str,
+    name: str,
+    cluster: str = DEFAULT_CLUSTER,
+    domain: str = DEFAULT_DOMAIN,
+    *,
+    project: str = "",
 ) -> FqName:
-    """The network made of a NAD that carries ``opencontrail.org/cidr``."""
-    return (domain, f"{cluster}-{namespace}", f"{cluster}-{name}-pod-network")
+    """The network made of a NAD with ``opencontrail.org/cidr``; ``project``: one for all namespaces."""
+    return (domain, project or f"{cluster}-{namespace}", f"{cluster}-{name}-pod-network")
 
 
 def fq_text(fq_name: tuple[str, ...]) -> str:

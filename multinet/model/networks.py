@@ -17,6 +17,7 @@ from multinet.model.conditions import Condition
 from multinet.model.naming import FqName
 from multinet.model.objects import (
     ANNOTATION_NAD,
+    ANNOTATION_POOL,
     API_VERSION,
     LABEL_ORIGIN,
     Obj,
@@ -35,6 +36,8 @@ L2_L3 = "l2_l3"
 ORIGIN_NAD = "nad"
 ORIGIN_CONFIG_API = "config-api"
 ORIGIN_CLUSTER = "cluster"
+ORIGIN_NAMESPACE = "namespace"
+"""The pod network of an isolated namespace."""
 
 DEFAULT_POD_CIDR = "10.32.0.0/12"
 VNI_LIMIT = (1 << 24) - 1
@@ -132,6 +135,8 @@ class VirtualNetwork:
     origin: str = ORIGIN_CONFIG_API
     nad: str = ""
     ready: Condition | None = None
+    pool: str = ""
+    """Object name of the network whose address pool this one shares; its own where empty."""
 
     @property
     def name(self) -> str:
@@ -169,6 +174,7 @@ class VirtualNetwork:
             origin=labels_of(vn).get(LABEL_ORIGIN, ORIGIN_CONFIG_API),
             nad=annotations_of(vn).get(ANNOTATION_NAD, ""),
             ready=conditions.find(vn, conditions.READY),
+            pool=annotations_of(vn).get(ANNOTATION_POOL, ""),
         )
 
     def to_object(self) -> Obj:
@@ -183,6 +189,7 @@ class VirtualNetwork:
         if self.vni:
             spec["vni"] = self.vni
         metadata: Obj = {"name": self.name, "labels": {LABEL_ORIGIN: self.origin}}
-        if self.nad:
-            metadata["annotations"] = {ANNOTATION_NAD: self.nad}
+        marks = {ANNOTATION_NAD: self.nad, ANNOTATION_POOL: self.pool}
+        if any(marks.values()):
+            metadata["annotations"] = {key: value for key, value in marks.items() if value}
         return {"apiVersion": API_VERSION, "kind": "VirtualNetwork", "metadata": metadata, "spec": spec}

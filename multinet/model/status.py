@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from multinet.errors import InputError
-from multinet.model.attachments import AttachedInterface
+from multinet.model.attachments import AttachedInterface, Interface
 from multinet.model.naming import DEFAULT_NETWORK_STATUS_NAME
 from multinet.model.objects import Obj
 
@@ -39,6 +39,17 @@ class NetworkStatus:
             gateway=tuple(gateway),
         )
 
+    @classmethod
+    def planned(cls, interface: Interface) -> NetworkStatus:
+        """The entry of an interface that is about to be made."""
+        return cls(
+            name=interface.status_name,
+            interface=interface.interface,
+            ips=tuple(item.address for item in interface.addresses),
+            mac=interface.mac,
+            default=interface.is_default,
+        )
+
     def to_object(self) -> Obj:
         """The JSON map; optional keys without a value are left out."""
         made: Obj = {"name": self.name}
@@ -60,6 +71,16 @@ class NetworkStatus:
 def encode(entries: Iterable[NetworkStatus]) -> str:
     """The annotation's value, one entry per attachment in the order given."""
     return json.dumps([entry.to_object() for entry in entries], indent=4)
+
+
+def encode_contrail(interfaces: Iterable[Interface]) -> str:
+    """The value as Contrail R20/21 writes it (O6-O8): ``ips`` one string, bare names, each name once."""
+    by_name: dict[str, Obj] = {}
+    for item in interfaces:
+        name = item.nad.rpartition("/")[2] or DEFAULT_NETWORK_STATUS_NAME
+        ips = "".join(address.address for address in item.addresses)
+        by_name[name] = {"ips": ips, "mac": item.mac, "name": name}
+    return json.dumps(list(by_name.values()), indent=4, sort_keys=True, separators=(",", ": "))
 
 
 def decode(text: str) -> tuple[NetworkStatus, ...]:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from multinet.controller.controller import Controller
+from multinet.controller.settings import Settings
 from multinet.kube.client import ObjList
 from multinet.kube.errors import AlreadyExistsError, ConflictError, NotFoundError, UnreachableError
 from multinet.kube.resources import (
@@ -30,7 +31,7 @@ from multinet.kube.resources import (
     Resource,
 )
 from multinet.kube.watch import WatchEvent
-from multinet.model.dialect import DEFAULT
+from multinet.model.dialect import CONTRAIL_CLASSIC
 from multinet.model.objects import Obj, key_of, labels_of, name_of, namespace_of, uid_of
 from multinet.waits import pause, wait_for
 
@@ -81,7 +82,11 @@ class Api:
         self.version += 1
         meta = stored["metadata"]
         meta["resourceVersion"] = str(self.version)
-        if known is None:
+        if known is not None:
+            # As an update keeps them, whatever the writer sends.
+            meta["uid"] = known["metadata"]["uid"]
+            meta["creationTimestamp"] = known["metadata"]["creationTimestamp"]
+        else:
             meta.setdefault(
                 "uid", str(uuid.UUID(int=random.Random(self.version).getrandbits(128), version=4))
             )
@@ -95,6 +100,11 @@ class Api:
         return stored
 
     def remove(self, resource: Resource, key: str) -> None:
+        """Delete; an object with finalizers is marked, and goes when the last of them does."""
+        stored = self.objects[resource][key]
+        if stored["metadata"].get("finalizers"):
+            self.put(resource, merge(stored, {"metadata": {"deletionTimestamp": "2026-01-02T00:00:00Z"}}))
+            return
         gone = copy.deepcopy(self.objects[resource].pop(key))
         self.version += 1
         gone["metadata"]["resourceVersion"] = str(self.version)
@@ -196,6 +206,8 @@ class FakeClient:
         if made == current:
             return copy.deepcopy(current)
         stored = self.api.put(resource, made)
+        if stored["metadata"].get("deletionTimestamp") and not stored["metadata"].get("finalizers"):
+            self.api.remove(resource, key_of(stored))
         self._lose()
         return copy.deepcopy(stored)
 
@@ -252,20 +264,34 @@ class Said:
         return [(reason, message) for k, t, reason, message in self.events if k == key and t == "Warning"]
 
 
+class QuickClock:
+    """The event loop's time, a hundred times as quick: delays and graces keep their order."""
+
+    FACTOR = 100.0
+
+    def time(self) -> float:
+        return asyncio.get_running_loop().time() * self.FACTOR
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(delay / self.FACTOR, callback, *args)
+
+
 class World:
     """An API with a controller on it, and short words for what tests do."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
         self.said = Said()
-        self.dialect = DEFAULT
+        self.settings = Settings()
         self.controller: Controller | None = None
         self._task: asyncio.Task[None] | None = None
         self.namespace("default")
 
     async def start(self) -> None:
         ready = asyncio.Event()
-        self.controller = Controller(FakeClient(self.api), self.said, dialect=self.dialect)
+        self.controller = Controller(
+            FakeClient(self.api), self.said, settings=self.settings, clock=QuickClock()
+        )
         self._task = asyncio.create_task(self.controller.run(ready.set))
         await wait_for("the controller", ready.wait(), 5.0)
 
@@ -288,8 +314,9 @@ class World:
             quiet = 0 if failing or version != self.api.version else quiet + 1
             version = self.api.version
 
-    def namespace(self, name: str) -> None:
-        self.api.put(NAMESPACES, {"metadata": {"name": name}})
+    def namespace(self, name: str, **annotations: str) -> None:
+        marked = {f"opencontrail.org/{k}": v for k, v in annotations.items()}
+        self.api.put(NAMESPACES, {"metadata": {"name": name, "annotations": marked}})
 
     def nad(self, key: str, config: str | None = '{"type": "contrail-k8s-cni"}', **annotations: str) -> Obj:
         namespace, name = key.split("/")
@@ -297,13 +324,23 @@ class World:
         meta = {"name": name, "namespace": namespace, "annotations": marked}
         return self.api.put(NADS, {"metadata": meta, "spec": {} if config is None else {"config": config}})
 
-    def pod(self, key: str, networks: str | None = None, **extra: Any) -> Obj:
+    def pod(
+        self, key: str, networks: str | None = None, annotations: dict[str, str] | None = None, **extra: Any
+    ) -> Obj:
         namespace, name = key.split("/")
-        meta: Obj = {"name": name, "namespace": namespace}
+        meta: Obj = {"name": name, "namespace": namespace, "annotations": dict(annotations or {})}
         if networks is not None:
-            meta["annotations"] = {"k8s.v1.cni.cncf.io/networks": networks}
+            meta["annotations"]["k8s.v1.cni.cncf.io/networks"] = networks
         spec = {"nodeName": "node1"} | extra
         return self.api.put(PODS, {"metadata": meta, "spec": spec, "status": {"phase": "Pending"}})
+
+    def touch(self, key: str, **annotations: str) -> None:
+        """Change a pod's annotations: an event about it."""
+        self.api.put(PODS, merge(self.api.named(PODS, key), {"metadata": {"annotations": annotations}}))
+
+    def status(self, key: str) -> str | None:
+        found = self.api.named(PODS, key) or {}
+        return found["metadata"].get("annotations", {}).get("k8s.v1.cni.cncf.io/network-status")
 
     def vm(self, key: str) -> Obj | None:
         namespace, name = key.split("/")
@@ -355,6 +392,32 @@ def make_world() -> Callable[[Api], World]:
 @pytest.fixture
 def make_api() -> type[Api]:
     return Api
+
+
+Made = Callable[..., Awaitable[World]]
+
+
+@pytest.fixture
+async def start_world() -> AsyncGenerator[Made]:
+    """Starts a controller with settings on an API of its own."""
+    worlds: list[World] = []
+
+    async def start(**settings: Any) -> World:
+        made = World(Api())
+        made.settings = Settings(**settings)
+        worlds.append(made)
+        await made.start()
+        return made
+
+    yield start
+    for made in worlds:
+        await made.stop()
+
+
+@pytest.fixture
+async def classic(start_world: Made) -> World:
+    """A controller in the dialect ``contrail-classic``."""
+    return await start_world(dialect=CONTRAIL_CLASSIC)
 
 
 @pytest.fixture

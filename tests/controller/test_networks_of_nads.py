@@ -203,10 +203,10 @@ async def test_a_nad_edited_to_another_type_loses_its_network_when_unused(world)
 
 async def test_bad_nads_say_so_in_an_event(world):
     world.nad("default/quotes", "{“type”: “contrail-k8s-cni”}", cidr="10.1.1.0/24")
-    world.nad("default/list", cidr="['10.1.1.0/24']")
+    world.nad("default/list", cidr="[10.1.1.0/24]")
     world.nad("default/none")
     await world.settle()
     assert "typographic quotes" in world.said.warnings("default/quotes")[0][1]
-    assert "lists are not understood" in world.said.warnings("default/list")[0][1]
+    assert "no list of CIDRs" in world.said.warnings("default/list")[0][1]
     assert world.said.warnings("default/none")[0][0] == "NetworkMissing"
     assert world.networks() == [DEFAULT]

@@ -55,9 +55,14 @@ def test_blocks_that_are_accepted(cidr, block, gateway):
         ("10.1.1.0/33", "CIDRInvalid", "33"),
         ("abc", "CIDRInvalid", "no prefix length"),
         ("", "CIDRInvalid", "empty"),
-        ("['10.1.1.0/24']", "CIDRInvalid", "lists are not understood"),
-        ("10.0.0.0/24,10.0.1.0/24", "CIDRInvalid", "only one block"),
-        ("2001:db8::/64", "IPv6Unsupported", "IPv6"),
+        ("[10.1.1.0/24]", "CIDRInvalid", "written in JSON"),
+        ("[]", "CIDRInvalid", "at least one string"),
+        ("10.0.0.0/24,", "CIDRInvalid", "empty"),
+        ("10.0.0.0/24,10.0.0.128/25", "SubnetsOverlap", "overlap"),
+        ("2001:db8::/128", "CIDRUnusable", "leave no address"),
+        ("2000::/3", "CIDRUnusable", "larger than /16"),
+        ("fe80::/64", "CIDRUnusable", "link-local"),
+        ("::ffff:10.0.0.0/120", "CIDRUnusable", "IPv4-mapped"),
         ("0.0.0.0/0", "CIDRUnusable", "larger than /8"),
         ("224.0.0.0/24", "CIDRUnusable", "multicast"),
     ],
@@ -66,6 +71,24 @@ def test_blocks_that_are_refused(cidr, reason, words):
     error = problem(nad(cidr=cidr))
     assert error.reason == reason
     assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10.1.1.0/24,2001:db8::/64",
+        " 10.1.1.0/24 , 2001:db8::5/64 ",
+        '["10.1.1.0/24", "2001:db8::/64"]',
+        "['10.1.1.0/24', '2001:db8::/64']",
+    ],
+)
+def test_several_blocks_of_both_families(text):
+    intent = nads.parse(nad(cidr=text))
+    assert intent.cidrs == ("10.1.1.0/24", "2001:db8::/64")
+    assert [str(subnet.gateway) for subnet in intent.subnets] == [
+        "10.1.1.254",
+        "2001:db8::ffff:ffff:ffff:fffe",
+    ]
 
 
 @pytest.mark.parametrize(

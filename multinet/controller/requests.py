@@ -1,0 +1,137 @@
+"""What one element of a selection asks for, checked against its network: met exactly, or refused.
+
+What this implementation can't do on a network (port mappings, shaping, InfiniBand) is refused, as NPWG
+4.1.2.1.7 and .8 demand; ``cni-args`` and ``ipam-claim-reference`` may be ignored by a non-delegating
+implementation.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from multinet.controller.errors import Refusal
+from multinet.controller.waiting import network_topic
+from multinet.model import naming
+from multinet.model.dialect import Dialect
+from multinet.model.networks import IPAddress, Subnet, VirtualNetwork
+from multinet.model.objects import ANNOTATION_SELECTION
+from multinet.model.selected import NetworkSelection
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One interface to make. ``fixed`` are requested addresses; otherwise each of ``subnets`` gives one.
+
+    ``default_route`` has the meaning it has in :class:`multinet.model.attachments.Interface`.
+    """
+
+    index: int
+    network: VirtualNetwork
+    nad: str
+    interface: str
+    mac: str
+    requested_mac: bool
+    subnets: tuple[Subnet, ...]
+    fixed: tuple[IPAddress, ...] = ()
+    default_route: tuple[str, ...] | None = None
+
+
+def interface_names(selected: list[NetworkSelection], dialect: Dialect) -> list[str]:
+    """Names in order: the requested one, else ``eth<index>``, else the next ``ethN`` nobody asked for.
+
+    A requested name does not shift the others. Where the dialect lets names clash, nobody looks.
+    """
+    if dialect.interface_names_may_clash:
+        return [item.interface or f"eth{number}" for number, item in enumerate(selected, start=1)]
+    used = {"eth0", "lo"} | {item.interface for item in selected if item.interface}
+    for item in selected:
+        if item.interface in ("eth0", "lo"):
+            raise Refusal(
+                "InterfaceNameTaken",
+                f"the interface name {item.interface!r} asked for {item.nad} is taken",
+                where=f"{ANNOTATION_SELECTION}, character {item.position + 1}",
+                why="every pod has lo, and eth0 in the default network",
+                next_step="ask for another name, or for none",
+            )
+    names: list[str] = []
+    for number, item in enumerate(selected, start=1):
+        name = item.interface
+        while not name:
+            name = f"eth{number}" if f"eth{number}" not in used else ""
+            number += 1
+        used.add(name)
+        names.append(name)
+    return names
+
+
+def wanted(index: int, item: NetworkSelection, network: VirtualNetwork, name: str, uid: str) -> Wanted:
+    """The interface that a selection asks for, each request checked against the network."""
+    _refuse_unsupported(item)
+    where = f"{item.nad} as {name}"
+    routes = item.default_route
+    if routes is not None:
+        routes = _gateways(routes, network, where)
+    return Wanted(
+        index=index,
+        network=network,
+        nad=item.nad,
+        interface=name,
+        mac=item.mac or naming.mac_of(uid, index),
+        requested_mac=bool(item.mac),
+        subnets=network.subnets,
+        fixed=tuple(_fixed(text, network, where) for text in item.ips),
+        default_route=routes,
+    )
+
+
+def _refuse_unsupported(item: NetworkSelection) -> None:
+    asked = {
+        "portMappings": bool(item.port_mappings),
+        "bandwidth": item.bandwidth is not None,
+        "infiniband-guid": bool(item.infiniband_guid),
+    }
+    for key, is_asked in asked.items():
+        if is_asked:
+            raise Refusal(
+                "RequestUnsupported",
+                f"{key} can't be met on the network {item.nad}",
+                where=f"{ANNOTATION_SELECTION}, character {item.position + 1}",
+                why="this implementation does not do it, and to leave it out silently is not allowed",
+                next_step=f"remove {key} from the selection",
+            )
+
+
+def _fixed(text: str, network: VirtualNetwork, where: str) -> IPAddress:
+    bare, _, prefix = text.partition("/")
+    address = ipaddress.ip_address(bare)
+    subnet = network.subnet_of(address)
+    what, why = f"the address {text} can't be given", ""
+    if subnet is None:
+        blocks = ", ".join(str(candidate.cidr) for candidate in network.subnets) or "no subnet"
+        why = f"the network has {blocks}"
+    elif address in subnet.reserved:
+        why = f"{address} is the network's own (gateway, DNS, network or broadcast address of {subnet.cidr})"
+    elif prefix and int(prefix) != subnet.cidr.prefixlen:
+        why = f"the subnet {subnet.cidr} has prefix length {subnet.cidr.prefixlen}"
+    if why:
+        topics = (network_topic(network.fq_name),)
+        step = "ask for a free address of the network, or for none"
+        raise Refusal("AddressInvalid", what, where=where, why=why, next_step=step, topics=topics)
+    return address
+
+
+def _gateways(asked: tuple[str, ...], network: VirtualNetwork, where: str) -> tuple[str, ...]:
+    if not asked:
+        return tuple(str(subnet.gateway) for subnet in network.subnets if subnet.gateway is not None)
+    for gateway in asked:
+        if network.subnet_of(ipaddress.ip_address(gateway)) is None:
+            raise Refusal(
+                "GatewayInvalid",
+                f"the gateway {gateway} is not in a subnet of the network",
+                where=where,
+                why=f"the network has {', '.join(str(subnet.cidr) for subnet in network.subnets)}",
+                next_step="name a gateway on that network, or give an empty list for the network's own",
+                topics=(network_topic(network.fq_name),),
+            )
+    return asked
