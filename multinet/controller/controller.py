@@ -93,7 +93,6 @@ class Controller:
         )
         self._pods = self._make_pods(announcer)
         self._make_queues()
-        self._connect()
 
     def _make_pods(self, announcer: Announcer) -> Pods:
         planner = Planner(self.view, settings=self._settings, definitions=self._definitions)
@@ -138,13 +137,24 @@ class Controller:
             self.status_queue,
         )
 
-    async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Work until cancelled; ``on_ready`` is called when all caches are filled."""
+    async def run(
+        self,
+        on_ready: Callable[[], None] = lambda: None,
+        may_work: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        """Work until cancelled, from when ``may_work()`` returns; until then only the caches are kept.
+
+        ``on_ready`` is called when all caches are filled and the work begins.
+        """
         async with asyncio.TaskGroup() as group:
             for informer in self.view.informers:
                 group.create_task(informer.run(), name=f"informer-{informer.resource.plural}")
             # No reconciler runs before it can see everything: half a view would remove what it can't see.
             await self.view.synced()
+            if may_work is not None:
+                await may_work()
+            # Only now: a standby must not gather keys, and connecting reports all that there is.
+            self._connect()
             self.network_queue.add(self._networks.default_name)
             for queue in self.queues:
                 group.create_task(queue.run())

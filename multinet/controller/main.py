@@ -12,6 +12,7 @@ from pathlib import Path
 import uvloop
 
 from multinet.controller.controller import Controller
+from multinet.controller.lease import Lease, process_identity
 from multinet.controller.settings import Settings
 from multinet.errors import MultinetError
 from multinet.kube import notify
@@ -83,18 +84,48 @@ async def _serve(client: Client, settings: Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     async with client:
         recorder = EventRecorder(client, "multinet-controller")
-        controller = Controller(client, recorder, settings=settings)
-        working = asyncio.create_task(controller.run(notify.ready), name="controller")
+        leading = asyncio.create_task(_lead(client, recorder, settings), name="controller")
         stopping = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (working, stopping):
+        await asyncio.wait({leading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (leading, stopping):
             task.cancel()
-        results = await asyncio.gather(working, stopping, return_exceptions=True)
+        results = await asyncio.gather(leading, stopping, return_exceptions=True)
         if not stop.is_set() and isinstance(results[0], BaseException):
             _log.error("the controller ended", exc_info=results[0])
             return 3
         await recorder.flush()
     return 0
+
+
+async def _lead(client: Client, recorder: EventRecorder, settings: Settings) -> None:
+    """Stand by until the lease is free, work while it is held, and stand by again when it is lost."""
+    lease = Lease(client, process_identity())
+    try:
+        while True:
+            held = asyncio.Event()
+            controller = Controller(client, recorder, settings=settings)
+            working = asyncio.create_task(controller.run(notify.ready, held.wait), name="work")
+            holding = asyncio.create_task(_hold(lease, held), name="lease")
+            done, pending = await asyncio.wait({working, holding}, return_when=asyncio.FIRST_COMPLETED)
+            await _cancel(*pending)
+            for task in done:
+                task.result()
+    except asyncio.CancelledError:
+        await _cancel(working, holding)
+        await lease.release()
+        raise
+
+
+async def _hold(lease: Lease, held: asyncio.Event) -> None:
+    await lease.acquire(notify.ready)
+    held.set()
+    await lease.hold()
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 if __name__ == "__main__":

@@ -390,6 +390,11 @@ def make_world() -> Callable[[Api], World]:
 
 
 @pytest.fixture
+def fake_client() -> type[FakeClient]:
+    return FakeClient
+
+
+@pytest.fixture
 def make_api() -> type[Api]:
     return Api
 
