@@ -8,8 +8,18 @@ from dataclasses import replace
 from multinet.configapi import kinds, read_machines, read_networks, read_places
 from multinet.configapi.entries import Catalog, Entry, FqName
 from multinet.configapi.notes import Notes
+from multinet.configapi.read_machines import Known, Places
 from multinet.configapi.view import View
-from multinet.kube.resources import PODS, Resource
+from multinet.kube.resources import (
+    INSTANCE_IPS,
+    NADS,
+    PODS,
+    VIRTUAL_MACHINE_INTERFACES,
+    VIRTUAL_MACHINES,
+    Resource,
+)
+
+_OFTEN = frozenset({VIRTUAL_MACHINES, VIRTUAL_MACHINE_INTERFACES, INSTANCE_IPS})
 
 
 class Catalogs:
@@ -18,22 +28,29 @@ class Catalogs:
     def __init__(self, view: View) -> None:
         self._view = view
         self._current: Catalog | None = None
+        self._interfaces, self._addresses = Known(), Known()
         view.on_change(self._changed)
 
     def current(self) -> Catalog:
         """The catalog of what the view shows now."""
         if self._current is None:
-            self._current = build(self._view)
+            self._current = build(self._view, self._interfaces, self._addresses)
         return self._current
 
     def _changed(self, resource: Resource) -> None:
-        # Nothing of a pod is a config object: its machine is.
-        if resource is not PODS:
-            self._current = None
+        # Neither is a config object; a pod's machine and a NAD's network are.
+        if resource in (NADS, PODS):
+            return
+        self._current = None
+        if resource not in _OFTEN:
+            self._interfaces, self._addresses = Known(), Known()
 
 
-def build(view: View) -> Catalog:
-    """All config objects of a view, in an order in which references can be resolved."""
+def build(view: View, interfaces: Known, addresses: Known) -> Catalog:
+    """All config objects of a view, in an order in which references can be resolved.
+
+    ``interfaces`` and ``addresses`` remember the entries of earlier builds.
+    """
     catalog = Catalog()
     networks = read_networks.networks(view)
     named = [network.fq_name[:2] for _, network in networks.values()]
@@ -59,8 +76,10 @@ def build(view: View) -> Catalog:
         )
     )
     catalog.add(read_machines.machines(view))
-    catalog.add(read_machines.interfaces(view, networks, by_name, groups))
-    catalog.add(read_machines.addresses(view, networks))
+    groups_by_name = {group.fq_name: group for group in groups.values()}
+    places = Places(networks, by_name, groups, groups_by_name, view.cluster)
+    catalog.add(read_machines.interfaces(view, places, interfaces))
+    catalog.add(read_machines.addresses(view, places, addresses))
     catalog.add(read_places.routers(view, read_machines.router_refs(view)))
     return catalog
 

@@ -7,7 +7,9 @@ pod has the pod's UID as its UUID. Those made here are named as their maker said
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 from multinet.configapi import kinds
 from multinet.configapi.entries import Entry, FqName, Ref
@@ -97,81 +99,123 @@ def interface_name(vmi: Obj, cluster: str) -> FqName:
     return Notes.of(vmi).fq_name or own
 
 
-def interfaces(
-    view: View, networks: Networks, projects: Mapping[FqName, Entry], groups: Mapping[str, Entry]
-) -> Iterator[Entry]:
-    """Interfaces as entries; ``groups`` are the security groups by their project's UUID."""
-    named = {entry.fq_name: entry for entry in groups.values()}
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What interfaces refer to: projects by fq name, security groups by their project's UUID and by name."""
+
+    networks: Networks
+    projects: Mapping[FqName, Entry]
+    groups: Mapping[str, Entry]
+    groups_by_name: Mapping[FqName, Entry]
+    cluster: str
+
+
+class Known:
+    """Entries that were made before, found again while their object and the one it leans on are the same.
+
+    A store keeps an object until it changes, so identity is enough. What else an entry is made of
+    (networks, projects) changes rarely; then a new ``Known`` is begun.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Obj, Obj | None, Entry]] = {}
+
+    def entry(self, key: str, o: Obj, leans_on: Obj | None, make: Callable[[], Entry]) -> Entry:
+        """The entry of ``o``, made if it is not known."""
+        found = self._made.get(key)
+        if found is not None and found[0] is o and found[1] is leans_on:
+            return found[2]
+        made = make()
+        self._made[key] = (o, leans_on, made)
+        return made
+
+    def forget_others(self, keys: Container[str]) -> None:
+        """Forget what is not among ``keys``."""
+        self._made = {key: value for key, value in self._made.items() if key in keys}
+
+
+def interfaces(view: View, places: Places, known: Known) -> Iterator[Entry]:
+    """Interfaces as entries."""
     vms = {machine_uuid(vm): vm for vm in view.objects(VIRTUAL_MACHINES).values()}
-    for vmi in view.objects(VIRTUAL_MACHINE_INTERFACES).values():
-        pod, notes, spec = pod_of(vmi), Notes.of(vmi), section(vmi, "spec")
-        fq_name = interface_name(vmi, view.cluster)
-        project = projects.get(fq_name[:2])
-        parent = project.uuid if project else ""
-        refs: list[Ref] = []
-        found = networks.get(str(spec.get("network", "")))
-        if found:
-            refs.append(Ref(kinds.NETWORK, network_uuid(found[0]), found[1].fq_name))
+    store = view.objects(VIRTUAL_MACHINE_INTERFACES)
+    for key, vmi in store.items():
         vm = _machine_of(vmi, vms)
-        if vm is not None:
-            refs.append(Ref(kinds.MACHINE, machine_uuid(vm), machine_name(vm, view.cluster)))
-        if pod and parent in groups:
-            refs.append(Ref(kinds.SECURITY_GROUP, groups[parent].uuid, groups[parent].fq_name))
-        for text in notes.references.get("security_groups", ()):
-            group = named.get(tuple(text.split(":")))
-            if group:
-                refs.append(Ref(kinds.SECURITY_GROUP, group.uuid, group.fq_name))
-        yield Entry(
-            kinds.INTERFACE,
-            interface_uuid(vmi),
-            fq_name,
-            kinds.PROJECT,
-            parent,
-            _interface_properties(vmi, pod, notes, view.cluster),
-            tuple(refs),
-            source=vmi,
-            fixed=_fixed(pod),
-            created=created_of(vmi),
-            relaxed=notes.relaxed,
-        )
+        yield known.entry(key, vmi, vm, partial(_interface, vmi, vm, places))
+    known.forget_others(store)
 
 
-def addresses(view: View, networks: Networks) -> Iterator[Entry]:
+def addresses(view: View, places: Places, known: Known) -> Iterator[Entry]:
     """InstanceIPs as entries; those that only reserve an address (ip-alloc) are none."""
     vmis = view.objects(VIRTUAL_MACHINE_INTERFACES)
-    for iip in view.objects(INSTANCE_IPS).values():
+    store = view.objects(INSTANCE_IPS)
+    for key, iip in store.items():
         if ANNOTATION_RESERVED in annotations_of(iip):
             continue
-        notes, spec = Notes.of(iip), section(iip, "spec")
-        owner = spec.get("interface") or {}
+        owner = section(iip, "spec").get("interface") or {}
         vmi = vmis.get(join_key(str(owner.get("namespace", "")), str(owner.get("name", ""))))
-        refs: list[Ref] = []
-        properties: Obj = {
-            "display_name": name_of(iip),
-            "instance_ip_address": spec.get("address"),
-            "instance_ip_family": spec.get("family") or ("v6" if ":" in str(spec.get("address")) else "v4"),
-        }
-        found = networks.get(str(spec.get("network", "")))
-        if found:
-            refs.append(Ref(kinds.NETWORK, network_uuid(found[0]), found[1].fq_name))
-            subnet = _subnet_of(found, str(spec.get("address", "")))
-            if subnet:
-                properties["subnet_uuid"] = subnet
-        if vmi is not None:
-            refs.append(Ref(kinds.INTERFACE, interface_uuid(vmi), interface_name(vmi, view.cluster)))
-        pod = pod_of(vmi) if vmi is not None else None
-        fq_name = notes.fq_name or ((f"{pod.name}__{uid_of(iip)}",) if pod else (name_of(iip),))
-        yield Entry(
-            kinds.ADDRESS,
-            notes.uuid or uid_of(iip),
-            fq_name,
-            properties=properties | {"display_name": fq_name[-1]} | notes.properties,
-            refs=tuple(refs),
-            source=iip,
-            fixed=_fixed(pod) if pod else ("it is a pod's" if spec.get("podUID") else ""),
-            created=created_of(iip),
-            relaxed=notes.relaxed,
-        )
+        yield known.entry(key, iip, vmi, partial(_address, iip, vmi, places))
+    known.forget_others(store)
+
+
+def _interface(vmi: Obj, vm: Obj | None, places: Places) -> Entry:
+    pod, notes = pod_of(vmi), Notes.of(vmi)
+    fq_name = interface_name(vmi, places.cluster)
+    project = places.projects.get(fq_name[:2])
+    parent = project.uuid if project else ""
+    refs: list[Ref] = []
+    found = places.networks.get(str(section(vmi, "spec").get("network", "")))
+    if found:
+        refs.append(Ref(kinds.NETWORK, network_uuid(found[0]), found[1].fq_name))
+    if vm is not None:
+        refs.append(Ref(kinds.MACHINE, machine_uuid(vm), machine_name(vm, places.cluster)))
+    groups = [places.groups.get(parent)] if pod else []
+    for text in notes.references.get("security_groups", ()):
+        groups.append(places.groups_by_name.get(tuple(text.split(":"))))
+    refs += [Ref(kinds.SECURITY_GROUP, group.uuid, group.fq_name) for group in groups if group]
+    return Entry(
+        kinds.INTERFACE,
+        interface_uuid(vmi),
+        fq_name,
+        kinds.PROJECT,
+        parent,
+        _interface_properties(vmi, pod, notes, places.cluster),
+        tuple(refs),
+        source=vmi,
+        fixed=_fixed(pod),
+        created=created_of(vmi),
+        relaxed=notes.relaxed,
+    )
+
+
+def _address(iip: Obj, vmi: Obj | None, places: Places) -> Entry:
+    notes, spec = Notes.of(iip), section(iip, "spec")
+    address = str(spec.get("address", ""))
+    refs: list[Ref] = []
+    properties: Obj = {
+        "instance_ip_address": address,
+        "instance_ip_family": spec.get("family") or ("v6" if ":" in address else "v4"),
+    }
+    found = places.networks.get(str(spec.get("network", "")))
+    if found:
+        refs.append(Ref(kinds.NETWORK, network_uuid(found[0]), found[1].fq_name))
+        subnet = _subnet_of(found, address)
+        if subnet:
+            properties["subnet_uuid"] = subnet
+    if vmi is not None:
+        refs.append(Ref(kinds.INTERFACE, interface_uuid(vmi), interface_name(vmi, places.cluster)))
+    pod = pod_of(vmi) if vmi is not None else None
+    fq_name = notes.fq_name or ((f"{pod.name}__{uid_of(iip)}",) if pod else (name_of(iip),))
+    return Entry(
+        kinds.ADDRESS,
+        notes.uuid or uid_of(iip),
+        fq_name,
+        properties=properties | {"display_name": fq_name[-1]} | notes.properties,
+        refs=tuple(refs),
+        source=iip,
+        fixed=_fixed(pod) if pod else ("it is a pod's" if spec.get("podUID") else ""),
+        created=created_of(iip),
+        relaxed=notes.relaxed,
+    )
 
 
 def _machine_of(vmi: Obj, vms: Mapping[str, Obj]) -> Obj | None:

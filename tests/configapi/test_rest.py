@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
-
+from multinet.configapi.kinds import KINDS, Kind
+from multinet.configapi.server import ConfigApi
 from multinet.kube.resources import VIRTUAL_MACHINE_INTERFACES, VIRTUAL_NETWORKS
 from multinet.model import conditions
 
@@ -29,22 +29,18 @@ async def make(cluster: Any, *args: Any, **more: Any) -> str:
     return str(body["virtual-network"]["uuid"])
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"X_Auth_Token": ""}, 401),
-        ({"X_Auth_Token": "wrong"}, 401),
-        ({"X_Auth_Token": "", "Authorization": "Bearer wrong"}, 401),
-        ({"X_Auth_Token": "", "Authorization": "Basic d3Jvbmc="}, 401),
-    ],
-)
-async def test_anonymous_and_wrong_tokens_are_refused(
-    cluster: Any, headers: dict[str, str], status: int
-) -> None:
-    for method, path in (("GET", "/"), ("GET", "/virtual-networks"), ("POST", "/virtual-networks")):
-        answered, text = await cluster.call(method, path, {} if method == "POST" else None, **headers)
-        assert answered == status, (method, path)
-        assert "token" in text
+async def test_anonymous_and_wrong_tokens_are_refused(cluster: Any) -> None:
+    for headers in (
+        {"X_Auth_Token": ""},
+        {"X_Auth_Token": "wrong"},
+        {"X_Auth_Token": "", "Authorization": "Bearer wrong"},
+        {"X_Auth_Token": "", "Authorization": "Basic d3Jvbmc="},
+    ):
+        for method, path in (("GET", "/"), ("GET", "/virtual-networks"), ("POST", "/virtual-networks")):
+            body = {} if method == "POST" else None
+            answered, text = await cluster.call(method, path, body, **headers)
+            assert answered == 401, (headers, method, path)
+            assert "token" in text
     assert len((await cluster.kube.list(VIRTUAL_NETWORKS)).items) == 1
 
 
@@ -70,37 +66,37 @@ async def test_a_client_that_logs_in_gets_the_token_it_showed(cluster: Any) -> N
         assert answer.status == 401
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "text"),
-    [
-        (network("n", "10.1.1.0/31"), 400, "10.1.1.0/31"),
-        (network("n", "10.1.1.0/40"), 400, "10.1.1.0/40"),
-        (
-            network("n", "10.1.1.0/24", network_policy_refs=[{"to": ["a", "b", "c"]}]),
-            400,
-            "network_policy_refs",
-        ),
-        (
-            network("n", "10.1.1.0/24", route_target_list={"route_target": ["t:1:1"]}),
-            400,
-            "route_target_list",
-        ),
-        (network("n", "10.1.1.0/24", flood_unknown_unicast=True), 400, "flood_unknown_unicast"),
-        (network("n", "10.1.1.0/24", virtual_network_properties={"rpf": "disable"}), 400, "rpf"),
-        (network("n", "10.1.1.0/24", "10.1.1.128/25"), 409, "Overlapping"),
-        (network("n", uuid="no uuid"), 400, "UUID"),
-        (network("a:b"), 400, "colon"),
-        (network("n", parent_type="domain"), 400, "parent"),
-        ({"virtual-network": {"fq_name": ["default-domain", "nowhere", "n"]}}, 404, "nowhere"),
-        ({"virtual-network": {"fq_name": "n"}}, 400, "fq_name"),
-        ({"wrong": {}}, 400, "virtual-network"),
-        ([], 400, "JSON object"),
-    ],
-)
-async def test_what_can_not_be_is_refused_in_words(cluster: Any, body: Any, status: int, text: str) -> None:
-    answered, said = await cluster.call("POST", "/virtual-networks", body)
-    assert answered == status, said
-    assert text in said
+REFUSED: list[tuple[Any, int, str]] = [
+    (network("n", "10.1.1.0/31"), 400, "10.1.1.0/31"),
+    (network("n", "10.1.1.0/40"), 400, "10.1.1.0/40"),
+    (
+        network("n", "10.1.1.0/24", network_policy_refs=[{"to": ["a", "b", "c"]}]),
+        400,
+        "network_policy_refs",
+    ),
+    (
+        network("n", "10.1.1.0/24", route_target_list={"route_target": ["t:1:1"]}),
+        400,
+        "route_target_list",
+    ),
+    (network("n", "10.1.1.0/24", flood_unknown_unicast=True), 400, "flood_unknown_unicast"),
+    (network("n", "10.1.1.0/24", virtual_network_properties={"rpf": "disable"}), 400, "rpf"),
+    (network("n", "10.1.1.0/24", "10.1.1.128/25"), 409, "Overlapping"),
+    (network("n", uuid="no uuid"), 400, "UUID"),
+    (network("a:b"), 400, "colon"),
+    (network("n", parent_type="domain"), 400, "parent"),
+    ({"virtual-network": {"fq_name": ["default-domain", "nowhere", "n"]}}, 404, "nowhere"),
+    ({"virtual-network": {"fq_name": "n"}}, 400, "fq_name"),
+    ({"wrong": {}}, 400, "virtual-network"),
+    ([], 400, "JSON object"),
+]
+
+
+async def test_what_can_not_be_is_refused_in_words(cluster: Any) -> None:
+    for body, status, text in REFUSED:
+        answered, said = await cluster.call("POST", "/virtual-networks", body)
+        assert answered == status, (body, said)
+        assert text in said, (body, said)
     assert len((await cluster.kube.list(VIRTUAL_NETWORKS)).items) == 1
 
 
@@ -198,3 +194,38 @@ async def test_ref_relax_lets_a_network_go_before_its_address(cluster: Any) -> N
     relaxed = {"uuid": made["instance-ip"]["uuid"], "ref-uuid": uuid}
     assert (await cluster.call("POST", "/ref-relax-for-delete", relaxed))[0] == 200
     assert (await cluster.call("DELETE", f"/virtual-network/{uuid}"))[0] == 200
+
+
+async def test_a_network_applied_by_hand_is_shown_like_any_other(cluster: Any) -> None:
+    """Its project is implied by its name, its IPAM is the default one."""
+    spec = {"fqName": ["other", "some-project", "by-hand"], "subnets": [{"cidr": "10.5.0.0/24"}]}
+    metadata = {"name": "by-hand"}
+    vn = {"apiVersion": VIRTUAL_NETWORKS.api_version, "kind": "VirtualNetwork", "metadata": metadata}
+    made = await cluster.kube.create(VIRTUAL_NETWORKS, {**vn, "spec": spec})
+    await cluster.config.service.view.settle(VIRTUAL_NETWORKS, made)
+    path = "/virtual-networks?parent_fq_name_str=other:some-project&detail=true"
+    _, listed = await cluster.call("GET", path)
+    (shown,) = [item["virtual-network"] for item in listed["virtual-networks"]]
+    assert shown["uuid"] == made["metadata"]["uid"]
+    assert shown["network_ipam_refs"][0]["to"] == IPAM
+    _, project = await cluster.call("GET", f"/project/{shown['parent_uuid']}")
+    assert project["project"]["fq_name"] == ["other", "some-project"]
+    assert (await cluster.call("DELETE", f"/project/{shown['parent_uuid']}"))[0] == 403
+    assert (await cluster.call("DELETE", f"/virtual-network/{shown['uuid']}"))[0] == 200
+
+
+async def test_another_config_api_shows_the_same(cluster: Any) -> None:
+    """It has no state of its own: a second one on the same cluster gives the same answers."""
+    await cluster.node("node1", "100.64.0.11")
+    await cluster.script("workload", "keep")
+    async with ConfigApi.start(cluster.kube.access) as second:
+        for kind in KINDS.values():
+            path = f"/{kind.plural}?detail=true&exclude_hrefs=true"
+            _, first_answer = await cluster.call("GET", path)
+            headers = {"X-Auth-Token": cluster.token}
+            async with cluster.session.get(second.url + path, headers=headers) as answer:
+                assert _by_uuid(await answer.json(), kind) == _by_uuid(first_answer, kind), kind.name
+
+
+def _by_uuid(listed: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    return {item[kind.name]["uuid"]: item[kind.name] for item in listed[kind.plural]}
