@@ -25,6 +25,9 @@ from multinet.model.objects import API_VERSION, Obj, section
 def pools(view: View, vn: Obj, subnet: str = "", family: str = "") -> list[Pool]:
     """The pools of a network, of one subnet (UUID) or family where asked; 400 where none is meant."""
     network, notes = VirtualNetwork.from_object(vn), Notes.of(vn)
+    if not family and not subnet and any(block.family == "v4" for block in network.subnets):
+        # As the original: who does not say v6 means v4.
+        family = "v4"
     chosen = [block for block in network.subnets if not family or block.family == family]
     if subnet:
         chosen = [block for block in chosen if subnet_uuid(vn, notes, block) == subnet]

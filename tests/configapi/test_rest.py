@@ -229,3 +229,14 @@ async def test_another_config_api_shows_the_same(cluster: Any) -> None:
 
 def _by_uuid(listed: dict[str, Any], kind: Kind) -> dict[str, Any]:
     return {item[kind.name]["uuid"]: item[kind.name] for item in listed[kind.plural]}
+
+
+async def test_a_network_with_both_families_gives_the_one_asked_for(cluster: Any) -> None:
+    uuid = await make(cluster, "n", "fd00:1::/64", "10.1.1.0/24")
+    for asked, given in (("", "10.1.1.252"), ("v6", "fd00:1::ffff:ffff:ffff:fffc")):
+        body = {"fq_name": [f"address{asked}"], "virtual_network_refs": [{"uuid": uuid}]}
+        _, made = await cluster.call(
+            "POST", "/instance-ips", {"instance-ip": body | {"instance_ip_family": asked or None}}
+        )
+        _, read = await cluster.call("GET", f"/instance-ip/{made['instance-ip']['uuid']}")
+        assert read["instance-ip"]["instance_ip_address"] == given
