@@ -36,6 +36,12 @@ class Claim:
     address: IPAddress
     exists: bool = False
 
+    @property
+    def object_name(self) -> str:
+        """The name of the InstanceIP."""
+        network = self.wanted.network
+        return naming.instance_ip_name(network.pool or network.name, str(self.address))
+
 
 class Addresses:
     """Pools by network object, made when first asked for."""

@@ -227,7 +227,7 @@ class Controller:
             if nad:
                 self.nad_queue.add(nad)
             self._repairs.lost(key, old)
-        if (new is None or old is None) and key:
+        if (new is None or old is None) and key and not self._is_own(key, new):
             self.pod_queue.add(key)
 
     def _address_changed(self, old: Obj | None, new: Obj | None) -> None:
@@ -236,7 +236,11 @@ class Controller:
             return
         if new is None and old is not None:
             self._repairs.lost(key, old)
-        self.pod_queue.add(key)
+        if not self._is_own(key, new):
+            self.pod_queue.add(key)
+
+    def _is_own(self, pod_key: str, new: Obj | None) -> bool:
+        return new is not None and self._pods.wrote(pod_key, name_of(new))
 
     def _recheck_network(self, interface: Obj) -> None:
         name = str(section(interface, "spec").get("network", ""))

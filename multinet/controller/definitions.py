@@ -33,12 +33,16 @@ class Definitions:
         self._deleted: set[str] = set()
         self._unread: set[str] = set()
         self._made: set[FqName] = set()
+        # Reading a NAD anew for each pod would cost more than all else in planning it.
+        self._judged: dict[str, tuple[Obj, NadIntent]] = {}
 
     def changed(self, old: Obj | None, new: Obj | None) -> None:
         """Remember what the dialect remembers (informer callback)."""
         seen = new or old or {}
         key = key_of(seen)
         self._unread.add(key)
+        if new is None:
+            self._judged.pop(key, None)
         if not self._accepts(seen):
             return
         if new is None:
@@ -83,7 +87,11 @@ class Definitions:
             if target is None:
                 raise _unusable(key)
             return NadIntent("map", key, target)
-        return self.judge(self._view.nads.store[key])
+        nad = self._view.nads.store[key]
+        known = self._judged.get(key)
+        if known is None or known[0] is not nad:
+            known = self._judged[key] = (nad, self.judge(nad))
+        return known[1]
 
     def judge(self, nad: Obj) -> NadIntent:
         """What a NAD asks for now; raises ``NadError``."""

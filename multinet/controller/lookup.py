@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from multinet.controller.errors import Refusal
-from multinet.controller.view import View, read_network
+from multinet.controller.view import View
 from multinet.controller.waiting import network_topic
 from multinet.model import naming
 from multinet.model.naming import FqName
@@ -37,7 +37,7 @@ def ready_network(
             grace_s=patience,
             transient=is_coming,
         )
-    network = read_network(vn)
+    network = view.read(vn)
     if network is None or network.ready is None or not network.ready.is_true:
         ready = network.ready if network is not None else None
         raise Refusal(

@@ -31,6 +31,7 @@ from multinet.controller.usage import Usage
 from multinet.controller.view import View
 from multinet.controller.waiting import Waiting
 from multinet.kube.resources import INSTANCE_IPS, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, Resource
+from multinet.model import naming
 from multinet.model.attachments import Interface, PodRef, VirtualMachine
 from multinet.model.dialect import Dialect
 from multinet.model.objects import (
@@ -86,6 +87,8 @@ class Pods:
         self._missing_since: dict[str, tuple[str, float]] = {}
         # Written, but perhaps not in the caches yet: such a pod must not be attached twice.
         self._committed: dict[str, str] = {}
+        # Written by the pass that commits: seeing these in a watch is no reason for another pass.
+        self._own: dict[str, frozenset[str]] = {}
         # A pass that broke off may have written what the caches don't show.
         self._unsure: set[str] = set()
 
@@ -114,6 +117,10 @@ class Pods:
             return False
         return self._dialect.half_built_pods or VirtualMachine.from_object(vm).is_resolved
 
+    def wrote(self, pod_key: str, name: str) -> bool:
+        """Whether the interface or address of that name was written by the pass that attaches the pod."""
+        return name in self._own.get(pod_key, ())
+
     def forget_machine(self, key: str) -> None:
         """The VirtualMachine of a pod vanished: if the pod is still there, it is made again."""
         self._committed.pop(key, None)
@@ -123,6 +130,7 @@ class Pods:
         self._missing_since.pop(key, None)
         self._committed.pop(key, None)
         self._unsure.discard(key)
+        self._own.pop(key, None)
         self._repairs.forget(key)
         self._macs.release(key)
 
@@ -185,6 +193,10 @@ class Pods:
     ) -> tuple[list[Interface], Refusal | None]:
         """Make addresses and interfaces: all, or in dialects that build by halves those that can be."""
         claims, broken = self._reserve(ref, plan, known)
+        self._own[ref.key] = frozenset(
+            [claim.object_name for claim in claims if not claim.exists]
+            + [naming.interface_object_name(ref.name, ref.uid, item.index) for item in plan.interfaces]
+        )
         try:
             await all_of(self._addresses.create(ref, claim) for claim in claims)
         finally:

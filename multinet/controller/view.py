@@ -59,6 +59,7 @@ class View:
 
     def __init__(self, client: Client, *, cluster: str, project: str = "") -> None:
         self.client = client
+        self._read: dict[str, tuple[Obj, VirtualNetwork | None]] = {}
         self.namespaces = Informer(client, NAMESPACES)
         self.nads = Informer(client, NADS)
         self.networks = Informer(client, VIRTUAL_NETWORKS)
@@ -100,6 +101,13 @@ class View:
         """The network with that fq name; of several the oldest, which is the one that counts."""
         found = self.networks.by_index(BY_FQ_NAME, ":".join(fq_name))
         return min(found, key=_age, default=None)
+
+    def read(self, vn: Obj) -> VirtualNetwork | None:
+        """:func:`read_network` of an object of the store, read once per version."""
+        known = self._read.get(name_of(vn))
+        if known is None or known[0] is not vn:
+            known = self._read[name_of(vn)] = (vn, read_network(vn))
+        return known[1]
 
     def network_with_last_name(self, name: str) -> Obj | None:
         """The oldest network whose fq name ends so, wherever it is (N31)."""
