@@ -46,7 +46,7 @@ class InputError(MultinetError):
 
 
 class EnvironmentLackError(MultinetError):
-    """This machine lacks something that was asked for; ``next_step`` is the remedy."""
+    """The machine lacks something that was asked for; ``next_step`` is the remedy."""
 
 
 class LabError(MultinetError):

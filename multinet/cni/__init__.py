@@ -1,1 +1,1 @@
-"""CNI, both sides: the plugin executable with its wire to the node agent, and the runtime that calls plugins."""
+"""CNI, both sides: the plugin with its wire to the node agent, and the runtime that calls plugins."""
