@@ -58,6 +58,11 @@ class Scenario:
         """node1, node2, ..."""
         return tuple(f"node{number}" for number in range(1, self.content.spec.lab.nodes + 1))
 
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The plain hosts beside the nodes."""
+        return tuple(self.content.spec.lab.hosts)
+
 
 def load(
     path: Path, *, shown: str | None = None, nodes: int | None = None, dialect: str | None = None

@@ -77,6 +77,11 @@ Pattern = Annotated[
     Field(description="[namespace/]pod[:interface]; * and ? match as in file names. Such as web-*:eth1."),
 ]
 Argv = Annotated[list[str], Field(min_length=1, description="A command as a list of words; no shell.")]
+HostName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=63),
+    Field(description="A name of small letters, digits and -."),
+]
 Interface = Annotated[str, StringConstraints(min_length=1, max_length=15)]
 Pods = Literal["all"] | Annotated[list[Name], Field(min_length=1)]
 
@@ -98,16 +103,25 @@ class Lab(Model):
     """The lab to build."""
 
     nodes: int = Field(2, ge=1, le=32, description="Number of worker nodes: node1, node2, ...")
+    hosts: list[HostName] = Field(
+        [],
+        max_length=32,
+        description="Plain machines beside the nodes, without Kubernetes, role or link. Interfaces come by "
+        "the config API; where their network namespaces are is told in /run/multinet/lab/hosts.json.",
+    )
     dialect: Literal["default", "contrail-classic"] = "default"
 
 
 class Wait(Model):
-    """Wait until pods or networks are in a state; event-driven, never a fixed time."""
+    """Wait until pods, networks or roles are in a state; event-driven, never a fixed time."""
 
     pods: Pods | None = None
     networks: list[Name] | None = Field(None, description="NADs whose virtual network must be Ready.")
     virtual_networks: list[str] | None = Field(
         None, alias="virtualNetworks", description="VirtualNetwork objects that must be Ready."
+    )
+    roles: list[str] | None = Field(
+        None, description="Roles on cp that must be ready, such as configapi, which starts after the lab."
     )
     until: Literal["Ready", "Running", "Scheduled", "Gone"] = Field(
         "Ready", alias="for", description="The state to wait for; networks know Ready and Gone."
@@ -116,8 +130,10 @@ class Wait(Model):
 
     @_after(mode="after")
     def _something(self) -> Self:
-        if self.pods is None and not self.networks and not self.virtual_networks:
-            raise ValueError("wait needs pods, networks or virtualNetworks")
+        if self.pods is None and not (self.networks or self.virtual_networks or self.roles):
+            raise ValueError("wait needs pods, networks, virtualNetworks or roles")
+        if self.roles and self.until != "Ready":
+            raise ValueError("roles are waited for to be Ready, nothing else")
         return self
 
 
@@ -187,7 +203,7 @@ class Expected(Model):
 
 
 class Exec(Expected):
-    """Run a command in a pod's namespaces or on a node."""
+    """Run a command in a pod's namespaces, or on a node, cp or a host of the lab."""
 
     pod: Name | None = None
     node: str | None = None
@@ -297,7 +313,7 @@ class Spec(Model):
     """Description, lab and steps."""
 
     description: str = ""
-    lab: Lab = Field(default_factory=lambda: Lab(nodes=2))
+    lab: Lab = Field(default_factory=lambda: Lab(nodes=2, hosts=[]))
     steps: list[Step] = Field(min_length=1)
 
 

@@ -26,7 +26,8 @@ from scenarios.schema import split
 CIDR = "opencontrail.org/cidr"
 NETWORK = "opencontrail.org/network"
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
-ROLES = ("apiserver", "controller", "scheduler", "kubelet", "vrouter")
+ROLES_ON_CP = ("apiserver", "controller", "scheduler", "configapi")
+ROLES = (*ROLES_ON_CP, "kubelet", "vrouter")
 _DNS_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
 _MAKES_OBJECTS = frozenset({"apply", "create", "replace", "edit", "patch"})
 
@@ -45,10 +46,20 @@ class _Known:
 def findings(scenario: Scenario) -> list[InputError]:
     """Everything that is wrong, in the order of the file."""
     known = _Known()
-    found: list[InputError] = []
+    found = list(_hosts(scenario))
     for step in scenario.steps:
         found += _step(scenario, step, known)
     return found
+
+
+def _hosts(scenario: Scenario) -> Iterator[InputError]:
+    taken = {"cp", "fabric", *scenario.node_names}
+    for index, name in enumerate(scenario.host_names):
+        if name in taken:
+            where = scenario.document.at(("spec", "lab", "hosts", index))
+            why = "cp, fabric, the nodes and earlier hosts have their names already"
+            yield _error(where, f"the name {name!r} is taken", why, "give the host another")
+        taken.add(name)
 
 
 def _error(where: Position, what: str, why: str = "", next_step: str = "") -> InputError:
@@ -217,10 +228,18 @@ def _names(scenario: Scenario, step: LoadedStep, known: _Known) -> Iterator[Inpu
             hint = nearest(pod, [key.removeprefix("default/") for key in known.pods], "apply the pod first")
             yield _error(scenario.document.at(where), f"no step so far makes the pod {pod!r}", "", hint)
     for where, node in _nodes_named(step, path):
-        if node not in (*scenario.node_names, "cp"):
-            why = f"its nodes are cp, {', '.join(scenario.node_names)}"
-            hint = nearest(node, scenario.node_names, "name one of these")
+        # Hosts run commands and nothing else: no role, no link to the fabric.
+        hosts = scenario.host_names if "exec" in where or "netns" in where else ()
+        known_here = ("cp", *scenario.node_names, *hosts)
+        if node not in known_here:
+            why = f"its nodes are {', '.join(known_here)}"
+            hint = nearest(node, known_here, "name one of these")
             yield _error(scenario.document.at(where), f"the lab has no node {node!r}", why, hint)
+    for index, name in enumerate((body.wait.roles if body.wait is not None else None) or ()):
+        if name not in ROLES_ON_CP:
+            at = scenario.document.at((*path, "wait", "roles", index))
+            why = f"roles on cp are {', '.join(ROLES_ON_CP)}"
+            yield _error(at, f"no such role on cp: {name!r}", why, nearest(name, ROLES_ON_CP))
     fault = body.fault
     role = (fault.kill or fault.restart) if fault is not None else None
     if role is not None and role.role not in ROLES:

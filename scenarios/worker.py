@@ -103,7 +103,8 @@ def _run(options: argparse.Namespace, run_dir: Path, log: EventLog) -> tuple[Ver
     scenario = loader.load(
         options.scenario, shown=options.shown, nodes=options.nodes, dialect=options.dialect
     )
-    spec = LabSpec(scenario.node_names, run_dir, scenario.content.spec.lab.dialect)
+    dialect = scenario.content.spec.lab.dialect
+    spec = LabSpec(scenario.node_names, run_dir, dialect, hosts=scenario.host_names)
     return run_in_lab(backend, spec, scenario, run_dir, log)
 
 

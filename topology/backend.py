@@ -9,8 +9,9 @@ destroy     :meth:`Lab.stop` (gentle) and :meth:`Lab.close` (at once); both may 
 ==========  ==================================================================================
 
 Everything here blocks and starts no thread. A caller with an event loop may call :meth:`Lab.exec`,
-:meth:`Lab.pod_exec` and :meth:`Lab.restart` in another thread, watches :meth:`Lab.fileno` and calls
-:meth:`Lab.process_events` when it is readable; a caller without one calls it between steps.
+:meth:`Lab.pod_exec`, :meth:`Lab.restart` and :meth:`Lab.wait_role` in another thread, watches
+:meth:`Lab.fileno` and calls :meth:`Lab.process_events` when it is readable; a caller without one calls it
+between steps.
 
 Events: ``lab-starting {nodes}``, ``lab-phase {phase, seconds}``, ``role-ready {role, node, pid, seconds}``,
 ``role-exited {role, node, pid, status, expected, log, tail}``, ``lab-ready {seconds}``,
@@ -29,12 +30,17 @@ EventSink = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class LabSpec:
-    """What to build. ``nodes`` are worker names in order; the control plane ``cp`` is always added."""
+    """What to build. ``nodes`` are worker names in order; the control plane ``cp`` is always added.
+
+    ``hosts`` are plain machines beside them: namespaces and a name, without role, link or address. What
+    interfaces they get is up to the config API ("A workload without Kubernetes").
+    """
 
     nodes: tuple[str, ...]
     run_dir: Path
     dialect: str = "default"
     underlay_mtu: int = 1600
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,10 @@ class Lab(Protocol):
     def nodes(self) -> tuple[str, ...]:
         """Names of the worker nodes, in the order of the spec."""
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names of the plain hosts, in the order of the spec."""
+
     def sandboxes(self) -> tuple[Sandbox, ...]:
         """All sandboxes that exist now, sorted by namespace and pod."""
 
@@ -78,7 +88,7 @@ class Lab(Protocol):
     def exec(
         self, node: str, argv: Sequence[str], *, limit_s: float = 30.0, stdin: str | None = None
     ) -> Completed:
-        """Run ``argv`` in the node's namespaces (``cp`` is a node too); ``WaitExpiredError`` at the limit."""
+        """Run ``argv`` in the namespaces of a node, ``cp`` or a host; ``WaitExpiredError`` at the limit."""
 
     def pod_exec(
         self,
@@ -92,7 +102,10 @@ class Lab(Protocol):
         """Run ``argv`` in the namespaces of the pod's sandbox."""
 
     def node_netns(self, node: str) -> str:
-        """Path of the node's network namespace, for example ``/proc/17/ns/net``."""
+        """Path of the network namespace of a node or host, for example ``/proc/17/ns/net``."""
+
+    def wait_role(self, role: str, node: str, limit_s: float) -> None:
+        """Return when a role is ready; needed before one is used that starts after the lab is ready."""
 
     def restart(self, role: str, node: str) -> None:
         """Stop the role's process with SIGTERM, start a new one and wait until it is ready."""

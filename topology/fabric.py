@@ -160,8 +160,8 @@ class FabricBridge(Switch):  # type: ignore[misc]
         """Nothing to do: the bridge ends with the lab's namespaces."""
 
 
-def build(nodes: tuple[str, ...], mtu: int) -> Any:
-    """Build and start the Mininet of a lab: ``cp``, the worker nodes and the fabric; return it."""
+def build(nodes: tuple[str, ...], mtu: int, hosts: tuple[str, ...] = ()) -> Any:
+    """Build and start the Mininet of a lab: ``cp``, the worker nodes, the fabric, hosts without a link."""
     Mininet.inited = True  # skips ensureRoot and fixLimits, see above
     net = Mininet(
         topo=None,
@@ -178,6 +178,9 @@ def build(nodes: tuple[str, ...], mtu: int) -> Any:
     for name, address in addresses.items():
         host = net.addHost(name, ip=str(address))
         net.addLink(host, bridge, address=str(address), mtu=mtu)
+    for name in hosts:
+        with linux.joined(net.addHost(name, ip=None).pid, "net"), Route() as route:
+            route.set_link("lo", up=True)
     net.build()
     net.start()
     return net

@@ -38,6 +38,11 @@ class FakeLab:
         """The worker nodes."""
         return self.spec.nodes
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The plain hosts."""
+        return self.spec.hosts
+
     def sandboxes(self) -> tuple[Sandbox, ...]:
         """What the test put into ``pods``."""
         return tuple(sorted(self.pods, key=lambda item: (item.namespace, item.pod)))
@@ -75,6 +80,10 @@ class FakeLab:
         self._known(node)
         return "/proc/self/ns/net"
 
+    def wait_role(self, role: str, node: str, limit_s: float) -> None:
+        """Remember."""
+        self.calls.append(("wait_role", role, node, limit_s))
+
     def restart(self, role: str, node: str) -> None:
         """Remember."""
         self.calls.append(("restart", role, node))
@@ -107,7 +116,7 @@ class FakeLab:
             end.close()
 
     def _known(self, node: str) -> None:
-        if node not in ("cp", *self.nodes):
+        if node not in ("cp", *self.nodes, *self.hosts):
             raise LabError(f"there is no node {node!r}")
 
 

@@ -5,7 +5,8 @@ Order of a start, with what overlaps:
 1. fork the zygote, which imports the roles' modules, the API server's first;
 2. meanwhile import Mininet and build the fabric;
 3. API server on ``cp``; when it says READY, everything else at once;
-4. when all said READY, see in the API that each node is Ready.
+4. when all said READY, see in the API that each node is Ready;
+5. the lab is ready; the roles that pods don't need (``roles.LATE``) start now, and nobody waits here.
 
 Call it in a process that has gone through :func:`topology.isolation.enter`: nothing here cleans up what the
 end of those namespaces takes away anyway.
@@ -14,6 +15,7 @@ end of those namespaces takes away anyway.
 from __future__ import annotations
 
 import importlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,6 +78,8 @@ class MininetBackend:
             _abandon(error, net, supervisor)
             raise
         on_event("lab-ready", {"seconds": round(time.monotonic() - begun, 3)})
+        for role in roles.late(paths, self._entries):
+            supervisor.begin(role, net.get(role.node).pid)
         return lab
 
     def _start_roles(self, spec: LabSpec, paths: roles.Paths, net: Any, supervisor: Supervisor) -> None:
@@ -90,8 +94,10 @@ class MininetBackend:
 
 
 def _check(spec: LabSpec) -> None:
-    if len(set(spec.nodes)) != len(spec.nodes) or roles.CONTROL_PLANE in spec.nodes:
-        raise LabError("node names must differ, and 'cp' is taken", why=f"nodes: {', '.join(spec.nodes)}")
+    names = (*spec.nodes, *spec.hosts)
+    if len(set(names)) != len(names) or {roles.CONTROL_PLANE, "fabric"} & set(names):
+        why = f"nodes and hosts: {', '.join(names)}"
+        raise LabError("names of nodes and hosts must differ, and 'cp' and 'fabric' are taken", why=why)
 
 
 def _build(spec: LabSpec, paths: roles.Paths) -> Any:
@@ -100,7 +106,7 @@ def _build(spec: LabSpec, paths: roles.Paths) -> Any:
     from topology import fabric  # Mininet takes a while to import: after the zygote has been forked
 
     try:
-        return fabric.build(spec.nodes, spec.underlay_mtu)
+        net = fabric.build(spec.nodes, spec.underlay_mtu, spec.hosts)
     except FileNotFoundError as error:
         raise EnvironmentLackError(
             f"Mininet needs the program {error.filename}, which is not here",
@@ -115,6 +121,9 @@ def _build(spec: LabSpec, paths: roles.Paths) -> Any:
     except OSError as error:
         step = "one set of namespaces takes one lab: start another process for another lab"
         raise LabError("the fabric could not be built", why=str(error), next_step=step) from error
+    netns = {name: {"netns": f"/proc/{net.get(name).pid}/ns/net"} for name in spec.hosts}
+    paths.hosts.write_text(json.dumps(netns) + "\n")
+    return net
 
 
 def _abandon(error: BaseException, net: Any, supervisor: Supervisor) -> None:

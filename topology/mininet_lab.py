@@ -44,6 +44,11 @@ class MininetLab:
         """The worker nodes."""
         return self._spec.nodes
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The plain hosts."""
+        return self._spec.hosts
+
     def sandboxes(self) -> tuple[Sandbox, ...]:
         """All sandboxes that exist now."""
         return read_sandboxes(self._paths.nodes)
@@ -57,15 +62,15 @@ class MininetLab:
         return max(found, key=lambda sandbox: sandbox.pid)
 
     def node_pid(self, node: str) -> int:
-        """PID of the shell from which the node's namespaces hang."""
+        """PID of the shell from which the namespaces of a node or host hang."""
         try:
             return int(self.net[node].pid)
         except KeyError:
-            known = ", ".join((roles.CONTROL_PLANE, *self.nodes))
+            known = ", ".join((roles.CONTROL_PLANE, *self.nodes, *self.hosts))
             raise LabError(f"there is no node {node!r}", next_step=f"nodes are: {known}") from None
 
     def node_netns(self, node: str) -> str:
-        """Path of the node's network namespace."""
+        """Path of the network namespace of a node or host."""
         return f"/proc/{self.node_pid(node)}/ns/net"
 
     def node_ip(self, node: str) -> str:
@@ -76,7 +81,7 @@ class MininetLab:
     def exec(
         self, node: str, argv: Sequence[str], *, limit_s: float = 30.0, stdin: str | None = None
     ) -> Completed:
-        """Run a command on a node."""
+        """Run a command on a node or host."""
         enter = ("nsenter", "-t", str(self.node_pid(node)), "-n", "-u", "-m", "--")
         return _run((*enter, *argv), f"{argv[0]} on {node}", limit_s, stdin)
 
@@ -94,6 +99,10 @@ class MininetLab:
         enter = ("nsenter", "-t", str(sandbox.pid), "-n", "-u", "-i", "-m", "-p", "--")
         return _run((*enter, *argv), f"{argv[0]} in {namespace}/{pod}", limit_s, stdin)
 
+    def wait_role(self, role: str, node: str, limit_s: float) -> None:
+        """Wait until a role is ready."""
+        self._supervisor.await_role(role, node, limit_s)
+
     def restart(self, role: str, node: str) -> None:
         """Restart a role and wait until it is ready."""
         self._supervisor.restart(role, node, _RESTART_LIMIT_S)
@@ -105,6 +114,8 @@ class MininetLab:
     def set_link(self, node: str, up: bool) -> None:
         """Take the node's port of the fabric down or up."""
         self.node_pid(node)
+        if node in self.hosts:
+            raise LabError(f"the host {node} has no link to the fabric", next_step="name cp or a node")
         (link,) = self.net.linksBetween(self.net[node], self.net["fabric"])
         with Route() as route:
             route.set_link(link.intf2.name, up=up)

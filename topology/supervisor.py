@@ -45,6 +45,7 @@ class Supervisor:
         self._on_event = on_event
         self._board = ReadyBoard(paths.notify)
         self._running: dict[str, _Running] = {}
+        self._begun: set[str] = set()
         self._closed = False
         self._lock = threading.RLock()
         zygote.on_exit = self._note_exit
@@ -62,12 +63,26 @@ class Supervisor:
         for role in placed:
             self._running[role.id].pid = self._zygote.started(role.id).pid
         self._await_ready(tuple(role.id for role in placed), limit_s)
-        seconds = round(time.monotonic() - begun, 3)
+        seconds = time.monotonic() - begun
         for role in placed:
-            pid = self._running[role.id].pid
-            self._on_event(
-                "role-ready", {"role": role.name, "node": role.node, "pid": pid, "seconds": seconds}
-            )
+            self._begun.discard(role.id)
+            self._tell_ready(self._running[role.id], seconds)
+
+    def begin(self, role: Role, node_pid: int) -> None:
+        """Have a role started without waiting for anything; :meth:`await_role` does that."""
+        self._running[role.id] = _Running(role, node_pid)
+        self._begun.add(role.id)
+        self._zygote.request(self._spec(role, node_pid))
+
+    def await_role(self, role_name: str, node: str, limit_s: float) -> None:
+        """Return when a role is ready; raises as :meth:`start`."""
+        begun = time.monotonic()
+        with self._lock:
+            running = self._find(role_name, node)
+            self._await_ready((running.role.id,), limit_s)
+            if running.role.id in self._begun:
+                self._begun.discard(running.role.id)
+                self._tell_ready(running, time.monotonic() - begun)
 
     def signal(self, role_name: str, node: str, number: int, *, end_expected: bool = True) -> None:
         """Signal a role's process; ``LabError`` when there is none."""
@@ -96,7 +111,10 @@ class Supervisor:
             self._stop()
 
     def _stop(self) -> None:
-        alive = [running for running in self._running.values() if running.status is None and running.pid]
+        alive = [running for running in self._running.values() if running.status is None]
+        for running in alive:
+            self._know_pid(running)
+        alive = [running for running in alive if running.pid]
         for running in alive:
             running.end_expected = True
             os.kill(running.pid, signal.SIGTERM)
@@ -129,10 +147,23 @@ class Supervisor:
 
     def _find(self, role_name: str, node: str) -> _Running:
         try:
-            return self._running[f"{role_name}-{node}"]
+            running = self._running[f"{role_name}-{node}"]
         except KeyError:
             known = ", ".join(sorted(self._running))
             raise LabError(f"there is no {role_name} on {node}", next_step=f"roles are: {known}") from None
+        self._know_pid(running)
+        return running
+
+    def _know_pid(self, running: _Running) -> None:
+        if not running.pid and running.status is None:
+            with self._lock:
+                pid = self._zygote.started(running.role.id).pid
+                if running.status is None:  # else its end was told together with its start
+                    running.pid = pid
+
+    def _tell_ready(self, running: _Running, seconds: float) -> None:
+        data = {"role": running.role.name, "node": running.role.node, "pid": running.pid}
+        self._on_event("role-ready", {**data, "seconds": round(seconds, 3)})
 
     def _note_exit(self, exit_: Exit) -> None:
         running = self._running[exit_.id]

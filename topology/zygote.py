@@ -70,6 +70,7 @@ class Zygote:
         self.on_exit: Callable[[Exit], None] = _ignore
         self._control = control
         self._exits: list[Exit] = []
+        self._answers: dict[str, dict[str, Any]] = {}
 
     @classmethod
     def start(cls, preload: Sequence[str], *, log: Path | None = None) -> Zygote:
@@ -100,7 +101,8 @@ class Zygote:
         return self.started(spec.id)
 
     def request(self, spec: RoleSpec) -> None:
-        """Ask for a role without waiting; several may be asked for, then :meth:`started` in that order."""
+        """Ask for a role without waiting; several may be asked for, then :meth:`started`."""
+        self._answers.pop(spec.id, None)  # of an earlier process, whose end came before anybody asked
         message = asdict(spec) | {"log": str(spec.log), "env": dict(spec.env)}
         try:
             self._control.send(json.dumps(message).encode())
@@ -108,19 +110,18 @@ class Zygote:
             raise _gone() from error
 
     def started(self, role_id: str) -> Process:
-        """Wait for the answer to the oldest unanswered request, which was for ``role_id``."""
+        """Wait for the answer to the request for ``role_id``."""
         deadline = time.monotonic() + _SPAWN_LIMIT_S
-        while True:
+        while role_id not in self._answers:
             message = self._receive(deadline - time.monotonic())
             if message is None:
                 raise expired(f"the start of {role_id}", _SPAWN_LIMIT_S, "see logs/zygote.log of the run")
-            if message["kind"] == "exited":
-                self._note(message)
-                continue
-            if message["kind"] == "failed":
-                raise LabError(f"could not start {role_id}", why=message["why"])
-            self._hand_out()
-            return Process(role_id, message["pid"])
+            self._note(message)
+        answer = self._answers.pop(role_id)
+        if answer["kind"] == "failed":
+            raise LabError(f"could not start {role_id}", why=answer["why"])
+        self._hand_out()
+        return Process(role_id, answer["pid"])
 
     def fileno(self) -> int:
         """Readable when :meth:`process_events` has something to do."""
@@ -153,7 +154,10 @@ class Zygote:
         return message
 
     def _note(self, message: dict[str, Any]) -> None:
-        self._exits.append(Exit(message["id"], message["pid"], message["status"]))
+        if message["kind"] == "exited":
+            self._exits.append(Exit(message["id"], message["pid"], message["status"]))
+        else:
+            self._answers[message["id"]] = message
 
     def _hand_out(self) -> None:
         while self._exits:

@@ -1,8 +1,9 @@
 """The zygote process: import, fork roles into namespaces, report their ends. Single-threaded throughout.
 
 A request is served as soon as the module of its entry point is imported, between two imports if need be: so
-the API server is up while the agents' modules are still being read. ``gc.freeze`` before each fork keeps the
-collector from touching (and so copying) the pages all roles share.
+the API server is up while the agents' modules are still being read. The module of a role that was not
+announced is imported when the role is asked for, so that it starts warm the next time. ``gc.freeze`` before
+each fork keeps the collector from touching (and so copying) the pages all roles share.
 """
 
 from __future__ import annotations
@@ -95,10 +96,7 @@ class _Server:
     def serve(self, preload: tuple[str, ...]) -> None:
         gc.disable()
         for module in preload:
-            try:
-                importlib.import_module(module)
-            except Exception:
-                _log.exception("can't import %s", module)
+            self._import(module)
             self._turn(block=False)
             self._start_waiting(imported_only=True)
         gc.collect()
@@ -106,6 +104,12 @@ class _Server:
         while self._open:
             self._start_waiting(imported_only=False)
             self._turn(block=True)
+
+    def _import(self, module: str) -> None:
+        try:
+            importlib.import_module(module)
+        except Exception:
+            _log.exception("can't import %s", module)
 
     def _turn(self, *, block: bool) -> None:
         handles: list[Any] = [self._control, self._wake]
@@ -121,11 +125,12 @@ class _Server:
                 self._open = False
 
     def _start_waiting(self, *, imported_only: bool) -> None:
-        # In order: the runner matches answers to its requests by their order.
         while self._waiting:
             if imported_only and self._waiting[0]["entry"].partition(":")[0] not in sys.modules:
                 return
-            self._spawn(self._waiting.pop(0))
+            request = self._waiting.pop(0)
+            self._import(request["entry"].partition(":")[0])
+            self._spawn(request)
 
     def _spawn(self, request: Request) -> None:
         gc.freeze()

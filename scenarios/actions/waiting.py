@@ -1,4 +1,4 @@
-"""The step that waits until pods or networks are in a state."""
+"""The step that waits until pods, networks or roles are in a state."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from scenarios.cluster import is_ready, phase_of
 from scenarios.context import Context, Result
 from scenarios.loader import LoadedStep
 from scenarios.schema import Wait, split
+from scenarios.threads import in_thread
 
 NAD_ANNOTATION = "multinet.opencontrail.org/nad"
 CIDR_ANNOTATION = "opencontrail.org/cidr"
@@ -24,6 +25,8 @@ async def wait(context: Context, step: LoadedStep) -> Result:
     assert body is not None
     missing = _missing(context, body)
     text = f"{_subject(body)} to be {body.until}"
+    for role in body.roles or ():
+        await in_thread(context.lab.wait_role, role, "cp", body.timeout)
     try:
         await context.cluster.until(
             text, lambda: True if not missing() else None, body.timeout, step=step.index
@@ -44,6 +47,8 @@ def _subject(body: Wait) -> str:
         parts.append(f"networks {', '.join(body.networks)}")
     if body.virtual_networks:
         parts.append(f"virtual networks {', '.join(body.virtual_networks)}")
+    if body.roles:
+        parts.append(f"roles {', '.join(body.roles)}")
     return " and ".join(parts)
 
 

@@ -65,8 +65,8 @@ CASES = {
     ),
     "wrong key in a step": (
         HEAD + "    - name: ready\n      wait:\n        pods: all\n        timout: 3s\n",
-        "s.yaml:10:9: unknown key 'timout': wait knows pods, networks, virtualNetworks, for, timeout "
-        "(did you mean 'timeout'?)",
+        "s.yaml:10:9: unknown key 'timout': wait knows pods, networks, virtualNetworks, roles, for, "
+        "timeout (did you mean 'timeout'?)",
     ),
     "no action": (
         HEAD + "    - name: nothing\n",
@@ -151,8 +151,32 @@ CASES = {
     ),
     "unknown role": (
         HEAD + "    - name: kill\n      fault: { kill: { role: vruter, node: node1 } }\n",
-        "s.yaml:8:30: no such role: 'vruter': roles are apiserver, controller, scheduler, kubelet, vrouter "
-        "(did you mean 'vrouter'?)",
+        "s.yaml:8:30: no such role: 'vruter': roles are apiserver, controller, scheduler, configapi, "
+        "kubelet, vrouter (did you mean 'vrouter'?)",
+    ),
+    "a role that is not on cp": (
+        HEAD + "    - name: wait\n      wait: { roles: [configap] }\n",
+        "s.yaml:8:23: no such role on cp: 'configap': roles on cp are apiserver, controller, scheduler, "
+        "configapi (did you mean 'configapi'?)",
+    ),
+    "roles can't be gone": (
+        HEAD + "    - name: wait\n      wait: { roles: [configapi], for: Gone }\n",
+        "s.yaml:8:13: wait: roles are waited for to be Ready, nothing else",
+    ),
+    "a host that isn't there": (
+        HEAD + "    - name: run\n      exec: { node: vm1, command: [id] }\n",
+        "s.yaml:8:21: the lab has no node 'vm1': its nodes are cp, node1, node2 (name one of these)",
+    ),
+    "a host named as a node": (
+        HEAD.replace("spec:\n", "spec:\n  lab: { hosts: [vm1, node1] }\n")
+        + "    - name: run\n      exec: { node: vm1, command: [id] }\n",
+        "s.yaml:6:23: the name 'node1' is taken: cp, fabric, the nodes and earlier hosts have their names "
+        "already (give the host another)",
+    ),
+    "a host has no link": (
+        HEAD.replace("spec:\n", "spec:\n  lab: { hosts: [vm1] }\n")
+        + "    - name: cut\n      fault: { link: { node: vm1, state: down } }\n",
+        "s.yaml:9:30: the lab has no node 'vm1': its nodes are cp, node1, node2 (name one of these)",
     ),
     "empty file": ("", "s.yaml: the file is empty (start from scenarios/library/right-network.yaml)"),
 }

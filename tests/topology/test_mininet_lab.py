@@ -195,6 +195,91 @@ print(json.dumps(found))
     assert (tmp_path / "logs" / "apiserver-cp.log").read_text().endswith("bye\n")
 
 
+def test_a_late_role_does_not_hold_the_lab_back_and_is_waited_for_by_name(run_script, tmp_path):
+    done = run_script(
+        LAB
+        + """
+lab = start()
+found = {"before": [data["role"] for kind, data in events if kind == "role-ready"]}
+lab.wait_role("configapi", "cp", 10)
+lab.wait_role("configapi", "cp", 10)
+found["after"] = [(data["role"], data["pid"] > 1) for kind, data in events if kind == "role-ready"][7:]
+lab.kill("configapi", "cp", signal.SIGKILL)
+found["killed"] = next_event(lab, "role-exited")["role"]
+lab.restart("configapi", "cp")
+found["again"] = [data["role"] for kind, data in events if kind == "role-ready"][8:]
+lab.stop()
+print(json.dumps(found))
+""",
+        tmp_path,
+    )
+    found = last_json(done)
+    assert "configapi" not in found["before"]
+    assert found["after"] == [["configapi", True]]
+    assert (found["killed"], found["again"]) == ("configapi", ["configapi"])
+    assert (tmp_path / "logs" / "configapi-cp.log").read_text().endswith("bye\n")
+
+
+def test_a_late_role_that_fails_says_so_to_whoever_waits(run_script, tmp_path):
+    done = run_script(
+        LAB
+        + """
+lab = start()
+found = {}
+try:
+    lab.wait_role("configapi", "cp", 10)
+except MultinetError as error:
+    found["error"] = str(error)
+found["exited"] = next_event(lab, "role-exited")["expected"]
+lab.stop()
+print(json.dumps(found))
+""",
+        tmp_path,
+        env={"STAND_IN_FAILS": "0.0.0.0:8082"},
+    )
+    found = last_json(done)
+    assert "configapi on cp: configapi ended with status 4 before it was ready" in found["error"]
+    assert found["exited"] is False
+
+
+def test_hosts_are_machines_of_their_own_beside_the_nodes(run_script, prefix, tmp_path):
+    found = last_json(
+        run_script(
+            LAB
+            + """
+spec = LabSpec(("node1",), run_dir, hosts=("vm1", "vm2"))
+lab = backend.start(spec, lambda kind, data: events.append((kind, data)))
+told = json.loads(Path("/run/multinet/lab/hosts.json").read_text())
+found = {"names": lab.hosts, "nodes": lab.nodes, "told": sorted(told)}
+found["netns"] = all(told[name]["netns"] == lab.node_netns(name) for name in lab.hosts)
+shown = lab.exec("vm1", ["sh", "-c", "hostname; ip -o link; ping -c 1 -W 1 127.0.0.1 >/dev/null && echo up"])
+found["shown"] = shown.stdout.splitlines()
+found["links"] = len({os.stat(lab.node_netns(name)).st_ino for name in ("cp", "node1", "vm1", "vm2")})
+try:
+    lab.set_link("vm1", False)
+except MultinetError as error:
+    found["link"] = str(error)
+lab.stop()
+try:
+    backend.start(LabSpec(("node1",), run_dir, hosts=("node1",)), lambda *_: None)
+except MultinetError as error:
+    found["twice"] = str(error)
+print(json.dumps(found))
+""",
+            tmp_path,
+            prefix=prefix,
+        )
+    )
+    assert (found["names"], found["nodes"], found["told"]) == (["vm1", "vm2"], ["node1"], ["vm1", "vm2"])
+    assert found["netns"]
+    assert found["links"] == 4
+    hostname, loopback, up = found["shown"]
+    assert (hostname, up) == ("vm1", "up")
+    assert loopback.startswith("1: lo:")
+    assert "has no link to the fabric" in found["link"]
+    assert "must differ" in found["twice"]
+
+
 @pytest.mark.parametrize(
     ("environment", "parts"),
     [
