@@ -176,8 +176,10 @@ class Container:
 async def _after_hurry(hurry: asyncio.Event, watcher: asyncio.Task[None]) -> None:
     """Return when the watcher has ended, or a second after ``hurry``."""
     hurried = asyncio.ensure_future(hurry.wait())
-    await asyncio.wait({hurried, watcher}, return_when=asyncio.FIRST_COMPLETED)
-    hurried.cancel()
+    try:
+        await asyncio.wait({hurried, watcher}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        hurried.cancel()
     if not watcher.done():
         await asyncio.wait({watcher}, timeout=1.0)
 

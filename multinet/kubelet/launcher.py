@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multinet.cni import install, runtime_exec
-from multinet.errors import LabError
+from multinet.errors import LabError, WaitExpiredError
 
 _FALLBACK = Path(__file__).with_name("pause.py")
 _START_LIMIT_S = 10.0
@@ -70,6 +70,8 @@ class Launcher:
             finished = await runtime_exec.run(what, argv, env=env, limit_s=_START_LIMIT_S)
         except OSError as error:
             raise StartError(f"could not {what}", why=f"{argv[0]}: {error.strerror}") from error
+        except WaitExpiredError as error:
+            raise StartError(f"could not {what}", why=error.what) from error
         if finished.returncode != 0:
             why = finished.stderr.decode(errors="replace").strip() or f"exit status {finished.returncode}"
             raise StartError(f"could not {what}", why=why)

@@ -7,6 +7,8 @@ removed last, so that nothing is ever attached that no file speaks of.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import signal
@@ -18,6 +20,7 @@ from typing import Any
 
 from multinet import waits
 from multinet.cni import runtime_exec
+from multinet.errors import MultinetError
 from multinet.kubelet import netns
 from multinet.kubelet.launcher import Launcher
 from multinet.kubelet.processes import is_alive, signal_process
@@ -72,7 +75,14 @@ class SandboxStore:
         """Make the namespaces of a pod with PID 1 in them; the network is not attached yet."""
         container_id = uuid.uuid4().hex
         host_network = bool(section(pod, "spec").get("hostNetwork"))
-        pid = await self._launcher.sandbox(_hostname(pod), container_id, host_network=host_network)
+        starting = asyncio.ensure_future(
+            self._launcher.sandbox(_hostname(pod), container_id, host_network=host_network)
+        )
+        try:
+            pid = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await _discard(starting)
+            raise
         sandbox = Sandbox(
             namespace=namespace_of(pod),
             name=name_of(pod),
@@ -120,6 +130,17 @@ class SandboxStore:
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(_to_json(sandbox)), encoding="utf-8")
         temporary.replace(path)
+
+
+async def _discard(starting: asyncio.Future[int]) -> None:
+    """End a sandbox nobody waits for any more, as soon as its PID is known.
+
+    Killing the helper instead would leave PID 1 behind: it is no longer in the helper's process group.
+    """
+    with contextlib.suppress(MultinetError):
+        pid = await starting
+        signal_process(pid, signal.SIGKILL)
+        await runtime_exec.exited(pid)
 
 
 _KEYS = {"container_id": "containerID", "cni_netns": "cniNetns", "host_network": "hostNetwork"}

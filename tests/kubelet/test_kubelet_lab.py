@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from multinet.kube.resources import LEASES, NODES, PODS
+from multinet.kubelet.launcher import Launcher
+from multinet.kubelet.sandbox import SandboxStore
 
 pytestmark = pytest.mark.lab
 
@@ -84,6 +86,66 @@ async def test_deleting_a_pod_interrupts_its_pending_add(lab):
     await lab.vanished("web")
     assert time.monotonic() - started < 5
     assert len(lab.calls("DEL")) == 1
+
+
+def sandboxes_of(launcher):
+    """PIDs of all sandbox processes of a helper, those still being made included."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = path.read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if arguments[: len(launcher.helper) + 1] == [*launcher.helper, "sandbox"]:
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("launcher", [Launcher.default(), Launcher.fallback()], ids=["default", "python"])
+async def test_a_sandbox_nobody_waits_for_any_more_is_ended(launcher, tmp_path):
+    """Whenever in the 60 ms that it may take to make one the pod is deleted."""
+    store = SandboxStore(tmp_path, "n1", launcher)
+    others = sandboxes_of(launcher)
+    for number in range(30):
+        metadata = {"name": f"p{number}", "namespace": "default", "uid": f"u{number}"}
+        making = asyncio.create_task(store.create({"metadata": metadata, "spec": {"hostNetwork": True}}))
+        await asyncio.wait({making}, timeout=0.002 * number)
+        if making.done():
+            await store.end(making.result())
+            continue
+        making.cancel()
+        await asyncio.wait({making})
+        assert making.cancelled()
+    assert sandboxes_of(launcher) == others
+
+
+async def test_a_deaf_container_is_killed_and_leaves_no_task_behind(lab):
+    await lab.start_kubelet()
+    deaf = ["sh", "-c", "trap '' TERM; while true; do sleep 1; done"]
+    await lab.pod("web", deaf, terminationGracePeriodSeconds=1)
+    await lab.running("web")
+    before = len(waiting_for_events())
+    await lab.client.delete(PODS, "web", "default")
+    await lab.vanished("web")
+    assert len(waiting_for_events()) <= before
+
+
+def waiting_for_events():
+    return [task for task in asyncio.all_tasks() if "Event.wait" in repr(task.get_coro())]
+
+
+async def test_a_sandbox_that_takes_too_long_is_told_and_the_pod_can_be_deleted(lab, monkeypatch, tmp_path):
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 1000\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr("multinet.kubelet.launcher._START_LIMIT_S", 0.2)
+    monkeypatch.setattr(Launcher, "default", classmethod(lambda cls: cls((str(slow),))))
+    await lab.start_kubelet()
+    await lab.pod("web")
+    event = await lab.event("FailedCreatePodSandBox")
+    assert "could not start sandbox: waited 0.2 s" in event["message"]
+    await lab.client.delete(PODS, "web", "default", grace_seconds=1)
+    await lab.vanished("web")
 
 
 async def test_sandbox_and_containers_survive_a_kubelet_restart(lab):
