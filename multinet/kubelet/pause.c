@@ -211,10 +211,12 @@ static void log_text(int log, struct stream *stream, int at_end) {
   stream->used = rest;
 }
 
-/* Returns 0 when the stream is at its end. */
-static int copy(int log, struct stream *stream) {
-  ssize_t n = read(stream->fd, stream->text + stream->used, LINE - stream->used);
-  if (n < 0 && (errno == EINTR || errno == EAGAIN)) return errno == EINTR;
+/* Returns how many bytes were read: 0 when there is nothing (more) to read. */
+static size_t copy(int log, struct stream *stream) {
+  ssize_t n;
+  do n = read(stream->fd, stream->text + stream->used, LINE - stream->used);
+  while (n < 0 && errno == EINTR);
+  if (n < 0 && errno == EAGAIN) return 0;
   if (n <= 0) {
     close(stream->fd);
     stream->fd = -1;
@@ -222,7 +224,7 @@ static int copy(int log, struct stream *stream) {
   }
   stream->used += n;
   log_text(log, stream, 0);
-  return 1;
+  return n;
 }
 
 static int write_file(const char *prefix, const char *suffix, const char *text) {
@@ -257,8 +259,13 @@ static int watch(int log, struct stream *streams, int child_signals, pid_t pid) 
     }
   }
   for (int i = 0; i < 2; i++) {
-    if (streams[i].fd >= 0) fcntl(streams[i].fd, F_SETFL, O_NONBLOCK);
-    while (streams[i].fd >= 0 && copy(log, &streams[i])) {
+    /* Only what is in the pipe now: an orphan that writes without end must not keep us. */
+    int left = 0;
+    if (streams[i].fd >= 0 && !fcntl(streams[i].fd, F_SETFL, O_NONBLOCK)) ioctl(streams[i].fd, FIONREAD, &left);
+    while (left > 0 && streams[i].fd >= 0) {
+      size_t n = copy(log, &streams[i]);
+      if (n == 0) break;
+      left -= n;
     }
     log_text(log, &streams[i], 1);
   }

@@ -179,29 +179,32 @@ class _Stream:
         self._log = log
         self._text = b""
 
-    def copy(self) -> bool:
-        """Log what can be read now; False at the end of the stream."""
+    def copy(self) -> int:
+        """Log what can be read now; how many bytes it was, 0 when there is nothing (more) to read."""
         try:
             data = os.read(self.descriptor, LINE)
         except BlockingIOError:
-            return False
+            return 0
         if not data:
             os.close(self.descriptor)
             self.descriptor = -1
-            return False
+            return 0
         *lines, self._text = (self._text + data).split(b"\n")
         for line in lines:
             self._write(line, b"F")
         while len(self._text) >= LINE:
             self._write(self._text[:LINE], b"P")
             self._text = self._text[LINE:]
-        return True
+        return len(data)
 
     def finish(self) -> None:
+        # Only what is in the pipe now: an orphan that writes without end must not keep us.
+        left = 0
         if self.descriptor >= 0:
             os.set_blocking(self.descriptor, False)
-        while self.descriptor >= 0 and self.copy():
-            pass
+            left = int.from_bytes(fcntl.ioctl(self.descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
+        while left > 0 and self.descriptor >= 0 and (count := self.copy()):
+            left -= count
         if self._text:
             self._write(self._text, b"P")
 

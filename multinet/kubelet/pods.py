@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from multinet import waits
-from multinet.errors import MultinetError, NetworkingError
+from multinet.errors import MultinetError, NetworkingError, WaitExpiredError
 from multinet.kube.errors import ConflictError, KubeError, NotFoundError
 from multinet.kube.resources import PODS
 from multinet.kubelet import podnetwork
@@ -182,7 +182,11 @@ class PodWorker:
 
     async def _end(self) -> None:
         grace = _GONE_GRACE_S if self._gone.is_set() else grace_seconds(self.pod)
-        await self.containers.stop(grace, self._gone)
+        try:
+            await self.containers.stop(grace, self._gone)
+        except WaitExpiredError as error:
+            # Whatever holds it up is in the sandbox, whose end nothing in it survives.
+            _log.warning("%s: %s; its sandbox is ended all the same", key_of(self.pod), error)
         failures = 0
         while self.sandbox is not None and not await self._tear_down(self.sandbox):
             failures += 1

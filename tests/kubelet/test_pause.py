@@ -145,6 +145,13 @@ def test_run_ends_with_the_container_even_if_an_orphan_keeps_the_output(helper, 
     assert (tmp_path / "1.log").read_text().endswith("stdout F x\n")
 
 
+def test_run_ends_with_the_container_even_if_an_orphan_writes_without_end(helper, sandbox, tmp_path):
+    command = "setsid yes & exec sleep 0.2"
+    started = call(helper, "run", str(sandbox), str(tmp_path / "1"), "/", "--", "sh", "-c", command)
+    wait_end(int(started.stdout.split()[0]))
+    assert (tmp_path / "1.exit").read_text().startswith("0 0 ")
+
+
 def test_run_of_a_missing_program_fails_at_once(helper, sandbox, tmp_path):
     done = call(helper, "run", str(sandbox), str(tmp_path / "1"), "/", "--", "nosuch")
     assert (done.returncode, done.stdout) == (128, "")
