@@ -27,6 +27,7 @@ from multinet.kubelet.sandbox import Sandbox
 from multinet.model.objects import Obj
 
 _log = logging.getLogger(__name__)
+_LINE_LIMIT = 128 * 1024
 FindWorker = Callable[[str, str], PodWorker | None]
 
 
@@ -50,7 +51,15 @@ class KubeletServer:
                 web.get("/exec/{namespace}/{pod}/{container}", self._exec),
             ]
         )
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        # A client that went away ends its log or exec at once, also while there is nothing to send; and an
+        # exec's command line is in the URL, which the API server takes up to the same length.
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            shutdown_timeout=1.0,
+            handler_cancellation=True,
+            max_line_size=_LINE_LIMIT,
+        )
         await runner.setup()
         context = certificate(address, self.context.node)
         await web.TCPSite(runner, address, port, ssl_context=context).start()
@@ -61,7 +70,9 @@ class KubeletServer:
         self, request: web.Request, handler: Callable[[web.Request], object]
     ) -> web.StreamResponse:
         given = request.headers.get("Authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+        # A header may hold any bytes, which aiohttp hands over as surrogates.
+        sent = given.encode(errors="surrogateescape")
+        if not self.token or not hmac.compare_digest(sent, f"Bearer {self.token}".encode()):
             raise web.HTTPUnauthorized(text="Unauthorized")
         response = await handler(request)  # type: ignore[misc]
         assert isinstance(response, web.StreamResponse)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from pathlib import Path
 
 import aiohttp
 import pytest
+
+from multinet.waits import pause
 
 pytestmark = pytest.mark.lab
 
@@ -31,6 +34,11 @@ async def started(lab, *command):
     await lab.running("web")
 
 
+def inotify_descriptors():
+    links = (str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+    return sum(link == "anon_inode:inotify" for link in links)
+
+
 async def receive(socket, until=None):
     """All messages per channel until the server closes, or ``until`` is on stdout."""
     got = {}
@@ -50,6 +58,18 @@ async def test_a_wrong_token_is_refused(lab, kubelet):
         assert (answer.status, await answer.text()) == (200, "ok")
     async with kubelet.get("/pods") as answer:
         assert [pod["metadata"]["name"] for pod in (await answer.json())["items"]] == ["web"]
+
+
+async def test_credentials_of_any_bytes_are_refused(lab, kubelet):
+    await started(lab, "sleep", "1000")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    reader, writer = await asyncio.open_connection("127.0.0.1", lab.options.port, ssl=context)
+    writer.write(b"GET /pods HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
+    assert await asyncio.wait_for(reader.readline(), 5) == b"HTTP/1.1 401 Unauthorized\r\n"
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_logs_with_their_options(lab, kubelet):
@@ -79,6 +99,32 @@ async def test_following_a_log_ends_with_the_container(lab, kubelet, tmp_path):
         assert await answer.content.readline() == b"first\n"
         await asyncio.to_thread(gate.write_text, "go\n")
         assert await asyncio.wait_for(answer.content.read(), 5) == b"last\n"
+
+
+async def test_a_client_that_goes_away_ends_its_log_though_nothing_is_written(lab, kubelet):
+    await started(lab, "sleep", "1000")
+    before = inotify_descriptors()
+    answers = [
+        await kubelet.get("/containerLogs/default/web/c0", params={"follow": "true"}) for _ in range(3)
+    ]
+    assert inotify_descriptors() == before + 3
+    for answer in answers:
+        answer.close()
+    for _ in range(20):
+        if inotify_descriptors() == before:
+            break
+        await pause("the kubelet to notice", 0.05)
+    assert inotify_descriptors() == before
+
+
+async def test_exec_takes_a_long_command_line(lab, kubelet):
+    await started(lab, "sleep", "1000")
+    query = [("command", "echo"), ("command", "x" * 20_000), ("output", "1")]
+    async with kubelet.ws_connect(
+        "/exec/default/web/c0", params=query, protocols=["v5.channel.k8s.io"]
+    ) as socket:
+        got = await receive(socket)
+    assert got[1] == b"x" * 20_000 + b"\n"
 
 
 async def test_exec_returns_output_and_exit_code(lab, kubelet):
