@@ -85,7 +85,8 @@ class Dispatcher:
         return await verb(request, target)
 
     def _authenticated(self, request: web.BaseRequest) -> bool:
-        sent = request.headers.get("Authorization", "").encode()
+        # A header may hold any bytes, which aiohttp hands over as surrogates.
+        sent = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         return hmac.compare_digest(sent, self._authorization)
 
     def _target(self, path: str) -> Target | None:

@@ -58,6 +58,10 @@ def check_shape(obj: Obj) -> Obj:
             metadata.pop(field, None)
         elif not isinstance(held, list) or not all(isinstance(one, item) for one in held):
             raise _unreadable(f"metadata.{field}", held, f"[]{item.__name__}")
+    for reference in metadata.get("ownerReferences", ()):
+        for field in ("apiVersion", "kind", "name", "uid"):
+            if not isinstance(reference.get(field, ""), str):
+                raise _unreadable(f"metadata.ownerReferences.{field}", reference[field], "string")
     return metadata
 
 

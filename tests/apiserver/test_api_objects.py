@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import pytest
 
@@ -288,3 +289,25 @@ async def test_unknown_paths_and_methods(api):
         assert (await api.get(path)).status == 404
     assert (await api.call("PUT", PODS, pod("a"))).status == 405
     assert (await api.post("/api/v1/pods", pod("a"))).status == 405
+
+
+def client_tls(server):
+    return ssl.create_default_context(cadata=server.ca_pem)
+
+
+async def test_credentials_of_any_bytes_are_a_401(server):
+    port = int(server.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_tls(server))
+    writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n" % PODS.encode())
+    status = await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    await writer.wait_closed()
+    assert status == b"HTTP/1.1 401 Unauthorized\r\n"
+
+
+async def test_an_owner_reference_of_another_shape_is_refused_and_not_stored(api):
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": ["not", "a", "string"]}
+    refused = await api.post(MAPS, config_map("owned", ownerReferences=[owner]))
+    assert (refused.status, refused.body["reason"]) == (400, "BadRequest")
+    assert "ObjectMeta.metadata.ownerReferences.uid of type string" in refused.body["message"]
+    assert (await api.get(f"{MAPS}/owned")).status == 404
