@@ -124,6 +124,7 @@ async def test_P_M3_a_missing_nad_fails_the_pod_or_is_left_out_silently(worlds):
         each.pod("default/p", "net-a,missing")
     await world.refused("default/p", "NADNotFound")
     assert names(await classic.attached("default/p")) == [("eth0", ""), ("eth1", "default/net-a")]
+    await classic.settle()
     assert classic.said.events == []
     assert "missing" not in classic.status("default/p")
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from multinet.errors import InputError
-from multinet.model import conditions, crds, dialect, naming, status
+from multinet.model import conditions, crds, naming, status
 from multinet.model.attachments import (
     Address,
     AttachedInterface,
@@ -246,12 +246,3 @@ def test_crds_name_what_the_others_expect():
         spec = made[f"{name}.multinet.opencontrail.org"]
         assert spec["names"]["shortNames"] == [short]
         assert spec["versions"][0]["subresources"] == {"status": {}}
-
-
-def test_every_decision_of_a_dialect_is_consulted():
-    import pathlib
-
-    root = pathlib.Path(dialect.__file__).parents[1]
-    sources = [path.read_text() for path in root.rglob("*.py") if path.name != "dialect.py"]
-    for decision in dialect.Dialect.__dataclass_fields__:
-        assert any(f".{decision}" in source for source in sources), decision
