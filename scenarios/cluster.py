@@ -18,7 +18,7 @@ from multinet.kube import resources
 from multinet.kube.client import Client
 from multinet.kube.informer import Informer
 from multinet.kube.resources import Resource
-from multinet.model.objects import Obj, name_of, namespace_of, section, uid_of
+from multinet.model.objects import Obj, key_of, metadata_of, name_of, namespace_of, section, uid_of
 from multinet.waits import wait_for
 
 T = TypeVar("T")
@@ -36,6 +36,7 @@ WATCHED: tuple[Resource, ...] = (
     resources.INSTANCE_IPS,
 )
 _SYNC_LIMIT_S = 10.0
+_FOLLOW_LIMIT_S = 10.0
 
 
 @dataclass(slots=True)
@@ -65,6 +66,15 @@ def is_ready(pod: Obj) -> bool:
 def phase_of(pod: Obj) -> str:
     """The pod's phase; a new pod's is Pending."""
     return str(section(pod, "status").get("phase") or "Pending")
+
+
+def _number(resource_version: str) -> int:
+    """The embedded API's versions are numbers that grow with every write, as etcd's."""
+    return int(resource_version or 0)
+
+
+def _version(obj: Obj) -> int:
+    return _number(str(metadata_of(obj).get("resourceVersion") or ""))
 
 
 class Cluster:
@@ -125,6 +135,41 @@ class Cluster:
         finally:
             seconds = round(time.monotonic() - begun, 4)
             self._emit("wait", {"step": step, "name": name, "seconds": seconds, "limit": limit_s})
+
+    async def follow(self, resource: Resource, written: Obj) -> None:
+        """Return when the copy of a collection is as new as ``written``, the API's answer to a write.
+
+        A collection that is not in :data:`WATCHED` has no copy.
+        """
+        informer = self._informers.get(resource)
+        if informer is None:
+            return
+
+        def caught_up() -> bool | None:
+            return True if _number(informer.resource_version) >= _version(written) else None
+
+        name = f"the copy of {resource.plural} to show {key_of(written)}"
+        await wait_for(name, self._ask(caught_up), _FOLLOW_LIMIT_S)
+
+    async def catch_up(self) -> None:
+        """Return when all copies are as new as the API is now: somebody else may have written anything."""
+        for resource, informer in self._informers.items():
+            listed = await self.client.list(resource)
+            newest = max(map(_version, listed.items), default=0)
+            there = {key_of(item) for item in listed.items}
+
+            def caught_up(
+                informer: Informer = informer,
+                newest: int = newest,
+                there: set[str] = there,
+                moment: int = _number(listed.resource_version),
+            ) -> bool | None:
+                vanished = (obj for key, obj in informer.store.items() if key not in there)
+                current = _number(informer.resource_version) >= newest
+                return True if current and all(_version(obj) > moment for obj in vanished) else None
+
+            name = f"the copy of {resource.plural} to catch up"
+            await wait_for(name, self._ask(caught_up), _FOLLOW_LIMIT_S)
 
     async def _ask(self, predicate: Callable[[], T | None]) -> T:
         while True:

@@ -41,6 +41,7 @@ async def kubectl(context: Context, step: LoadedStep) -> Result:
     assert body is not None
     argv = [str(kubectl_path()), "--kubeconfig", str(context.lab.kubeconfig), *body.argv]
     done = await in_thread(_run, argv, body.stdin, body.timeout, context.scenario.path.parent)
+    await context.cluster.catch_up()
     return _judge(context, step, body, f"kubectl {' '.join(body.argv)}", done)
 
 

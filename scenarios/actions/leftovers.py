@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from multinet.errors import LabError
 from multinet.kube import resources
 from multinet.model.objects import key_of, section
 from multinet.waits import pause
@@ -99,13 +100,21 @@ def _on_node(
 
 def _listed(lab: Lab, node: str, argv: tuple[str, ...]) -> list[dict[str, Any]]:
     done = lab.exec(node, argv, limit_s=5.0)
-    found = json.loads(done.stdout or "[]") if done.status == 0 else []
+    if done.status != 0:
+        why = done.stderr.strip() or f"exit code {done.status}"
+        raise LabError(f"can't look for left-overs with {' '.join(argv)}", where=node, why=why)
+    found = json.loads(done.stdout or "[]")
     return [entry for entry in found if isinstance(entry, dict)]
 
 
 def _node_links(lab: Lab) -> dict[str, list[Endpoint]]:
-    result = inspect_all({node: lab.node_netns(node) for node in lab.nodes})
-    return {node: found for node, found in result.items() if isinstance(found, list)}
+    found: dict[str, list[Endpoint]] = {}
+    for node, endpoints in inspect_all({node: lab.node_netns(node) for node in lab.nodes}).items():
+        # A node that can't be looked at is not a node without left-overs.
+        if isinstance(endpoints, OSError):
+            raise LabError("the node's links can't be read", where=node, why=str(endpoints)) from endpoints
+        found[node] = endpoints
+    return found
 
 
 def links_of(lab: Lab) -> dict[str, set[str]]:

@@ -1,4 +1,8 @@
-"""Steps that write objects: apply, annotate, label, delete."""
+"""Steps that write objects: apply, annotate, label, delete.
+
+Each ends when the local copies show what it wrote: the next step asks those, and "all pods" must not mean
+the pods of a moment ago.
+"""
 
 from __future__ import annotations
 
@@ -16,39 +20,41 @@ from scenarios.schema import Metadata
 
 async def apply(context: Context, step: LoadedStep) -> Result:
     """Create each object, or merge-patch it where it exists; in the order of the file, one after another."""
-    facts = []
+    facts, written = [], []
     for manifest in step.manifests:
-        done = await _apply_one(context.client, manifest)
+        done, obj = await _apply_one(context.client, manifest)
         facts.append(f"{done} {manifest.target()}")
+        written.append((manifest.target().resource, obj))
+    for resource, obj in written:
+        await context.cluster.follow(resource, obj)
     return Result(facts=tuple(facts))
 
 
-async def _apply_one(client: Client, manifest: Manifest) -> Literal["created", "changed"]:
+async def _apply_one(client: Client, manifest: Manifest) -> tuple[Literal["created", "changed"], Obj]:
     target, body = manifest.target(), manifest.complete()
     try:
-        await client.create(target.resource, body)
+        return "created", await client.create(target.resource, body)
     except AlreadyExistsError:
-        await client.patch(target.resource, target.name, body, target.namespace or None)
-        return "changed"
-    return "created"
+        return "changed", await client.patch(target.resource, target.name, body, target.namespace or None)
 
 
 async def annotate(context: Context, step: LoadedStep) -> Result:
     """Merge annotations into an object; null removes one."""
     assert step.step.annotate is not None
-    return await _merge(context.client, step.step.annotate, "annotations")
+    return await _merge(context, step.step.annotate, "annotations")
 
 
 async def label(context: Context, step: LoadedStep) -> Result:
     """Merge labels into an object; null removes one."""
     assert step.step.label is not None
-    return await _merge(context.client, step.step.label, "labels")
+    return await _merge(context, step.step.label, "labels")
 
 
-async def _merge(client: Client, change: Metadata, part: str) -> Result:
+async def _merge(context: Context, change: Metadata, part: str) -> Result:
     target = _target(change.on)
     patch = {"metadata": {part: change.values}}
-    await client.patch(target.resource, target.name, patch, target.namespace or None)
+    written = await context.client.patch(target.resource, target.name, patch, target.namespace or None)
+    await context.cluster.follow(target.resource, written)
     return Result(facts=(f"changed {part} of {target}: {', '.join(sorted(change.values))}",))
 
 
