@@ -23,8 +23,8 @@ from multinet.errors import ApiError, MultinetError, WaitExpiredError
 from multinet.model.attachments import AttachedInterface, VirtualMachine
 from multinet.vrouter import pods
 from multinet.vrouter.datapath import Attachment, Datapath
+from multinet.vrouter.ledger import Ledger
 from multinet.vrouter.states import Record, StateFiles
-from multinet.vrouter.turns import Turns
 from multinet.vrouter.view import ClusterView, PodPlan, network_of
 from multinet.waits import wait_for
 
@@ -55,34 +55,27 @@ class Agent:
     ) -> None:
         self._view = view
         self._datapath = datapath
-        self._states = states
+        self.ledger = Ledger(datapath, states)
         self._reporter = reporter
         self._limit_s = limit_s
-        self._turns = Turns()
-        self._records: dict[str, Record] = {}
         self._ready = asyncio.Event()
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
         """All attachments of this node."""
-        return tuple(record.attachment for record in self._records.values())
+        return tuple(record.attachment for record in self.ledger.records)
 
     def open(self) -> None:
         """Set the node up and find the attachments of an earlier agent; needs no API."""
-        records = {record.attachment.container_id: record for record in self._states.load()}
-        alive = self._datapath.open([record.attachment for record in records.values()])
-        self._records = {each.container_id: records[each.container_id] for each in alive}
-        for container_id in records.keys() - self._records.keys():
-            _log.info("container %s: its interfaces went with its namespace", container_id)
-            self._states.remove(container_id)
+        self.ledger.open()
 
     async def synced(self) -> None:
         """The view is complete now: remove what belongs to pods that are gone."""
-        for record in list(self._records.values()):
-            if not self._view.has_pod(record.attachment.pod_uid):
+        for record in self.ledger.records:
+            if not record.is_workload and not self._view.has_pod(record.attachment.pod_uid):
                 _log.info("pod %s is gone: its interfaces are removed", record.attachment.pod)
-                async with self._turns.hold(record.attachment.container_id):
-                    await self._forget(record)
+                async with self.ledger.hold(record.attachment.container_id):
+                    await self.ledger.forget(record)
 
     async def reconcile(self, vni: int) -> None:
         """Bring one network's forwarding up to date; the default network is kept on every node."""
@@ -112,7 +105,7 @@ class Agent:
         elif request.command == cni.GC:
             await self._collect(request)
         else:
-            async with self._turns.hold(request.container_id):
+            async with self.ledger.hold(request.container_id):
                 if request.command == cni.ADD:
                     return await self._add(request)
                 if request.command == cni.CHECK:
@@ -135,15 +128,13 @@ class Agent:
         await self._replace(pod.uid, request.container_id)
         made = self._datapath.plan(request.container_id, request.netns, pod.key, pod.uid, wanted)
         record = Record(made, request.network, request.ifname)
-        self._records[request.container_id] = record
+        await self.ledger.make(record)
         try:
-            self._states.store(record)
-            await self._datapath.attach(made)
             seen = pods.attached(made, plan.interfaces)
             status = pods.network_status(seen, plan.interfaces)
             await self._reporter.report(plan.machine, seen, status)
         except BaseException:
-            await self._forget(record)
+            await self.ledger.forget(record)
             raise
         return pods.result(made, plan.interfaces).to_json(request.version)
 
@@ -158,7 +149,7 @@ class Agent:
         return await self._view.wait_plan(namespace, pod, request.arg("K8S_POD_UID"), self._limit_s)
 
     def _refuse_second(self, request: Request) -> None:
-        if request.container_id in self._records:
+        if self.ledger.find(request.container_id) is not None:
             raise CNIError(
                 spec.ATTACHMENT_REFUSED,
                 f"container {request.container_id} is attached already, to all networks of its pod",
@@ -167,26 +158,20 @@ class Agent:
 
     async def _replace(self, pod_uid: str, container_id: str) -> None:
         """A pod's new sandbox takes over: the interfaces of its older one go first, names are the same."""
-        for record in list(self._records.values()):
+        for record in self.ledger.records:
             older = record.attachment
             if older.pod_uid == pod_uid and older.container_id != container_id:
-                async with self._turns.hold(older.container_id):
-                    if self._records.get(older.container_id) is record:
-                        await self._forget(record)
+                async with self.ledger.hold(older.container_id):
+                    if self.ledger.find(older.container_id) is record:
+                        await self.ledger.forget(record)
 
     async def _delete(self, request: Request) -> None:
-        record = self._records.get(request.container_id)
+        record = self.ledger.find(request.container_id)
         if record is not None and record.ifname == request.ifname:
-            await self._forget(record)
-
-    async def _forget(self, record: Record) -> None:
-        """Unmake an attachment; the record goes last, so that a failure is tried again."""
-        await asyncio.shield(self._datapath.detach(record.attachment))
-        self._states.remove(record.attachment.container_id)
-        self._records.pop(record.attachment.container_id, None)
+            await self.ledger.forget(record)
 
     def _check(self, request: Request) -> None:
-        record = self._records.get(request.container_id)
+        record = self.ledger.find(request.container_id)
         if record is None or record.ifname != request.ifname:
             raise CNIError(
                 spec.UNKNOWN_CONTAINER,
@@ -207,13 +192,13 @@ class Agent:
     async def _collect(self, request: Request) -> None:
         keep = cni.valid_attachments(request.config)
         failed: list[str] = []
-        for record in list(self._records.values()):
+        for record in self.ledger.records:
             container_id = record.attachment.container_id
             if record.network != request.network or (container_id, record.ifname) in keep:
                 continue
-            async with self._turns.hold(container_id):
+            async with self.ledger.hold(container_id):
                 try:
-                    await self._forget(record)
+                    await self.ledger.forget(record)
                 except MultinetError as error:
                     failed.append(f"{record.attachment.pod}: {error}")
         if failed:

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import logging
 import re
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from multinet.vrouter import addressing, forwarding, kernelstate, links, netns
@@ -148,6 +148,16 @@ class BridgeDatapath:
             for vni, active in self._networks.items()
         }
         return problems(attachment, self._socket, masters)
+
+    def has(self, attachment: Attachment) -> bool:
+        """Look for the node's end of each interface."""
+        present = kernelstate.read_links(self._socket)
+        ours = {index: link for index, link in present.items() if is_ours(link.group)}
+        return all(_is_there(port, ours) for port in attachment.ports)
+
+    def on_gone(self, listener: Callable[[int], None]) -> None:
+        """The kernel's own announcements, which the deletion of devices waits for as well."""
+        self._remover.on_gone(listener)
 
     async def keep(self, network: Network) -> None:
         """Take part in a network from now on."""

@@ -141,6 +141,12 @@ class Datapath(Protocol):
     def check(self, attachment: Attachment) -> tuple[str, ...]:
         """What is not as :meth:`attach` left it, in words; empty when all is well."""
 
+    def has(self, attachment: Attachment) -> bool:
+        """Whether its interfaces are still there; they go with their network namespace."""
+
+    def on_gone(self, listener: Callable[[int], None]) -> None:
+        """Call ``listener(ifindex)`` in the event loop when a device of the node vanished."""
+
     async def keep(self, network: Network) -> None:
         """Have this node take part in ``network`` also while no sandbox here is attached to it."""
 

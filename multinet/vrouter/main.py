@@ -24,13 +24,15 @@ from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
 from multinet.kube.informer import Informer
 from multinet.kube.queue import KeyedQueue
+from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import NODES, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, VIRTUAL_NETWORKS
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
-from multinet.vrouter.reporter import KubeReporter
+from multinet.vrouter.reporter import KubeReporter, KubeTeller
 from multinet.vrouter.server import listening
 from multinet.vrouter.states import StateFiles
 from multinet.vrouter.view import ClusterView
+from multinet.vrouter.workloads import Workloads
 
 _log = logging.getLogger(__name__)
 
@@ -93,35 +95,40 @@ async def run(options: Options) -> None:
     datapath = BridgeDatapath(options.node_ip, view.remotes, underlay=options.underlay_device)
     async with Client(load_kubeconfig(options.kubeconfig)) as client:
         agent = Agent(view, datapath, StateFiles(options.state_dir), KubeReporter(client))
+        teller = KubeTeller(client, EventRecorder(client, "multinet-vrouter", options.node_name))
+        workloads = Workloads(view, datapath, agent.ledger, teller)
         agent.open()
         try:
             async with listening(options.socket, agent.handle), asyncio.TaskGroup() as group:
-                running = group.create_task(_follow(client, view, agent), name="cluster")
+                running = group.create_task(_follow(client, view, agent, workloads), name="cluster")
                 await stop.wait()
                 running.cancel()
         finally:
             datapath.close()
 
 
-async def _follow(client: Client, view: ClusterView, agent: Agent) -> None:
+async def _follow(client: Client, view: ClusterView, agent: Agent, workloads: Workloads) -> None:
     """Keep the view, and with it this node's forwarding, equal to the cluster."""
     informers = [
         (Informer(client, NODES), view.node_changed),
         (Informer(client, VIRTUAL_NETWORKS), view.network_changed),
-        (Informer(client, VIRTUAL_MACHINE_INTERFACES), view.interface_changed),
+        (interfaces := Informer(client, VIRTUAL_MACHINE_INTERFACES), view.interface_changed),
         (Informer(client, VIRTUAL_MACHINES), view.machine_changed),
     ]
     queue = KeyedQueue(lambda key: agent.reconcile(int(key)), workers=1, name="networks")
     view.on_network(lambda vni: queue.add(str(vni)))
+    view.on_network(workloads.network_changed)
     async with asyncio.TaskGroup() as group:
         for informer, changed in informers:
             informer.on_change(changed)
             group.create_task(informer.run(), name=f"{informer.resource.plural} informer")
+        interfaces.on_change(workloads.changed)
         for informer, _ in informers:
             await informer.synced.wait()
         await agent.synced()
         # Not before: with half a view, forwarding of running pods would be taken away.
         group.create_task(queue.run(), name="networks")
+        group.create_task(workloads.run(), name="workloads")
         notify.ready()
         _log.info("the node agent serves")
 

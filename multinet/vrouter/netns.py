@@ -53,6 +53,18 @@ def entered(descriptor: int) -> Iterator[None]:
         os.close(own)
 
 
+def inode_of(path: str) -> int:
+    """The inode that tells a living network namespace from others; 0 when there is none at ``path``."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return 0
+    try:
+        return os.fstat(descriptor).st_ino if _is_netns(descriptor) else 0
+    finally:
+        os.close(descriptor)
+
+
 def write_settings(values: Mapping[str, str]) -> None:
     """Write settings below ``/proc/sys/net``; one that this kernel does not have is left out.
 
@@ -78,15 +90,18 @@ def has_ipv6() -> bool:
 
 
 def _check(path: str, descriptor: int) -> None:
-    try:
-        kind = fcntl.ioctl(descriptor, _NS_GET_NSTYPE)
-    except OSError:
-        kind = 0
-    if kind != _CLONE_NEWNET:
+    if not _is_netns(descriptor):
         raise _refused(path, "it is not a network namespace")
     theirs, ours = os.fstat(descriptor), os.stat("/proc/thread-self/ns/net")  # noqa: PTH116
     if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
         raise _refused(path, "it is the node's own network namespace")
+
+
+def _is_netns(descriptor: int) -> bool:
+    try:
+        return fcntl.ioctl(descriptor, _NS_GET_NSTYPE) == _CLONE_NEWNET
+    except OSError:
+        return False
 
 
 def _refused(path: str, why: str) -> DatapathError:

@@ -13,7 +13,7 @@ import itertools
 import logging
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from multinet.vrouter import links, netlink
@@ -48,6 +48,12 @@ class Remover:
         self._gone: dict[int, asyncio.Future[None]] = {}
         self._runs: set[asyncio.Task[None]] = set()
         self._listening = False
+        self._listeners: list[Callable[[int], None]] = []
+
+    def on_gone(self, listener: Callable[[int], None]) -> None:
+        """Call ``listener(ifindex)`` when a device vanished, whoever deleted it; needs a running loop."""
+        self._listeners.append(listener)
+        self._listen()
 
     async def remove(self, indexes: Iterable[int]) -> None:
         """Delete devices by ifindex; returns when none of them exists any more. Missing ones are fine.
@@ -109,7 +115,10 @@ class Remover:
                 for kind, body in netlink.notifications(self._monitor.recv(1 << 18)):
                     # Bridges announce the end of a port in the same way; only the device itself counts.
                     if kind == netlink.DELLINK and body[0] == socket.AF_UNSPEC:
-                        self._tell(struct.unpack_from("=i", body, 4)[0])
+                        index = struct.unpack_from("=i", body, 4)[0]
+                        self._tell(index)
+                        for listener in self._listeners:
+                            listener(index)
         except BlockingIOError:
             return
         except OSError:

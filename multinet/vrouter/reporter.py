@@ -1,4 +1,8 @@
-"""Writes what ADD made to the Kubernetes API: VirtualMachine.status and the pod's network-status."""
+"""Writes what was made to the Kubernetes API.
+
+For a pod that is VirtualMachine.status and the annotation network-status, for a workload without Kubernetes
+the condition of its VirtualMachineInterface, and an Event.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,13 @@ import asyncio
 from collections.abc import Sequence
 
 from multinet.kube.client import Client
-from multinet.kube.resources import PODS, VIRTUAL_MACHINES
+from multinet.kube.errors import ConflictError, NotFoundError
+from multinet.kube.recorder import EventRecorder
+from multinet.kube.resources import PODS, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES
+from multinet.model import conditions
 from multinet.model.attachments import AttachedInterface, VirtualMachine
-from multinet.model.objects import ANNOTATION_STATUS, Obj
+from multinet.model.conditions import Condition
+from multinet.model.objects import ANNOTATION_STATUS, Obj, name_of, namespace_of, section, uid_of
 
 
 class KubeReporter:
@@ -30,3 +38,27 @@ class KubeReporter:
             ),
             self._client.patch(PODS, pod.name, {"metadata": metadata}, pod.namespace),
         )
+
+
+class KubeTeller:
+    """A :class:`~multinet.vrouter.workloads.Teller` through the API."""
+
+    def __init__(self, client: Client, recorder: EventRecorder) -> None:
+        self._client = client
+        self._recorder = recorder
+
+    async def tell(self, vmi: Obj, condition: Condition) -> None:
+        """The Event first: it is also of use where the status can't be written."""
+        resource = VIRTUAL_MACHINE_INTERFACES
+        typed = {"apiVersion": resource.api_version, "kind": resource.kind, **vmi}
+        expected = condition.is_true or condition.reason == "Detached"
+        self._recorder.record(typed, "Normal" if expected else "Warning", condition.reason, condition.message)
+        existing = section(vmi, "status").get("conditions") or ()
+        patch: Obj = {
+            "metadata": {"uid": uid_of(vmi)},
+            "status": {"conditions": conditions.merged(existing, condition)},
+        }
+        try:
+            await self._client.patch(resource, name_of(vmi), patch, namespace_of(vmi), subresource="status")
+        except (NotFoundError, ConflictError):
+            return  # it is gone, or another one has its name: nobody asks any more

@@ -16,16 +16,27 @@ from pathlib import Path
 from multinet.vrouter.datapath import Attachment, Port
 
 _VERSION = 1
+#: What a record has in place of a CNI network when the config API asked for it, not a CNI call.
+WORKLOADS = "multinet.opencontrail.org/workloads"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An attachment with the CNI network and interface name it was asked for by (GC needs them)."""
+    """An attachment with the CNI network and interface name it was asked for by (GC needs them).
+
+    ``netns_inode`` is noted for workloads without Kubernetes: 0 as long as they are not attached completely.
+    """
 
     attachment: Attachment
     network: str
     ifname: str
+    netns_inode: int = 0
+
+    @property
+    def is_workload(self) -> bool:
+        """Whether this is a workload without Kubernetes, which no CNI call may touch."""
+        return self.network == WORKLOADS
 
 
 class StateFiles:
@@ -76,6 +87,7 @@ def _encode(record: Record) -> bytes:
         "podUID": attachment.pod_uid,
         "network": record.network,
         "ifname": record.ifname,
+        "netnsInode": record.netns_inode,
         "ports": [port.to_spec() for port in attachment.ports],
     }
     return json.dumps(content, indent=1).encode()
@@ -92,4 +104,5 @@ def _decode(text: bytes) -> Record:
         str(content["podUID"]),
         tuple(Port.from_spec(item) for item in content["ports"]),
     )
-    return Record(attachment, str(content["network"]), str(content["ifname"]))
+    inode = int(content.get("netnsInode", 0))
+    return Record(attachment, str(content["network"]), str(content["ifname"]), inode)

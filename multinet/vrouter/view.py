@@ -107,6 +107,13 @@ class ClusterView:
         """A network by object name."""
         return self._networks.get(name)
 
+    def network_as_seen(self, interface: Interface) -> Network:
+        """The network of an interface; without its service addresses while it is not known."""
+        found = self._networks.get(interface.network)
+        if found is not None and found.vni == interface.vni:
+            return network_of(found)
+        return Network(interface.vni, interface.forwarding_mode)
+
     def default_network(self) -> VirtualNetwork | None:
         """The cluster's own pod network, once it has its number."""
         return next((each for each in self._networks.values() if each.is_default and each.vni), None)
