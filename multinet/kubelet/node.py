@@ -6,6 +6,7 @@ patch goes out only when readiness changes, and heartbeats are renewals of a Lea
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -102,8 +103,16 @@ class NodeStatus:
     async def _renew(self, lease: Obj | None) -> Obj:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         if lease is not None:
-            return await self._client.patch(LEASES, self._name, {"spec": {"renewTime": now}}, LEASE_NAMESPACE)
-        node = await self._client.get(NODES, self._name)
+            renewal = {"spec": {"renewTime": now}}
+            with contextlib.suppress(NotFoundError):
+                return await self._client.patch(LEASES, self._name, renewal, LEASE_NAMESPACE)
+        try:
+            node = await self._client.get(NODES, self._name)
+        except NotFoundError:
+            # Deleted, or the API came back with an empty store: without a Node nothing is scheduled here.
+            _log.warning("node %s is gone from the API: it is registered again", self._name)
+            await self._register()
+            node = await self._client.get(NODES, self._name)
         owner = {"apiVersion": "v1", "kind": "Node", "name": self._name, "uid": uid_of(node)}
         body: Obj = {
             "apiVersion": "coordination.k8s.io/v1",

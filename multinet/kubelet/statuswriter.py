@@ -8,7 +8,7 @@ import logging
 from multinet import waits
 from multinet.kube.backoff import Backoff
 from multinet.kube.client import Client
-from multinet.kube.errors import ConflictError, KubeError, NotFoundError, UnreachableError
+from multinet.kube.errors import ConflictError, ForbiddenError, InvalidError, KubeError, NotFoundError
 from multinet.kube.resources import PODS
 from multinet.kubelet.status import status_patch
 from multinet.kubelet.wakeup import wait_or_timeout
@@ -52,13 +52,13 @@ class StatusWriter:
                 if wanted is not None and not await self._write(wanted):
                     return
                 failures = 0
-            except UnreachableError as error:
+            except (InvalidError, ForbiddenError):
+                _log.exception("status of %s was refused", name_of(self._pod))
+            except KubeError as error:
                 failures += 1
                 _log.warning("status of %s is written later: %s", name_of(self._pod), error)
                 await waits.pause("status write back-off", self._backoff.delay(failures))
                 self._asked.set()
-            except KubeError:
-                _log.exception("status of %s was refused", name_of(self._pod))
 
     async def _write(self, wanted: Obj) -> bool:
         patch = status_patch(self._written, wanted)

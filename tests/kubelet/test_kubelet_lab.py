@@ -249,6 +249,17 @@ async def test_node_follows_the_plugins_status(lab, node_condition):
     assert lease["spec"]["holderIdentity"] == "n1"
 
 
+async def test_a_node_that_is_gone_from_the_api_is_registered_again(lab, node_condition, monkeypatch):
+    monkeypatch.setattr("multinet.kubelet.node.RENEW_S", 0.05)
+    await lab.start_kubelet()
+    await node_condition(lab, "True")
+    first = await lab.client.get(NODES, "n1")
+    await lab.client.delete(NODES, "n1")
+    again = await node_condition(lab, "True")
+    assert again["reason"] == "KubeletReady"
+    assert (await lab.client.get(NODES, "n1"))["metadata"]["uid"] != first["metadata"]["uid"]
+
+
 async def test_del_failure_is_told_and_tried_again(lab):
     await lab.start_kubelet()
     await lab.pod("web")
