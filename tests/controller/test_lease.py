@@ -10,6 +10,7 @@ from multinet.controller.lease import Lease, process_identity, process_is_dead
 from multinet.kube.errors import UnreachableError
 from multinet.kube.resources import INSTANCE_IPS, LEASES, VIRTUAL_MACHINES
 from multinet.model import naming
+from multinet.waits import pause
 
 
 class FakeTime:
@@ -23,7 +24,7 @@ class FakeTime:
 
     async def wait(self, _name, seconds):
         self.now += seconds
-        await asyncio.sleep(0)
+        await pause("a turn", 0)
 
 
 class Cut:
@@ -62,7 +63,7 @@ async def test_the_first_one_gets_it_and_the_second_stands_by(api, made):
     standing_by = asyncio.create_task(second.acquire(lambda: told.append("standing by")))
     renewing = asyncio.create_task(first.hold())
     for _ in range(300):
-        await asyncio.sleep(0)
+        await pause("a turn", 0)
     assert time.now > 1060.0
     assert not standing_by.done()
     assert told == ["standing by"]
@@ -162,7 +163,7 @@ async def test_a_standby_does_nothing_until_it_leads(api, fake_client, make_worl
     standby = Controller(fake_client(api), world.said)
     running = asyncio.create_task(standby.run(may_work=may_work.wait))
     await standby.view.synced()
-    await asyncio.sleep(0.01)
+    await pause("a standby that would work", 0.01)
     assert api.all(VIRTUAL_MACHINES) == []
     may_work.set()
     await world.attached("default/p")

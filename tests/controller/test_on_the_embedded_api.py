@@ -1,32 +1,58 @@
 """The controller over HTTPS on the embedded Kubernetes API: what the fake might have got wrong."""
 
 import asyncio
+import json
 
 import pytest
 
 from multinet.apiserver.server import ApiServer
 from multinet.controller.controller import Controller
+from multinet.controller.lease import Lease
+from multinet.controller.settings import Settings
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
 from multinet.kube.recorder import EventRecorder
-from multinet.kube.resources import EVENTS, INSTANCE_IPS, NADS, PODS, VIRTUAL_MACHINES, VIRTUAL_NETWORKS
+from multinet.kube.resources import (
+    EVENTS,
+    INSTANCE_IPS,
+    LEASES,
+    NADS,
+    PODS,
+    VIRTUAL_MACHINES,
+    VIRTUAL_NETWORKS,
+)
 from multinet.model.attachments import VirtualMachine
+from multinet.model.dialect import CONTRAIL_CLASSIC
+from multinet.model.objects import annotations_of, metadata_of
+from multinet.waits import pause
 
 
 @pytest.fixture
-async def cluster(tmp_path):
+async def make_cluster(tmp_path):
+    """Starts a controller with settings on an embedded API."""
     async with (
         ApiServer.start(workdir=tmp_path) as server,
         Client(load_kubeconfig(server.kubeconfig)) as client,
     ):
         recorder = EventRecorder(client, "multinet-controller")
-        controller = Controller(client, recorder)
-        task = asyncio.create_task(controller.run())
-        await asyncio.wait_for(controller.view.synced(), 10)
-        yield client, controller
+        tasks = []
+
+        async def start(**settings):
+            controller = Controller(client, recorder, settings=Settings(**settings))
+            tasks.append(asyncio.create_task(controller.run()))
+            await asyncio.wait_for(controller.view.synced(), 10)
+            return client, controller
+
+        yield start
         await recorder.flush()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def cluster(make_cluster):
+    return await make_cluster()
 
 
 def pod(name, networks):
@@ -91,3 +117,52 @@ async def test_a_refused_pod_is_told_and_mended(cluster):
     await machine(controller, "p", "True")
     events = (await client.list(EVENTS)).items
     assert ("p", "NADNotFound") in {(e["involvedObject"]["name"], e["reason"]) for e in events}
+
+
+async def test_a_protected_nad_waits_for_its_pod(make_cluster):
+    client, controller = await make_cluster(protect_networks=True)
+    await client.create(NADS, nad("left", "10.30.30.0/24, 2001:db8::/64"))
+    await client.create(PODS, pod("p", "left"))
+    await machine(controller, "p", "True")
+    held = await controller.view.nads.wait_until(
+        "the finalizer", lambda s: metadata_of(s.get("default/left", {})).get("finalizers"), 10
+    )
+    assert held == ["multinet.opencontrail.org/in-use"]
+    await client.delete(NADS, "left", "default")
+    assert (await client.get(NADS, "left", "default"))["metadata"]["deletionTimestamp"]
+    await client.delete(PODS, "p", "default", grace_seconds=0)
+    await controller.view.nads.wait_until("the NAD gone", lambda s: "default/left" not in s, 10)
+    await controller.view.networks.wait_until("its network gone", lambda s: len(s) == 1, 10)
+
+
+async def test_a_bad_nad_carries_its_condition(make_cluster):
+    client, controller = await make_cluster()
+    await client.create(NADS, nad("left", "10.30.30.0/33"))
+    key = "multinet.opencontrail.org/condition"
+    text = await controller.view.nads.wait_until(
+        "the condition", lambda s: annotations_of(s.get("default/left", {})).get(key), 10
+    )
+    assert json.loads(text)["reason"] == "CIDRInvalid"
+
+
+async def test_the_lease_passes_from_one_to_the_other(make_cluster):
+    client, _ = await make_cluster()
+    first, second = Lease(client, "first"), Lease(client, "second", retry_s=0.01)
+    await first.acquire()
+    waiting = asyncio.create_task(second.acquire())
+    await pause("the standby to look at the lease", 0.05)
+    assert not waiting.done()
+    await first.release()
+    await asyncio.wait_for(waiting, 5)
+    spec = (await client.get(LEASES, "multinet-controller", "kube-system"))["spec"]
+    assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("second", 2)
+
+
+async def test_classic_writes_the_status_of_a_pod(make_cluster):
+    client, controller = await make_cluster(dialect=CONTRAIL_CLASSIC)
+    await client.create(PODS, pod("p", "missing"))
+    key = "k8s.v1.cni.cncf.io/network-status"
+    text = await controller.view.pods.wait_until(
+        "the status", lambda s: annotations_of(s.get("default/p", {})).get(key), 10
+    )
+    assert [entry["name"] for entry in json.loads(text)] == ["cluster-wide-default"]

@@ -37,7 +37,7 @@ def user_network(world, name, block="10.9.0.0/24", fq=None):
 @pytest.mark.parametrize(
     "config", ['{"plugins": [{"type": "contrail-k8s-cni"}]}', '{"type": "multinet-cni"}', None, ""]
 )
-async def test_N4_configs_that_only_the_default_dialect_takes(world, classic, config):
+async def test_1_2_configs_that_only_the_default_dialect_takes(world, classic, config):
     for each in (world, classic):
         each.nad("default/left", config, cidr="10.1.1.0/24")
         await each.settle()
@@ -47,7 +47,7 @@ async def test_N4_configs_that_only_the_default_dialect_takes(world, classic, co
 
 @BOTH
 @pytest.mark.parametrize("config", ['{"type": "macvlan"}', '{"type": "Contrail-k8s-cni"}'])
-async def test_N4_another_type_is_left_alone(each, config):
+async def test_1_2_another_type_is_left_alone(each, config):
     each.nad("default/left", config, cidr="10.1.1.0/24")
     await each.settle()
     assert each.networks() == [DEFAULT]

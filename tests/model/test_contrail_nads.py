@@ -27,7 +27,7 @@ def nad(config=OURS, annotations=None):
         ("{“type”: “contrail-k8s-cni”}", False),
     ],
 )
-def test_N4_acceptance_by_one_exact_type(config, accepted):
+def test_1_2_acceptance_by_one_exact_type(config, accepted):
     assert nad_contrail.is_accepted(nad(config)) is accepted
 
 
