@@ -29,6 +29,7 @@ from multinet.waits import pause, wait_for
 
 NAME = "multinet-controller"
 NAMESPACE = "kube-system"
+_RELEASE_LIMIT_S = 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -92,12 +93,18 @@ class Lease:
 
     async def release(self) -> None:
         """Give the lease up at a clean stop, so that a standby need not wait for its end."""
+        if not self._observed or self._observed[0] != self.identity:
+            return
         try:
-            found = await self._client.get(LEASES, NAME, NAMESPACE)
-            if section(found, "spec").get("holderIdentity") == self.identity:
-                await self._client.replace(LEASES, self._record(found, holder=""))
+            # The API server may have been stopped before this process.
+            await wait_for("the release of the controllers' lease", self._give_up(), _RELEASE_LIMIT_S)
         except MultinetError as error:
             _log.info("the lease was not released: %s", error)
+
+    async def _give_up(self) -> None:
+        found = await self._client.get(LEASES, NAME, NAMESPACE)
+        if section(found, "spec").get("holderIdentity") == self.identity:
+            await self._client.replace(LEASES, self._record(found, holder=""))
 
     async def _try(self) -> bool:
         """Take or renew the lease if that may be; whether this process has it now."""
