@@ -1,4 +1,4 @@
-"""A sandbox's network namespace as a path for CNI plugins: ``/run/netns/cni-<uuid>``, as runtimes do it.
+"""A sandbox's network namespace as a path for CNI plugins: ``/run/netns/cni-<id>``, as runtimes do it.
 
 The path is a bind mount of ``/proc/<pid>/ns/net``. It costs two system calls, every plugin accepts it, and
 it keeps the namespace alive when the sandbox's process dies: so a DEL after a crash still finds the
@@ -15,7 +15,6 @@ import contextlib
 import ctypes
 import logging
 import os
-import uuid
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -36,10 +35,14 @@ def prepare(directory: Path = DIRECTORY) -> None:
     _mount("none", str(directory), _MS_PRIVATE)
 
 
-def publish(pid: int, directory: Path = DIRECTORY) -> str:
+def path_of(container_id: str) -> Path:
+    """Where the namespace of a sandbox is published."""
+    return DIRECTORY / f"cni-{container_id}"
+
+
+def publish(pid: int, path: Path) -> str:
     """Bind the network namespace of ``pid`` to a new path, and return it (or the ``/proc`` path)."""
     source = f"/proc/{pid}/ns/net"
-    path = directory / f"cni-{uuid.uuid4()}"
     try:
         path.touch()
         _mount(source, str(path), _MS_BIND)

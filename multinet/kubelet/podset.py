@@ -25,6 +25,7 @@ class PodSet:
 
     def adopt(self, informer: Informer) -> None:
         """Take over what an earlier kubelet left, then follow the informer (which must be synced)."""
+        self._context.sandboxes.end_unfinished()
         self._recovered = {sandbox.uid: sandbox for sandbox in self._context.sandboxes.recorded()}
         informer.on_change(self._on_change)
         for sandbox in list(self._recovered.values()):

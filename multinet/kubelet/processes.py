@@ -22,6 +22,12 @@ def is_alive(pid: int, mark: str) -> bool:
     return state not in (b"Z", b"X") and mark.encode() in arguments
 
 
+def marked(mark: str) -> list[int]:
+    """All processes that run and have ``mark`` among their arguments, parents before children."""
+    numbers = sorted(int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+    return [pid for pid in numbers if is_alive(pid, mark)]
+
+
 def signal_process(pid: int, number: signal.Signals) -> None:
     """Signal a process; one that is gone already is fine."""
     with contextlib.suppress(ProcessLookupError):

@@ -2,7 +2,8 @@
 
 The file ``sandboxes/<pod uid>.json`` is the sandbox's record: other parts of a lab find the pod's
 namespaces by it, and a restarted kubelet its sandboxes. It is written before the network is attached and
-removed last, so that nothing is ever attached that no file speaks of.
+removed last, so that nothing is ever attached that no file speaks of. While a sandbox is being made, the
+empty file ``<container id>.making`` speaks of it: the PID is not known before, the ID is in its arguments.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from multinet.cni import runtime_exec
 from multinet.errors import MultinetError
 from multinet.kubelet import netns
 from multinet.kubelet.launcher import Launcher
-from multinet.kubelet.processes import is_alive, signal_process
+from multinet.kubelet.processes import is_alive, marked, signal_process
 from multinet.model.objects import Obj, name_of, namespace_of, section, uid_of
 
 _log = logging.getLogger(__name__)
@@ -75,26 +76,34 @@ class SandboxStore:
         """Make the namespaces of a pod with PID 1 in them; the network is not attached yet."""
         container_id = uuid.uuid4().hex
         host_network = bool(section(pod, "spec").get("hostNetwork"))
+        making = self._directory / f"{container_id}.making"
+        making.touch()
+        try:
+            pid = await self._start(pod, container_id, host_network)
+            sandbox = Sandbox(
+                namespace=namespace_of(pod),
+                name=name_of(pod),
+                uid=uid_of(pod),
+                pid=pid,
+                container_id=container_id,
+                node=self._node,
+                cni_netns="" if host_network else netns.publish(pid, netns.path_of(container_id)),
+                host_network=host_network,
+            )
+            self._write(sandbox)
+        finally:
+            making.unlink(missing_ok=True)
+        return sandbox
+
+    async def _start(self, pod: Obj, container_id: str, host_network: bool) -> int:
         starting = asyncio.ensure_future(
             self._launcher.sandbox(_hostname(pod), container_id, host_network=host_network)
         )
         try:
-            pid = await asyncio.shield(starting)
+            return await asyncio.shield(starting)
         except asyncio.CancelledError:
             await _discard(starting)
             raise
-        sandbox = Sandbox(
-            namespace=namespace_of(pod),
-            name=name_of(pod),
-            uid=uid_of(pod),
-            pid=pid,
-            container_id=container_id,
-            node=self._node,
-            cni_netns="" if host_network else netns.publish(pid),
-            host_network=host_network,
-        )
-        self._write(sandbox)
-        return sandbox
 
     def attached(self, sandbox: Sandbox, addresses: tuple[str, ...]) -> Sandbox:
         """Note that the network is attached."""
@@ -121,6 +130,17 @@ class SandboxStore:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 _log.warning("%s: damaged, set aside: %r", path, error)
                 path.replace(path.with_suffix(".damaged"))
+
+    def end_unfinished(self) -> None:
+        """End what a kubelet that was killed had not finished making."""
+        recorded = {sandbox.container_id for sandbox in self.recorded()}
+        for path in self._directory.glob("*.making"):
+            if path.stem not in recorded:
+                _log.warning("sandbox %s was never finished: it is ended", path.stem)
+                for pid in marked(path.stem):
+                    signal_process(pid, signal.SIGKILL)
+                netns.withdraw(str(netns.path_of(path.stem)))
+            path.unlink(missing_ok=True)
 
     def _path(self, uid: str) -> Path:
         return self._directory / f"{uid}.json"

@@ -6,11 +6,14 @@ import asyncio
 import os
 import signal
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 
+from multinet.cni.runtime_exec import exited
 from multinet.kube.resources import LEASES, NODES, PODS
+from multinet.kubelet import netns
 from multinet.kubelet.launcher import Launcher
 from multinet.kubelet.sandbox import SandboxStore
 
@@ -117,6 +120,38 @@ async def test_a_sandbox_nobody_waits_for_any_more_is_ended(launcher, tmp_path):
         await asyncio.wait({making})
         assert making.cancelled()
     assert sandboxes_of(launcher) == others
+
+
+async def test_a_sandbox_that_a_killed_kubelet_was_making_is_ended_by_the_next(tmp_path):
+    launcher = Launcher.default()
+    others = sandboxes_of(launcher)
+    netns.prepare()
+    for number, host_network in enumerate((True, False)):
+        container_id = uuid.uuid4().hex
+        pid = await launcher.sandbox("web", container_id, host_network=host_network)
+        if not host_network:
+            netns.publish(pid, netns.path_of(container_id))
+        (tmp_path / f"{container_id}.making").touch()
+        assert len(sandboxes_of(launcher)) == len(others) + 1, number
+        store = SandboxStore(tmp_path, "n1", launcher)
+        store.end_unfinished()
+        await exited(pid)
+        assert sandboxes_of(launcher) == others
+        assert str(netns.path_of(container_id)) not in names("/run/netns")
+        assert not list(tmp_path.glob("*.making"))
+
+
+async def test_a_finished_sandbox_is_not_taken_for_an_unfinished_one(tmp_path):
+    store = SandboxStore(tmp_path, "n1", Launcher.default())
+    sandbox = await store.create(
+        {"metadata": {"name": "web", "namespace": "default", "uid": "u"}, "spec": {}}
+    )
+    assert not list(tmp_path.glob("*.making"))
+    (tmp_path / f"{sandbox.container_id}.making").touch()
+    store.end_unfinished()
+    assert sandbox.is_alive()
+    assert sandbox.cni_netns in names("/run/netns")
+    await store.end(sandbox)
 
 
 async def test_a_deaf_container_is_killed_and_leaves_no_task_behind(lab):
