@@ -1,7 +1,7 @@
 """What each interface of this node has carried, as its pod sees it.
 
-The kernel counts on the node's end of each veth, where everything is mirrored: what the node received, the pod
-sent. The same source as ``ip -s link`` (``IFLA_STATS64``, linux/if_link.h).
+The kernel counts on the node's end of each veth, where everything is mirrored: what the node received, the
+pod sent. The same source as ``ip -s link`` (``IFLA_STATS64``, linux/if_link.h).
 """
 
 from __future__ import annotations

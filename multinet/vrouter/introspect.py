@@ -1,8 +1,8 @@
 """The agent's introspection: live counters over HTTP, for the console, on the original's port 8085.
 
-``GET /counters`` answers ``{"<vni>/<mac>": {"sentPackets": n, ...}}`` for the interfaces of this node. There is
-no token, as in the original, so only numbers are told, and only to neighbours on the underlay: pods reach a node's
-address through the routed default network, with addresses of their own, and get 403.
+``GET /counters`` answers ``{"<vni>/<mac>": {"sentPackets": n, ...}}`` for the interfaces of this node. There
+is no token, as in the original, so only numbers are told, and only to neighbours on the underlay: pods reach
+a node's address through the routed default network, with addresses of their own, and get 403.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from ipaddress import ip_address, ip_interface
 
 from aiohttp import web
 
-from multinet.errors import EnvironmentLackError
 from multinet.vrouter import kernelstate, netlink
 from multinet.vrouter.counters import read_counters
 from multinet.vrouter.datapath import Attachment
@@ -26,10 +25,11 @@ _log = logging.getLogger(__name__)
 @asynccontextmanager
 async def introspection(
     node_ip: str, attachments: Callable[[], tuple[Attachment, ...]], *, port: int = PORT
-) -> AsyncIterator[int]:
-    """Serve on ``node_ip`` while the block runs; yields the port.
+) -> AsyncIterator[None]:
+    """Serve on ``node_ip`` while the block runs.
 
-    Raises ``EnvironmentLackError`` when the address can't be used.
+    A port that can't be used is told in the log and stops nothing: pods need their network more than the
+    console its numbers.
     """
     through = netlink.Socket()
     neighbours = [
@@ -49,17 +49,15 @@ async def introspection(
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, node_ip, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise EnvironmentLackError(
-                "the agent's introspection can't listen",
-                where=f"{node_ip}:{port}",
-                why=str(error.strerror or error),
-                next_step="stop what uses the port",
-            ) from error
-        yield int(runner.addresses[0][1])
+        await _listen(runner, node_ip, port)
+        yield
     finally:
         await runner.cleanup()
         through.close()
+
+
+async def _listen(runner: web.AppRunner, node_ip: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, node_ip, port).start()
+    except OSError as error:
+        _log.error("no live counters: can't listen on %s:%s: %s", node_ip, port, error.strerror or error)

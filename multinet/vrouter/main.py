@@ -28,6 +28,7 @@ from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import NODES, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, VIRTUAL_NETWORKS
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
+from multinet.vrouter.introspect import introspection
 from multinet.vrouter.reporter import KubeReporter, KubeTeller
 from multinet.vrouter.server import listening
 from multinet.vrouter.states import StateFiles
@@ -99,7 +100,11 @@ async def run(options: Options) -> None:
         workloads = Workloads(view, datapath, agent.ledger, teller)
         agent.open()
         try:
-            async with listening(options.socket, agent.handle), asyncio.TaskGroup() as group:
+            async with (
+                listening(options.socket, agent.handle),
+                introspection(options.node_ip, lambda: agent.attachments),
+                asyncio.TaskGroup() as group,
+            ):
                 running = group.create_task(_follow(client, view, agent, workloads), name="cluster")
                 await stop.wait()
                 running.cancel()

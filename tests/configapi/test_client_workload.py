@@ -20,10 +20,10 @@ from multinet.model.attachments import Interface
 
 async def test_a_workload_in_two_networks(cluster: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    await cluster.node("node1", "100.64.0.11")
+    await cluster.node("node1", "127.0.0.11")
     seen = await cluster.script("workload", "keep")
 
-    assert seen["router"] == "100.64.0.11"
+    assert seen["router"] == "127.0.0.11"
     assert seen["rules"] == 4
     assert seen["macs"] == ["02:" + uuid.UUID(text).bytes[:5].hex(":") for text in seen["uuids"]]
     assert seen["addresses"] == ["10.7.1.252", "10.7.2.252"]
@@ -59,7 +59,7 @@ async def test_a_workload_in_two_networks(cluster: Any, caplog: pytest.LogCaptur
 
 
 async def test_everything_goes_again(cluster: Any) -> None:
-    await cluster.node("node1", "100.64.0.11")
+    await cluster.node("node1", "127.0.0.11")
     seen = await cluster.script("workload")
     assert seen["gone"]
     for resource in (VIRTUAL_MACHINES, VIRTUAL_MACHINE_INTERFACES, INSTANCE_IPS):
@@ -69,7 +69,7 @@ async def test_everything_goes_again(cluster: Any) -> None:
 
 
 async def test_addresses_of_pods_and_workloads_never_meet(cluster: Any) -> None:
-    await cluster.node("node1", "100.64.0.11")
+    await cluster.node("node1", "127.0.0.11")
     await cluster.script("workload", "keep")
     await cluster.nad_mapped_to("red", "default-domain", "lab", "red")
     await cluster.pod("web", "red")

@@ -200,7 +200,7 @@ def use_the_keyboard(page: Page) -> None:
 
 async def test_a_network_made_by_clicking_reaches_a_pod(cluster: Any, driver: Any) -> None:
     for number in (1, 2):
-        await cluster.node(f"node{number}", f"100.64.0.1{number}")
+        await cluster.node(f"node{number}", f"127.0.0.1{number}")
     page = Page(driver, cluster.config.url)
     await asyncio.to_thread(log_in, page, cluster.token)
     await asyncio.to_thread(create_network, page)

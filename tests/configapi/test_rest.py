@@ -137,7 +137,7 @@ async def test_the_controller_completes_a_network_made_here(cluster: Any) -> Non
 
 
 async def test_a_pods_objects_are_shown_and_not_to_be_changed_here(cluster: Any) -> None:
-    await cluster.node("node1", "100.64.0.11")
+    await cluster.node("node1", "127.0.0.11")
     uuid = await make(cluster, "n", "10.1.1.0/24")
     await cluster.nad_mapped_to("n", "default-domain", "default-project", "n")
     await cluster.pod("web", "n")
@@ -216,7 +216,7 @@ async def test_a_network_applied_by_hand_is_shown_like_any_other(cluster: Any) -
 
 async def test_another_config_api_shows_the_same(cluster: Any) -> None:
     """It has no state of its own: a second one on the same cluster gives the same answers."""
-    await cluster.node("node1", "100.64.0.11")
+    await cluster.node("node1", "127.0.0.11")
     await cluster.script("workload", "keep")
     async with ConfigApi.start(cluster.kube.access) as second:
         for kind in KINDS.values():

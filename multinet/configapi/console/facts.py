@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from multinet.configapi import kinds
@@ -54,16 +54,17 @@ class NetworkFacts:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceFacts:
-    """One interface of a pod (or of a workload without Kubernetes) with its network.
-
-    ``counters`` are the agent's numbers by name, where it publishes them in ``status.counters``.
-    """
+    """One interface of a pod (or of a workload without Kubernetes) with its network."""
 
     interface: Interface
     owner: str
     network: Entry | None
     label: str
-    counters: Mapping[str, int]
+
+    @property
+    def counted_as(self) -> str:
+        """The key of its counters (:mod:`multinet.configapi.console.counters`)."""
+        return f"{self.interface.vni}/{self.interface.mac}"
 
     @property
     def addresses(self) -> str:
@@ -136,9 +137,7 @@ def interfaces(view: View, catalog: Catalog) -> list[InterfaceFacts]:
         owner = interface.pod.key if interface.pod.name else owners.get(key_of(vmi), name_of(vmi))
         network = by_object.get(interface.network)
         label = network.fq_name[-1] if network else interface.network
-        counted = section(vmi, "status").get("counters")
-        counters = counted if isinstance(counted, dict) else {}
-        made.append(InterfaceFacts(interface, owner, network, label, counters))
+        made.append(InterfaceFacts(interface, owner, network, label))
     return sorted(made, key=lambda facts: (facts.owner, facts.interface.index))
 
 

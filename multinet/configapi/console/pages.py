@@ -13,7 +13,7 @@ from aiohttp import web
 
 from multinet.configapi import kinds
 from multinet.configapi.auth import Authenticator
-from multinet.configapi.console import facts, topology
+from multinet.configapi.console import counters, facts, topology
 from multinet.configapi.console.sessions import COOKIE, LIFETIME_S, Session, Sessions
 from multinet.configapi.entries import Entry
 from multinet.configapi.errors import RefusedError, bad_request, forbidden, unauthorized
@@ -190,9 +190,9 @@ class Console:
         raise web.HTTPSeeOther(f"/console/networks/{made.uuid}")
 
     async def _network(self, request: web.Request) -> web.StreamResponse:
-        return self._network_page(request, self._found(request))
+        return await self._network_page(request, self._found(request))
 
-    def _network_page(
+    async def _network_page(
         self, request: web.Request, entry: Entry, status: int = 200, error: RefusedError | None = None
     ) -> web.Response:
         view, catalog = self._service.view, self._service.catalog
@@ -202,7 +202,8 @@ class Console:
             for found in facts.interfaces(view, catalog)
             if found.network is not None and found.network.uuid == entry.uuid
         ]
-        counted = sorted({name for found in members for name in found.counters})
+        places = counters.addresses_of(view, {found.interface.node for found in members})
+        carried = await counters.fetch(places) if places else {}
         return self._page(
             request,
             "network.html.j2",
@@ -210,7 +211,8 @@ class Console:
             facts=shown,
             nads=facts.nads_of(view, shown),
             members=members,
-            counted=counted,
+            counted=counters.SHOWN if carried else (),
+            carried=carried,
             error=error,
         )
 
@@ -221,7 +223,7 @@ class Console:
             await self._service.delete(entry, client)
         except MultinetError as error:
             refused = refusal_of(error)
-            return self._network_page(request, entry, refused.status, refused)
+            return await self._network_page(request, entry, refused.status, refused)
         raise web.HTTPSeeOther("/console/")
 
     async def _pods(self, request: web.Request) -> web.StreamResponse:
