@@ -203,7 +203,7 @@ class Expected(Model):
 
 
 class Exec(Expected):
-    """Run a command in a pod's namespaces, or on a node, cp or a host of the lab."""
+    """Run a command in a pod's namespaces, or (in the scenario's folder) on a node, cp or a host."""
 
     pod: Name | None = None
     node: str | None = None

@@ -86,9 +86,18 @@ class Lab(Protocol):
         """The sandbox of one pod; ``LabError`` when it has none."""
 
     def exec(
-        self, node: str, argv: Sequence[str], *, limit_s: float = 30.0, stdin: str | None = None
+        self,
+        node: str,
+        argv: Sequence[str],
+        *,
+        limit_s: float = 30.0,
+        stdin: str | None = None,
+        folder: Path | None = None,
     ) -> Completed:
-        """Run ``argv`` in the namespaces of a node, ``cp`` or a host; ``WaitExpiredError`` at the limit."""
+        """Run ``argv`` in the namespaces of a node, ``cp`` or a host; ``WaitExpiredError`` at the limit.
+
+        ``folder`` is the working directory, as the runner sees it; without it, the node's root.
+        """
 
     def pod_exec(
         self,

@@ -55,10 +55,16 @@ class FakeLab:
         raise LabError("this pod has no sandbox", where=f"{namespace}/{pod}")
 
     def exec(
-        self, node: str, argv: Sequence[str], *, limit_s: float = 30.0, stdin: str | None = None
+        self,
+        node: str,
+        argv: Sequence[str],
+        *,
+        limit_s: float = 30.0,
+        stdin: str | None = None,
+        folder: Path | None = None,
     ) -> Completed:
         """What ``answer`` says."""
-        self.calls.append(("exec", node, tuple(argv), limit_s, stdin))
+        self.calls.append(("exec", node, tuple(argv), limit_s, stdin, folder))
         return self.answer(node, argv)
 
     def pod_exec(

@@ -79,10 +79,18 @@ class MininetLab:
         return str(self.net[node].IP())
 
     def exec(
-        self, node: str, argv: Sequence[str], *, limit_s: float = 30.0, stdin: str | None = None
+        self,
+        node: str,
+        argv: Sequence[str],
+        *,
+        limit_s: float = 30.0,
+        stdin: str | None = None,
+        folder: Path | None = None,
     ) -> Completed:
         """Run a command on a node or host."""
-        enter = ("nsenter", "-t", str(self.node_pid(node)), "-n", "-u", "-m", "--")
+        # nsenter opens the folder before it enters the mount namespace, which resets the working directory.
+        where = (f"--wd={folder.absolute()}",) if folder is not None else ()
+        enter = ("nsenter", "-t", str(self.node_pid(node)), "-n", "-u", "-m", *where, "--")
         return _run((*enter, *argv), f"{argv[0]} on {node}", limit_s, stdin)
 
     def pod_exec(

@@ -30,7 +30,8 @@ async def execute(context: Context, step: LoadedStep) -> Result:
         place = f"in pod {namespace}/{pod}"
     else:
         assert body.node is not None
-        done = await in_thread(context.lab.exec, body.node, body.command, limit_s=body.timeout)
+        folder = context.scenario.path.parent
+        done = await in_thread(context.lab.exec, body.node, body.command, limit_s=body.timeout, folder=folder)
         place = f"on {body.node}"
     return _judge(context, step, body, f"{' '.join(body.command)} {place}", done)
 
