@@ -70,12 +70,18 @@ class Agent:
         self.ledger.open()
 
     async def synced(self) -> None:
-        """The view is complete now: remove what belongs to pods that are gone."""
+        """The view is complete now: remove what belongs to pods that are gone.
+
+        What can't be removed stays on record for DEL and GC; the node's other pods need their agent.
+        """
         for record in self.ledger.records:
             if not record.is_workload and not self._view.has_pod(record.attachment.pod_uid):
                 _log.info("pod %s is gone: its interfaces are removed", record.attachment.pod)
                 async with self.ledger.hold(record.attachment.container_id):
-                    await self.ledger.forget(record)
+                    try:
+                        await self.ledger.forget(record)
+                    except MultinetError as error:
+                        _log.error("pod %s: its interfaces are still there: %s", record.attachment.pod, error)
 
     async def reconcile(self, vni: int) -> None:
         """Bring one network's forwarding up to date; the default network is kept on every node."""

@@ -158,12 +158,15 @@ class ClusterView:
     async def _until_planned(self, namespace: str, pod: str, uid: str) -> PodPlan:
         while (plan := self.plan_of(namespace, pod, uid)) is None:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            waiting = self._waiting.setdefault(join_key(namespace, pod), set())
-            waiting.add(future)
+            key = join_key(namespace, pod)
+            self._waiting.setdefault(key, set()).add(future)
             try:
                 await future
             finally:
+                waiting = self._waiting.get(key, set())
                 waiting.discard(future)
+                if not waiting:
+                    self._waiting.pop(key, None)
         return plan
 
     def _machine(self, namespace: str, pod: str, uid: str) -> VirtualMachine | None:

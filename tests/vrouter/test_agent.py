@@ -25,7 +25,7 @@ CONFIG = {"cniVersion": "1.1.0", "name": "multinet", "type": "multinet-cni"}
 
 class NotedDatapath:
     def __init__(self):
-        self.up, self.log, self.error = {}, [], None
+        self.up, self.log, self.error, self.stuck = {}, [], None, False
         self.hold = None
         self.attaching, self.detached = asyncio.Event(), asyncio.Event()
 
@@ -48,6 +48,8 @@ class NotedDatapath:
 
     async def detach(self, attachment):
         self.log.append(("detach", attachment.container_id))
+        if self.stuck:
+            raise DatapathError("devices could not be deleted")
         self.up.pop(attachment.container_id, None)
         self.detached.set()
 
@@ -113,6 +115,11 @@ async def test_an_undecided_pod_is_tried_again_later(rig):
     assert "controller" in error["details"]
 
 
+async def test_a_wait_that_expired_leaves_nothing_behind(rig):
+    await rig.call("ADD", pod="nobody")
+    assert rig.view._waiting == {}
+
+
 async def test_a_refused_pod_gets_the_controllers_reason_at_once(rig):
     machine, _ = rig.cluster.pod("node1", "b", ["default"])
     refused = Condition("Resolved", "False", "NADNotFound", "no network default/blue")
@@ -171,6 +178,19 @@ async def test_a_restart_finds_its_attachments_and_drops_those_of_gone_pods(rig)
     await again.agent.synced()
     assert [each.pod_uid for each in again.agent.attachments] == [kept[0].pod.uid]
     assert again.datapath.log == [("detach", "c2")]
+
+
+async def test_interfaces_that_cannot_be_removed_at_start_stay_on_record(rig):
+    gone = rig.cluster.pod("node1", "a", ["default"])
+    await rig.call("ADD", "c1")
+    rig.cluster.gone(*gone)
+    again = Rig(rig.cluster, rig.reports, rig.directory)
+    again.datapath.stuck = True
+    await again.agent.synced()
+    assert [each.container_id for each in again.agent.attachments] == ["c1"]
+    again.datapath.stuck = False
+    assert await again.call("DEL", "c1") == (0, {})
+    assert again.agent.attachments == ()
 
 
 async def test_status_follows_the_default_network(rig):
