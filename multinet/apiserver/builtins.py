@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from multinet.apiserver import core_columns as cells
 from multinet.apiserver import crd_types, merge_rules, pod_columns, pod_schema, pods
-from multinet.apiserver.errors import FieldError, invalid_value, required
+from multinet.apiserver.errors import FieldError, expect, invalid_value, required
 from multinet.apiserver.names import dns_1035_label, dns_label
 from multinet.apiserver.resources import ResourceType, Strategy, Version
 from multinet.model.objects import Obj
@@ -61,6 +61,10 @@ def _event_valid(event: Obj) -> Iterator[FieldError]:
 def _secret_create(secret: Obj) -> None:
     secret.setdefault("type", "Opaque")
     plain = secret.pop("stringData", None)
+    for field, held in (("stringData", plain), ("data", secret.get("data"))):
+        expect(held, dict, field)
+        for key, value in (held or {}).items():
+            expect(value, str, f"{field}[{key}]")
     if plain:
         data = secret.setdefault("data", {})
         data.update({key: base64.b64encode(value.encode()).decode() for key, value in plain.items()})
@@ -68,6 +72,10 @@ def _secret_create(secret: Obj) -> None:
 
 def _service_create(service: Obj) -> None:
     spec = service.setdefault("spec", {})
+    expect(spec, dict, "spec")
+    expect(spec.get("ports"), list, "spec.ports")
+    for port in spec.get("ports") or ():
+        expect(port, dict, "spec.ports[]")
     spec.setdefault("type", "ClusterIP")
     spec.setdefault("sessionAffinity", "None")
     for port in spec.get("ports") or ():

@@ -8,7 +8,14 @@ import jsonschema
 
 from multinet.apiserver import metadata as meta
 from multinet.apiserver.columns import printer_columns
-from multinet.apiserver.errors import FieldError, StatusError, field_forbidden, invalid_value, required
+from multinet.apiserver.errors import (
+    FieldError,
+    StatusError,
+    expect,
+    field_forbidden,
+    invalid_value,
+    required,
+)
 from multinet.apiserver.names import dns_1035_label
 from multinet.apiserver.resources import ResourceType, Version
 from multinet.apiserver.schema import Schema
@@ -52,7 +59,13 @@ def _version(version: Obj) -> Version:
 def prepare_create(crd: Obj) -> None:
     """Fill in the names left out; a new definition is accepted and established at once."""
     spec = crd.setdefault("spec", {})
+    expect(spec, dict, "spec")
     names = spec.setdefault("names", {})
+    expect(names, dict, "spec.names")
+    expect(names.get("kind"), str, "spec.names.kind")
+    expect(spec.get("versions"), list, "spec.versions")
+    for version in spec.get("versions") or ():
+        expect(version, dict, "spec.versions[]")
     kind = names.get("kind", "")
     names.setdefault("singular", kind.lower())
     names.setdefault("listKind", f"{kind}List")

@@ -20,6 +20,7 @@ from multinet.apiserver.codec import JSON, decode_object, encode
 from multinet.apiserver.errors import (
     StatusError,
     bad_request,
+    expect,
     expired,
     internal,
     method_not_allowed,
@@ -285,6 +286,7 @@ def _options(query: Query) -> Options:
 
 def _deletion(body: Obj, query: Query) -> Deletion:
     grace = body.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
+    expect(body.get("preconditions"), dict, "preconditions")
     preconditions = body.get("preconditions") or {}
     orphan = body.get("orphanDependents", query.get("orphanDependents") == "true")
     propagation = body.get("propagationPolicy") or query.get("propagationPolicy") or ""

@@ -152,6 +152,13 @@ def bad_request(message: str) -> StatusError:
     return StatusError(400, "BadRequest", message)
 
 
+def expect(value: object, kind: type, field: str) -> None:
+    """Raise the 400 unless ``value`` is absent or of the JSON type that ``field`` has."""
+    if value is not None and not isinstance(value, kind):
+        wanted: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
+        raise bad_request(f"json: cannot unmarshal {shown(value)} into {field}: expected {wanted[kind]}")
+
+
 def expired(message: str) -> StatusError:
     """A resourceVersion or continue token older than the history kept."""
     return StatusError(410, "Expired", message)

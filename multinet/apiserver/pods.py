@@ -15,6 +15,7 @@ from multinet.apiserver.errors import (
     FieldError,
     conflict,
     duplicate,
+    expect,
     field_forbidden,
     invalid,
     invalid_value,
@@ -196,6 +197,7 @@ def grace_seconds(pod: Obj, asked: int | None) -> int:
 
 def bind(operations: Operations, target: Target, binding: Obj, options: Options) -> Entry:
     """Assign the pod to a node (``POST pods/NAME/binding``)."""
+    expect(binding.get("target"), dict, "target")
     node = (binding.get("target") or {}).get("name", "")
     if not node:
         raise invalid("Binding", "", target.name, [required("target.name")])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from multinet.apiserver.errors import bad_request
+from multinet.apiserver.errors import bad_request, expect
 from multinet.apiserver.resources import Merge
 from multinet.model.objects import Obj
 
@@ -29,6 +29,9 @@ def strategic_merge(tree: Any, patch: Obj, rule: Merge = _PLAIN) -> Obj:
     if directive not in (None, "merge"):
         raise bad_request(f"Unknown patch type: {directive}")
     merged: Obj = dict(tree) if isinstance(tree, dict) else {}
+    for name, value in patch.items():
+        if name == _RETAIN or name.startswith((_ORDER, _DELETE_PRIMITIVE)):
+            expect(value, list, name)
     if _RETAIN in patch:
         kept = set(patch[_RETAIN])
         merged = {name: value for name, value in merged.items() if name in kept}
