@@ -15,6 +15,7 @@ from scenarios.loader import LoadedStep, Scenario
 from scenarios.schema import split
 from topology.backend import Lab
 from topology.expectation import Expectations, ExpectedPod
+from topology.expected_hosts import expect_hosts
 
 Snapshot = dict[tuple[str, str, str], str]
 """``(pod, interface, field) -> value`` as one check saw it, from annotation and kernel together."""
@@ -60,6 +61,16 @@ class Context:
         return tuple(
             pod for pod in self.expected_pods() if not pod.problem and (wanted is None or pod.pod in wanted)
         )
+
+    def hosts(self) -> dict[str, str]:
+        """``name -> path of its network namespace`` of the plain hosts."""
+        return {name: self.lab.node_netns(name) for name in self.lab.hosts}
+
+    def expected_hosts(self) -> tuple[ExpectedPod, ...]:
+        """What each plain host must have now, by the objects made through the config API."""
+        objects = self.cluster.all
+        vmis, networks = objects(resources.VIRTUAL_MACHINE_INTERFACES), objects(resources.VIRTUAL_NETWORKS)
+        return expect_hosts(self.hosts(), vmis, networks)
 
     def sandboxes(self) -> dict[str, str]:
         """``namespace/name -> path of its network namespace`` of all pods that have a sandbox."""

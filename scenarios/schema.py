@@ -151,7 +151,10 @@ class Override(Model):
 
 
 class Matrix(Model):
-    """Probe from each pod interface to each other by each protocol; compare with what must be."""
+    """Probe from each interface to each other by each protocol; compare with what must be.
+
+    With all pods, the hosts' interfaces take part; a host is called host/<name>.
+    """
 
     pods: Pods = "all"
     protocols: list[Protocol] = Field(list(PROTOCOLS), min_length=1)

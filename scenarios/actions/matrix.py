@@ -29,7 +29,9 @@ async def matrix(context: Context, step: LoadedStep) -> Result:
     body = step.step.matrix
     assert body is not None
     pods = context.chosen_pods(body.pods)
-    spaces = context.sandboxes()
+    hosts = context.expected_hosts() if body.pods == "all" else ()
+    pods = (*pods, *hosts)
+    spaces = context.sandboxes() | {f"host/{name}": netns for name, netns in context.hosts().items()}
     missing = [pod.pod for pod in pods if pod.pod not in spaces]
     if missing:
         return Result(Verdict.FAIL, f"no sandbox, so nothing to probe, for {', '.join(missing)}")
