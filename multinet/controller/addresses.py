@@ -124,6 +124,7 @@ class Addresses:
             if iip.network == item.network.name
         }
         pools = self._pools_of(item.network)
+        worn = self._worn(pod, interface, item.network.name)
         claims: list[Claim] = []
         try:
             if item.fixed:
@@ -132,7 +133,7 @@ class Addresses:
             else:
                 for family in dict.fromkeys(pool.subnet.family for pool in pools):
                     candidates = [pool for pool in pools if pool.subnet.family == family]
-                    claims.append(self._dynamic(item, candidates, owned))
+                    claims.append(self._dynamic(item, candidates, owned, worn))
         except Refusal:
             self.give_back(claim for claim in claims if not claim.exists)
             raise
@@ -146,13 +147,29 @@ class Addresses:
             raise _taken(item, address, InstanceIP.from_object(found) if found is not None else None)
         return Claim(item, pool.subnet, pool, address, exists=owned)
 
-    def _dynamic(self, item: Wanted, pools: Sequence[Pool], owned: set[IPAddress]) -> Claim:
-        """One address of a family: the one owned already, or the first that one of the subnets has."""
+    def _worn(self, pod: PodRef, interface: str, network: str) -> list[IPAddress]:
+        """What the interface's object says it has, where its InstanceIP may have been removed by hand."""
+        found = self._view.interfaces.store.get(f"{pod.namespace}/{interface}")
+        if found is None:
+            return []
+        known = Interface.from_object(found)
+        if known.pod != pod or known.network != network:
+            return []
+        return [ipaddress.ip_address(address.address) for address in known.addresses]
+
+    def _dynamic(
+        self, item: Wanted, pools: Sequence[Pool], owned: set[IPAddress], worn: Sequence[IPAddress]
+    ) -> Claim:
+        """One address of a family: the one owned already, or worn already, or the first that is free."""
         for pool in pools:
             kept = next((address for address in sorted(owned, key=int) if address in pool.subnet.cidr), None)
             if kept is not None:
                 pool.take(kept)
                 return Claim(item, pool.subnet, pool, kept, exists=True)
+        for pool in pools:
+            for address in worn:
+                if pool.take(address):
+                    return Claim(item, pool.subnet, pool, address)
         for pool in pools:
             chosen = pool.choose()
             if chosen is not None:

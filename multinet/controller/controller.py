@@ -214,7 +214,8 @@ class Controller:
             return
         if new is None:
             self._pods.forget_machine(key)
-        if new is None or old is None:
+        # A machine that was not resolved when it appeared could not be looked after then.
+        if new is None or old is None or self._repairs.suspects(key):
             self.pod_queue.add(key)
         if new is not None:
             self.status_queue.add(key)

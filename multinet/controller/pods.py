@@ -148,6 +148,8 @@ class Pods:
         node = str(section(pod, "spec")["nodeName"])
         selection = annotations_of(pod).get(ANNOTATION_SELECTION, "")
         epoch = self._waiting.epoch
+        # Before the first look at what is there: what is removed after it must not be taken for whole.
+        self._repairs.begin(ref)
         known: list[Obj] = []
         if ref.key in self._unsure:
             objects = await self._machines.live_objects_of(ref)
@@ -174,6 +176,7 @@ class Pods:
                 await self._refuse(pod, vm, refusal, epoch)
             return
         self._commit(ref)
+        self._repairs.is_whole(ref)
         _log.info("%s: %d interfaces", ref.key, len(interfaces))
         if self._dialect.controller_writes_status and broken is None:
             await self._statuses.publish(ref, interfaces)
@@ -186,7 +189,6 @@ class Pods:
         self._waiting.drop(ref.key)
         self._unsure.discard(ref.key)
         self._missing_since.pop(ref.key, None)
-        self._repairs.is_whole(ref)
 
     async def _create(
         self, ref: PodRef, node: str, plan: Plan, known: Sequence[Obj]

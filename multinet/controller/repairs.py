@@ -37,19 +37,31 @@ class Repairs:
         self._announcer = announcer
         self._whole: dict[str, str] = {}
         self._gone: dict[str, dict[str, Interface]] = {}
+        self._damaged: set[str] = set()
+
+    def begin(self, pod: PodRef) -> None:
+        """A pass begins to write what the pod should have."""
+        self._damaged.discard(pod.key)
 
     def is_whole(self, pod: PodRef) -> None:
-        """All that the pod should have was just written."""
-        self._whole[pod.key] = pod.uid
+        """All of it is written, and if nothing was removed since it began, all of it is there."""
+        if pod.key not in self._damaged:
+            self._whole[pod.key] = pod.uid
+
+    def suspects(self, pod_key: str) -> bool:
+        """Whether the pod may lack something."""
+        return pod_key not in self._whole
 
     def forget(self, pod_key: str) -> None:
         """The pod is gone."""
         self._whole.pop(pod_key, None)
         self._gone.pop(pod_key, None)
+        self._damaged.discard(pod_key)
 
     def lost(self, pod_key: str, removed: Obj) -> None:
         """An interface or address of the pod was removed (by us, with the pod, or by somebody else)."""
         self._whole.pop(pod_key, None)
+        self._damaged.add(pod_key)
         if removed.get("kind") == VIRTUAL_MACHINE_INTERFACES.kind:
             self._gone.setdefault(pod_key, {})[name_of(removed)] = Interface.from_object(removed)
 

@@ -67,6 +67,7 @@ class Api:
     history: list[tuple[int, Resource, WatchEvent]] = field(default_factory=list)
     watchers: set[asyncio.Event] = field(default_factory=set)
     requests: int = 0
+    latest: dict[Resource, int] = field(default_factory=dict)
 
     def all(self, resource: Resource) -> list[Obj]:
         return list(self.objects.setdefault(resource, {}).values())
@@ -76,6 +77,7 @@ class Api:
 
     def _emit(self, resource: Resource, kind: str, obj: Obj) -> None:
         self.history.append((self.version, resource, WatchEvent(kind, obj)))
+        self.latest[resource] = self.version
         for watcher in self.watchers:
             watcher.set()
 
@@ -316,10 +318,14 @@ class World:
                 if not queue._idle.is_set():
                     await queue.wait_idle(10.0)
             await pause("a turn", 0.002 if self.api.mood else 0)
+            behind = any(
+                int(informer.resource_version or 0) < self.api.latest.get(informer.resource, 0)
+                for informer in self.controller.view.informers
+            )
             failing = any(queue._failures for queue in self.controller.queues) or bool(
                 self.controller.status_queue._delayed
             )
-            quiet = 0 if failing or version != self.api.version else quiet + 1
+            quiet = 0 if behind or failing or version != self.api.version else quiet + 1
             version = self.api.version
 
     def namespace(self, name: str, **annotations: str) -> None:

@@ -121,3 +121,31 @@ async def test_a_burst_of_pods_is_quick(world):
     assert {world.resolved(key)["status"] for key in done} == {"True"}
     assert len(world.api.all(INSTANCE_IPS)) == 500
     assert took < 5.0, f"{took:.2f} s for 100 pods with 5 interfaces in the fake API"
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_damage_by_hand_and_restarts_end_as_if_nothing_had_been(make_api, make_world, seed):
+    """Objects are removed at random moments; afterwards each pod has what it had, address for address."""
+    mood = random.Random(seed)
+    world = make_world(make_api(mood=mood, losses=0.02))
+    await world.start()
+    world.nad("default/a", cidr="10.20.0.0/24, 2001:db8::/64")
+    world.nad("default/b", cidr="10.21.0.0/24")
+    for number in range(6):
+        world.pod(f"default/p{number}", ("a,b", "b", "a,a")[number % 3])
+    await world.settle()
+    before = {f"default/p{number}": world.interfaces(f"default/p{number}") for number in range(6)}
+    for _ in range(8):
+        kind = mood.choice((VIRTUAL_MACHINES, VIRTUAL_MACHINE_INTERFACES, INSTANCE_IPS))
+        there = sorted(world.api.objects[kind])
+        if there:
+            world.api.remove(kind, mood.choice(there))
+        for _turn in range(mood.randrange(30)):
+            await pause("the controller works", 0)
+        if mood.random() < 0.3:
+            await world.stop()
+            await world.start()
+    await world.settle()
+    assert {key: world.interfaces(key) for key in before} == before
+    check(world)
+    await world.stop()
