@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import jsonschema
 
 from multinet.apiserver import metadata as meta
+from multinet.apiserver.codec import decode_json, encode
 from multinet.apiserver.columns import printer_columns
 from multinet.apiserver.errors import (
     FieldError,
@@ -149,16 +151,26 @@ def _version_findings(version: Obj, path: str) -> Iterator[FieldError]:
             f"{path}.schema.openAPIV3Schema.type", schema.get("type", ""), "must be object at the root"
         )
         return
-    try:
-        jsonschema.Draft202012Validator.check_schema(
-            {name: value for name, value in schema.items() if name != "nullable"}
-        )
-    except jsonschema.SchemaError as error:
-        yield invalid_value(f"{path}.schema.openAPIV3Schema", "", error.message)
+    problem = _schema_problem(encode({name: value for name, value in schema.items() if name != "nullable"}))
+    if problem:
+        yield invalid_value(f"{path}.schema.openAPIV3Schema", "", problem)
     try:
         printer_columns(version.get("additionalPrinterColumns", []))
     except StatusError as error:
         yield invalid_value(f"{path}.additionalPrinterColumns", "", error.message)
+
+
+@functools.lru_cache(maxsize=256)
+def _schema_problem(schema: bytes) -> str:
+    """What is wrong with a JSON schema, if anything.
+
+    Remembered: the check takes milliseconds, and a server is started with the same definitions again and again.
+    """
+    try:
+        jsonschema.Draft202012Validator.check_schema(decode_json(schema))
+    except jsonschema.SchemaError as error:
+        return error.message
+    return ""
 
 
 def validate_update(crd: Obj, old: Obj) -> Iterator[FieldError]:
