@@ -1,16 +1,24 @@
-"""`report.html`: one self-contained file for people. No network, no script needed for its content."""
+"""`report.html`: one self-contained file for people. No network, no script needed for its content.
+
+The captures are in the page as far as they fit (see :mod:`reports.captures`).
+"""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import jinja2
 
+from reports import captures
 from reports.drawing import Picture, layout
 from reports.json_report import document
 from reports.matrix import Grid, arrange
 from reports.model import RunReport, statistics
 from reports.verdicts import MEANING
+
+DENSE_FROM = 20
+"""Interfaces from which on the matrix is set in small cells."""
 
 _MARK = {
     "pass": "✓",
@@ -34,12 +42,17 @@ def _environment() -> jinja2.Environment:
     environment.filters["mark"] = lambda verdict: _MARK.get(str(verdict), "?")
     environment.filters["slug"] = lambda verdict: str(verdict).replace(" ", "-")
     environment.filters["seconds"] = lambda value: f"{value:.3f} s" if value < 1 else f"{value:.2f} s"
+    environment.filters["size"] = _size
     environment.filters["utc"] = lambda value: time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(value))
     return environment
 
 
-def render(report: RunReport) -> bytes:
-    """The page as bytes."""
+def _size(value: int) -> str:
+    return f"{value} B" if value < 1000 else f"{value / 1000:.1f} kB"
+
+
+def render(report: RunReport, run_dir: Path | None = None) -> bytes:
+    """The page as bytes; ``run_dir`` is where the captures lie, None to link to them without looking."""
     grids: dict[int, Grid] = {
         step.index: arrange(step.cells, f"s{step.index + 1}") for step in report.steps if step.cells
     }
@@ -52,6 +65,10 @@ def render(report: RunReport) -> bytes:
         .render(
             report=report,
             grids=grids,
+            capture_groups=captures.group(report, run_dir),
+            embed_total=captures.EMBED_TOTAL_BYTES,
+            embed_file=captures.EMBED_FILE_BYTES,
+            dense_from=DENSE_FROM,
             first_picture=next((pictures[index] for index in sorted(pictures)), None),
             step_counts=statistics(step.verdict for step in report.steps),
             cell_counts=statistics(cell.verdict for cell in report.cells),

@@ -69,11 +69,12 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A pcap beside the report; ``path`` is relative to the run directory."""
+    """A pcap beside the report; ``path`` is relative to the run directory, ``step`` counts from 0."""
 
     path: str
     pod: str
     interface: str
+    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,12 @@ def _attachment(data: Data) -> AttachmentRow:
     )
 
 
+def _capture(data: Data) -> Capture:
+    step = data.get("step")
+    number = step if isinstance(step, int) else None
+    return Capture(_text(data, "path"), _text(data, "pod"), _text(data, "interface"), number)
+
+
 class _Fold:
     """State of one reading of the log; :meth:`result` makes the value."""
 
@@ -243,9 +250,7 @@ class _Fold:
                     )
                 )
             case "capture":
-                self.captures.append(
-                    Capture(_text(data, "path"), _text(data, "pod"), _text(data, "interface"))
-                )
+                self.captures.append(_capture(data))
             case "error":
                 self.problems.append(
                     Problem(*(_text(data, key) for key in ("what", "where", "why", "next_step")))

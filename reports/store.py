@@ -6,6 +6,7 @@ replaced in one step, so a reader never sees half a report.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import time
@@ -16,9 +17,17 @@ EVENTS_FILE = "events.jsonl"
 LATEST = "latest"
 
 
-def create(base: Path, *, clock: Callable[[], float] = time.time) -> Path:
-    """Make the directory of a new run below ``base`` (made if absent) and point ``latest`` at it."""
+def create(base: Path, *, latest: bool = True, clock: Callable[[], float] = time.time) -> Path:
+    """Make the directory of a new run below ``base`` (made if absent) and point ``latest`` at it.
+
+    Without ``latest`` the link stays where it is: what has no report is no run to look at. ``OSError`` when
+    the directory can't be made, or when something of the user's stands where the link belongs.
+    """
     base.mkdir(parents=True, exist_ok=True)
+    link = base / LATEST
+    if latest and not link.is_symlink() and link.exists():
+        why = f"{LATEST!r} in it is no link to the newest run, but a file or directory of its own"
+        raise FileExistsError(errno.EEXIST, why, str(link))
     while True:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(clock()))
         run_dir = base / f"{stamp}-{secrets.token_hex(3)}"
@@ -26,7 +35,8 @@ def create(base: Path, *, clock: Callable[[], float] = time.time) -> Path:
             run_dir.mkdir()
         except FileExistsError:
             continue
-        point_latest(base, run_dir.name)
+        if latest:
+            point_latest(base, run_dir.name)
         return run_dir
 
 
@@ -34,7 +44,10 @@ def point_latest(base: Path, name: str) -> None:
     """Make ``base/latest`` a relative link to ``name``, in one step."""
     scratch = base / f".latest-{secrets.token_hex(4)}"
     scratch.symlink_to(name)
-    scratch.replace(base / LATEST)
+    try:
+        scratch.replace(base / LATEST)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from reports import html, json_report, junit, yaml_report
@@ -22,9 +23,14 @@ WRITERS: dict[str, Callable[[RunReport], bytes]] = {
 def derive(run_dir: Path) -> RunReport:
     """Read ``run_dir/events.jsonl``, write all reports beside it, return the run's value.
 
-    Deriving again gives the same bytes. ``FileNotFoundError`` when there is no log.
+    The page takes in the captures which lie beside the log. Deriving again gives the same bytes.
+    ``FileNotFoundError`` when there is no log.
     """
     report = fold(read(run_dir / EVENTS_FILE))
-    for name, render in WRITERS.items():
+    writers: dict[str, Callable[[RunReport], bytes]] = {
+        **WRITERS,
+        "report.html": partial(html.render, run_dir=run_dir),
+    }
+    for name, render in writers.items():
         write_atomic(run_dir / name, render(report))
     return report

@@ -89,7 +89,15 @@ RECORDED: list[tuple[str, dict[str, Any]]] = [
             detail="should be reached: nothing arrived",
         ),
     ),
-    ("capture", {"path": "captures/step-02/default-a-eth1.pcap", "pod": "default/a", "interface": "eth1"}),
+    (
+        "capture",
+        {
+            "step": 1,
+            "path": "captures/step-02/default-a-eth1.pcap",
+            "pod": "default/a",
+            "interface": "eth1",
+        },
+    ),
     (
         "attachment",
         {

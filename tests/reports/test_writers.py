@@ -117,3 +117,17 @@ def test_json_and_yaml_agree(recorded: list[Event]) -> None:
     assert as_yaml["digest"] == as_json["digest"]
     assert as_yaml["cells"]["statistics"] == {"Passed": 3, "Failed": 1, "Unknown": 0, "Skipped": 0}
     assert as_json["statistics"]["cells"]["fail"] == 1
+
+
+def test_a_big_matrix_has_small_cells_and_headers_that_stay(recorded: list[Event]) -> None:
+    found = next(event for event in recorded if event.kind == "observation")
+    big = [
+        Event(found.seq, found.time, "observation", {**found.data, "source": f"default/p{n:02d}"})
+        for n in range(40)
+    ]
+    pages = [html.render(fold(events)).decode() for events in (recorded, [*recorded[:-2], *big])]
+    assert ['class="grid dense"' in page for page in pages] == [False, True]
+    for page in pages:
+        assert "table.grid th { position: sticky;" in page
+        assert "table.grid td a:focus-visible { outline: 3px" in page
+        assert '<div class="scroll matrix" tabindex="0" role="region"' in page
