@@ -23,9 +23,9 @@ _POD_STEP = 70
 def draw(reachability: Reachability, nodes: Sequence[str], control_plane: str = "cp") -> dict[str, Any]:
     """``{"width", "height", "nodes", "edges"}``.
 
-    A node is ``{id, kind, label, detail, x, y, w, h}`` with kind ``fabric``, ``node``, ``pod``,
-    ``host`` or ``network``; x and y are its upper left corner. An edge is
-    ``{source, target, kind, label}`` with kind ``fabric-link``, ``runs-on``, ``attachment`` (with ``interface``, ``mac`` and ``addresses``) or
+    A node is ``{id, kind, label, detail, x, y, w, h}`` with kind ``fabric``, ``node``, ``pod``, ``host`` or
+    ``network``; x and y are its upper left corner. An edge is ``{source, target, kind, label}`` with kind
+    ``fabric-link``, ``runs-on``, ``attachment`` (with ``interface``, ``mac`` and ``addresses``) or
     ``tunnel`` (with ``vni`` and ``network``; between nodes).
     """
     columns = (control_plane, *nodes)
