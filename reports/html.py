@@ -48,7 +48,10 @@ def _environment() -> jinja2.Environment:
 
 
 def _size(value: int) -> str:
-    return f"{value} B" if value < 1000 else f"{value / 1000:.1f} kB"
+    for unit, step in (("MB", 1_000_000), ("kB", 1_000)):
+        if value >= step:
+            return f"{value / step:.1f} {unit}"
+    return f"{value} B"
 
 
 def render(report: RunReport, run_dir: Path | None = None) -> bytes:
