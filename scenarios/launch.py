@@ -181,6 +181,8 @@ class _Relay:
 
     def run(self, argv: list[str]) -> int:
         """Status of the worker; minus the signal's number when it was killed."""
+        from topology.capabilities import environment
+
         reader, writer = os.pipe()
         with (self._run_dir / WORKER_LOG).open("wb") as log:
             worker = subprocess.Popen(
@@ -190,7 +192,7 @@ class _Relay:
                 stderr=log,
                 pass_fds=(writer,),
                 start_new_session=True,
-                env=_environ(),
+                env=environment(),
             )
         os.close(writer)
         try:
@@ -249,13 +251,6 @@ class _Relay:
             *lines, self._buffer = (self._buffer + chunk).split(b"\n")
             for line in lines:
                 self.on_event(Event.from_line(line.decode()))
-
-
-def _environ() -> dict[str, str]:
-    """The environment with this code importable, wherever the command was called from."""
-    root = str(Path(__file__).resolve().parent.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _complete(run_dir: Path, status: int, relay: _Relay) -> None:

