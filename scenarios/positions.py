@@ -4,6 +4,9 @@ PyYAML's composer keeps a mark per node; its constructor throws them away and le
 silently. So this module walks the composed nodes itself: duplicates, keys that aren't text and YAML 1.1
 surprises are errors with a place, and a value's path (``("spec", "steps", 0, "name")``) leads back to a
 line. Every document is read (``---`` in files of manifests).
+
+A file may be hostile or cut off in the middle: how deep it goes and how much its aliases expand to is
+limited, so that reading always ends, and with a place.
 """
 
 from __future__ import annotations
@@ -15,8 +18,15 @@ from typing import Any
 import yaml
 
 from multinet.errors import InputError
+from scenarios.sources import text_of
 
 YamlPath = tuple[str | int, ...]
+
+DEPTH_LIMIT = 100
+"""Levels of lists and mappings; a pod's manifest in a scenario has about fifteen."""
+NODE_LIMIT = 200_000
+"""Values of one file, aliases expanded; a scenario of a thousand pods has about thirty thousand."""
+_PLAIN = (str, int, float, bool, type(None))
 
 
 class _Loader(yaml.SafeLoader):
@@ -26,6 +36,22 @@ class _Loader(yaml.SafeLoader):
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As PyYAML's, with an end before that of Python's stack."""
+        if self._depth > DEPTH_LIMIT:
+            why = f"it goes more than {DEPTH_LIMIT} levels deep"
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(None, None, why, mark)
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,33 +91,38 @@ class Document:
 def read(path: Path, shown: str | None = None) -> list[Document]:
     """All documents of a file; ``InputError`` with ``file:line:column`` when it can't be read as YAML."""
     name = shown or str(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError("there is no such file", where=name, next_step="check the path") from error
-    except IsADirectoryError as error:
-        raise InputError("this is a directory", where=name, next_step="name a file in it") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("the file can't be read", where=name, why=str(error)) from error
-    return parse(text, name)
+    return parse(text_of(path, name), name)
 
 
 def parse(text: str, name: str) -> list[Document]:
     """All documents of ``text``, empty ones left out."""
-    loader = _Loader(text)
     try:
-        documents = []
-        while loader.check_node():
-            node = loader.get_node()
-            if node is not None:
-                documents.append(_Walk(name, loader).document(node))
-        return documents
+        loader = _Loader(text)
+        try:
+            walk = _Walk(name, loader)
+            documents = []
+            while loader.check_node():
+                node = loader.get_node()
+                if node is not None:
+                    documents.append(walk.document(node))
+            return documents
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         raise _bad_yaml(name, error) from error
+    except yaml.reader.ReaderError as error:
+        raise _bad_character(name, text, error) from error
     except yaml.YAMLError as error:
         raise InputError("this is not YAML", where=name, why=_one_line(str(error))) from error
-    finally:
-        loader.dispose()
+
+
+def _bad_character(name: str, text: str, error: yaml.reader.ReaderError) -> InputError:
+    """A character that YAML 1.1 does not allow, such as NUL (section 5.1)."""
+    line = text.count("\n", 0, error.position) + 1
+    column = error.position - text.rfind("\n", 0, error.position)
+    why = f"the character U+{ord(text[error.position]):04X} is not allowed in it"
+    hint = "remove it, or write it as an escape in double quotes"
+    return InputError("this is not YAML", where=f"{name}:{line}:{column}", why=why, next_step=hint)
 
 
 def _one_line(text: str) -> str:
@@ -116,8 +147,10 @@ class _Walk:
         self._loader = loader
         self._keys: dict[YamlPath, Position] = {}
         self._values: dict[YamlPath, Position] = {}
+        self._count = 0
 
     def document(self, node: yaml.Node) -> Document:
+        self._keys, self._values = {}, {}
         value = self._value(node, (), ())
         return Document(self._name, value, self._keys, self._values)
 
@@ -129,17 +162,31 @@ class _Walk:
         self._values[path] = self._position(node)
         if any(node is outer for outer in above):
             raise InputError("an alias contains itself", where=str(self._position(node)))
+        self._count += 1
+        if self._count > NODE_LIMIT or len(above) > DEPTH_LIMIT:
+            why = f"with its aliases expanded it has more than {NODE_LIMIT} values or {DEPTH_LIMIT} levels"
+            hint = "write less, or use fewer aliases"
+            raise InputError("the file is too big", where=str(self._position(node)), why=why, next_step=hint)
         inner = (*above, node)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, inner)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*path, index), inner) for index, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        where = str(self._position(node))
         try:
-            return self._loader.construct_object(node, deep=True)
-        except ValueError as error:
-            raise InputError(
-                "this value can't be read", where=str(self._position(node)), why=str(error)
-            ) from error
+            value = self._loader.construct_object(node, deep=True)
+            str(value).encode()
+        except (ValueError, LookupError, AttributeError) as error:
+            # PyYAML's constructors trust an explicit tag: `!!bool x` is a KeyError in there.
+            why = str(error) if isinstance(error, ValueError) else f"it is no {node.tag.rpartition(':')[2]}"
+            raise InputError("this value can't be read", where=where, why=why) from error
+        if not isinstance(value, _PLAIN):
+            why = f"JSON, and so the Kubernetes API, has no {type(value).__name__}"
+            raise InputError("this value can't be used", where=where, why=why, next_step="write it as text")
+        return value
 
     def _mapping(
         self, node: yaml.MappingNode, path: YamlPath, above: tuple[yaml.Node, ...]

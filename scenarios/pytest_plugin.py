@@ -17,6 +17,7 @@ The command line goes before the ini file.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """A YAML file that says ``kind: Scenario`` is a test file."""
-    if file_path.suffix not in (".yaml", ".yml") or not is_scenario(file_path):
+    if file_path.suffix not in (".yaml", ".yml"):
+        return None
+    # One that was named and can't be read is an item all the same: running it says what is wrong with it.
+    if not is_scenario(file_path) and not (parent.session.isinitpath(file_path) and _unreadable(file_path)):
         return None
     collector: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
     return collector
@@ -65,11 +69,15 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 def is_scenario(path: Path) -> bool:
     """Whether the file says that it is a scenario; read, but not parsed, so that this costs nothing."""
-    try:
-        content = path.read_bytes()
-    except OSError:
+    if _unreadable(path):
         return False
+    content = path.read_bytes()
     return _API_VERSION in content and _SCENARIO.search(content) is not None
+
+
+def _unreadable(path: Path) -> bool:
+    """Whether it is no regular file (opening a FIFO would wait for ever) or may not be read."""
+    return not path.is_file() or not os.access(path, os.R_OK)
 
 
 class ScenarioFile(pytest.File):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from reports.events import Event
 from reports.model import fold
-from scenarios import launch
+from scenarios import launch, pytest_plugin
 from scenarios.launch import Options, Outcome
 
 pytest_plugins = ["pytester"]
@@ -106,6 +107,31 @@ def test_a_bad_file_fails_with_its_line(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["walk.yaml:8:7: unknown key 'matrx': *did you mean 'matrix'?)"])
+
+
+def test_a_file_in_another_encoding_fails_with_its_line(pytester: pytest.Pytester) -> None:
+    (pytester.path / "walk.yaml").write_bytes(SCENARIO.encode() + "# caf\u00e9\n".encode("latin-1"))
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["walk.yaml:9: this is not UTF-8 text: *(save it as UTF-8)"])
+
+
+def test_a_file_that_cannot_be_read_fails_when_it_is_named(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pytest_plugin, "_unreadable", lambda path: path.name == "walk.yaml")
+    (suite.path / "walk.yaml").write_bytes(b"\xff")
+    suite.runpytest_inprocess().assert_outcomes()
+    result = suite.runpytest_inprocess("walk.yaml")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["walk.yaml:1: this is not UTF-8 text: *"])
+
+
+def test_a_fifo_is_not_waited_for(pytester: pytest.Pytester) -> None:
+    os.mkfifo(pytester.path / "walk.yaml")
+    assert not pytest_plugin.is_scenario(pytester.path / "walk.yaml")
+    result = pytester.runpytest_inprocess("walk.yaml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
 def test_the_options_are_in_one_group(pytester: pytest.Pytester) -> None:
