@@ -46,7 +46,7 @@ def shell(command: list[str], *, nodes: int, dialect: str, runs_dir: Path) -> in
     from reports import store
 
     try:
-        run_dir = store.create(runs_dir.resolve())
+        run_dir = store.create(runs_dir.resolve(), latest=False)
         (run_dir / "logs").mkdir()
     except OSError as error:
         why = str(error.strerror or error)

@@ -44,7 +44,8 @@ async def leftovers(context: Context, step: LoadedStep) -> Result:
         names = ", ".join(record.key for record in gone.values())
         return Result(facts=(f"nothing is left of {names}",))
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return Result(Verdict.FAIL, f"{len(found)} things are left over: {'; '.join(found[:_SHOWN])}{more}")
+    count = "1 thing is" if len(found) == 1 else f"{len(found)} things are"
+    return Result(Verdict.FAIL, f"{count} left over: {'; '.join(found[:_SHOWN])}{more}")
 
 
 def _everywhere(context: Context, gone: Mapping[str, PodRecord]) -> list[str]:
