@@ -12,16 +12,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from multinet.controller.errors import Refusal
-from multinet.controller.requests import Wanted
-from multinet.controller.view import BY_POD, BY_POOL, View, pool_of
+from multinet.controller.view import BY_POD, BY_POOL, View
 from multinet.controller.waiting import Waiting, addresses_topic
 from multinet.kube.errors import AlreadyExistsError, NotFoundError
 from multinet.kube.resources import INSTANCE_IPS
 from multinet.model import naming
-from multinet.model.attachments import Address, InstanceIP, Interface, PodRef
+from multinet.model.attachments import Address, InstanceIP, Interface, PodRef, pool_of
 from multinet.model.ipam import Pool
 from multinet.model.networks import IPAddress, Subnet, VirtualNetwork
 from multinet.model.objects import Obj, section
+from multinet.model.requests import Wanted
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Claim:
     def object_name(self) -> str:
         """The name of the InstanceIP."""
         network = self.wanted.network
-        return naming.instance_ip_name(network.pool or network.name, str(self.address))
+        return naming.instance_ip_name(network.pool_name, str(self.address))
 
 
 class Addresses:
@@ -142,7 +142,7 @@ class Addresses:
     def _fixed(self, item: Wanted, pools: tuple[Pool, ...], address: IPAddress, owned: bool) -> Claim:
         pool = next(pool for pool in pools if address in pool.subnet.cidr)
         if not pool.take(address) and not owned:
-            name = naming.instance_ip_name(item.network.pool or item.network.name, str(address))
+            name = naming.instance_ip_name(item.network.pool_name, str(address))
             found = self._view.instance_ips.store.get(name)
             raise _taken(item, address, InstanceIP.from_object(found) if found is not None else None)
         return Claim(item, pool.subnet, pool, address, exists=owned)
@@ -177,7 +177,7 @@ class Addresses:
         raise _exhausted(item, [pool.subnet for pool in pools])
 
     def _pools_of(self, network: VirtualNetwork) -> tuple[Pool, ...]:
-        key = network.pool or network.name
+        key = network.pool_name
         pools = self._pools.get(key)
         if pools is not None and tuple(pool.subnet for pool in pools) == network.subnets:
             return pools
@@ -254,7 +254,7 @@ def _taken(item: Wanted, address: IPAddress, owner: InstanceIP | None) -> Refusa
         where=f"{item.nad or 'default network'} as {item.interface}",
         why=f"it belongs to {who}",
         next_step="ask for another address, or delete the pod that has it",
-        topics=(addresses_topic(item.network.pool or item.network.name),),
+        topics=(addresses_topic(item.network.pool_name),),
     )
 
 
@@ -267,5 +267,5 @@ def _exhausted(item: Wanted, subnets: Sequence[Subnet]) -> Refusal:
         where=f"{item.nad or 'default network'} as {item.interface}",
         why=f"all {count} addresses of {blocks} are in use",
         next_step="delete pods of that network, or make a network with a larger block",
-        topics=(addresses_topic(item.network.pool or item.network.name),),
+        topics=(addresses_topic(item.network.pool_name),),
     )

@@ -1,25 +1,16 @@
-"""What each NAD is taken for, as the dialect has it: read anew each time, or remembered since first seen.
+"""The NADs of the API, judged as the dialect has it, and which of their networks are on their way.
 
-Contrail kept a cache of NADs whose members were judged once, on their first usable event, and which only a
-DELETED event of an accepted NAD empties. Some of what its users observe is that cache (N5, N25-N28), so it
-is here too, for the dialect that asks for it; it is the one thing this controller does not read from the API.
+What the dialect remembers of NADs is the one thing this controller does not read from the API.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from typing import Any
-
 from multinet.controller.settings import Settings
 from multinet.controller.view import View
-from multinet.model import nad as nads
-from multinet.model import nad_contrail
+from multinet.model.definitions import NadReader
 from multinet.model.nad import NadError, NadIntent
 from multinet.model.naming import FqName
 from multinet.model.objects import Obj, key_of, metadata_of
-
-_log = logging.getLogger(__name__)
 
 
 class Definitions:
@@ -27,29 +18,19 @@ class Definitions:
 
     def __init__(self, view: View, settings: Settings) -> None:
         self._view = view
-        self._settings = settings
-        self._dialect = settings.dialect
-        self._remembered: dict[str, FqName | None] = {}
+        self._reader = NadReader(settings.dialect, cluster=settings.cluster, project=settings.cluster_project)
         self._deleted: set[str] = set()
         self._unread: set[str] = set()
         self._made: set[FqName] = set()
-        # Reading a NAD anew for each pod would cost more than all else in planning it.
-        self._judged: dict[str, tuple[Obj, NadIntent]] = {}
 
     def changed(self, old: Obj | None, new: Obj | None) -> None:
         """Remember what the dialect remembers (informer callback)."""
         seen = new or old or {}
         key = key_of(seen)
         self._unread.add(key)
-        if new is None:
-            self._judged.pop(key, None)
-        if not self._accepts(seen):
-            return
-        if new is None:
-            self._remembered.pop(key, None)
+        self._reader.changed(old, new)
+        if new is None and self._reader.accepts(seen):
             self._deleted.add(key)
-        elif self._remembered.get(key) is None:
-            self._remembered[key] = self._contrail_target(new)
 
     def read(self, key: str) -> bool:
         """A pass over the NAD begins; tells whether it was deleted since the last one."""
@@ -75,38 +56,15 @@ class Definitions:
 
     def knows(self, key: str) -> bool:
         """Whether there is such a NAD and it is one of ours, usable or not (P4)."""
-        if self._dialect.nads_are_remembered:
-            return key in self._remembered
-        nad = self._view.nads.store.get(key)
-        return nad is not None and not metadata_of(nad).get("deletionTimestamp") and self._accepts(nad)
+        return self._reader.knows(key, self._view.nads.store.get(key))
 
     def intent_of(self, key: str) -> NadIntent:
         """What a pod that names the NAD gets; raises ``NadError``."""
-        if self._dialect.nads_are_remembered:
-            target = self._remembered.get(key)
-            if target is None:
-                raise _unusable(key)
-            return NadIntent("map", key, target)
-        nad = self._view.nads.store[key]
-        known = self._judged.get(key)
-        if known is None or known[0] is not nad:
-            known = self._judged[key] = (nad, self.judge(nad))
-        return known[1]
+        return self._reader.intent_of(key, self._view.nads.store.get(key))
 
     def judge(self, nad: Obj) -> NadIntent:
         """What a NAD asks for now; raises ``NadError``."""
-        settings = self._settings
-        if not self._accepts(nad):
-            return NadIntent("foreign", key_of(nad))
-        if self._dialect.cidr_grammar == "netaddr":
-            made = nad_contrail.intent(nad, cluster=settings.cluster, project=settings.cluster_project)
-            if made is not None:
-                return made
-            target = self._contrail_target(nad)
-            if target is None or nads.ANNOTATION_CIDR in metadata_of(nad).get("annotations", {}):
-                raise _unusable(key_of(nad))
-            return NadIntent("map", key_of(nad), target)
-        return nads.parse(nad, cluster=settings.cluster, project=settings.cluster_project)
+        return self._reader.judge(nad)
 
     def target_of(self, nad: Obj) -> FqName | None:
         """The network that a NAD wants made; None when it wants none made or can't be used."""
@@ -117,14 +75,3 @@ class Definitions:
         except NadError:
             return None
         return intent.target if intent.kind == "create" else None
-
-    def _accepts(self, nad: Mapping[str, Any]) -> bool:
-        return not self._dialect.accepts_only_contrail_type or nad_contrail.is_accepted(nad)
-
-    def _contrail_target(self, nad: Obj) -> FqName | None:
-        settings = self._settings
-        return nad_contrail.target(nad, cluster=settings.cluster, project=settings.cluster_project)
-
-
-def _unusable(key: str) -> NadError:
-    return NadError("NADUnusable", f"the NAD {key} names no network that can be read")

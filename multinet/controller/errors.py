@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multinet.errors import NetworkingError
+from multinet.errors import InputError, NetworkingError
 
 
 class Refusal(NetworkingError):
@@ -31,3 +31,18 @@ class Refusal(NetworkingError):
         self.topics = topics
         self.grace_s = grace_s
         self.transient = transient
+
+    @classmethod
+    def of(
+        cls, error: InputError, reason: str, *, topics: tuple[str, ...] = (), grace_s: float = 0.0
+    ) -> Refusal:
+        """The refusal of what the model's rules found to be impossible."""
+        return cls(
+            reason,
+            error.what,
+            where=error.where,
+            why=error.why,
+            next_step=error.next_step,
+            topics=topics,
+            grace_s=grace_s,
+        )

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from multinet.controller.errors import Refusal
 from multinet.controller.machines import pod_uid_of
-from multinet.controller.requests import Wanted
 from multinet.controller.view import BY_MAC, View, mac_key
 from multinet.controller.waiting import Waiting, mac_topic
 from multinet.model.attachments import PodRef
 from multinet.model.objects import Obj, section
+from multinet.model.requests import Wanted
 
 
 class Macs:

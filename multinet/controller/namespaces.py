@@ -10,11 +10,12 @@ import logging
 from collections.abc import Callable
 
 from multinet.controller.settings import Settings
-from multinet.controller.view import View, is_isolated
+from multinet.controller.view import View
 from multinet.controller.vnis import Vnis
 from multinet.kube.errors import AlreadyExistsError
 from multinet.kube.resources import VIRTUAL_NETWORKS
 from multinet.model import naming
+from multinet.model.default_network import is_isolated
 from multinet.model.networks import DEFAULT_POD_CIDR, L3, ORIGIN_NAMESPACE, Subnet, VirtualNetwork
 from multinet.model.objects import name_of
 

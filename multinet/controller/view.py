@@ -23,12 +23,12 @@ from multinet.kube.resources import (
     VIRTUAL_NETWORKS,
 )
 from multinet.model import nad as nads
+from multinet.model.attachments import pool_of
 from multinet.model.naming import FqName
 from multinet.model.networks import VirtualNetwork
 from multinet.model.objects import (
     ANNOTATION_NAD,
     ANNOTATION_POD,
-    ANNOTATION_POOL,
     Obj,
     annotations_of,
     metadata_of,
@@ -45,8 +45,6 @@ BY_VNI = "vni"
 BY_TARGET = "target"
 BY_POOL = "pool"
 BY_LAST_NAME = "last-name"
-
-ANNOTATION_ISOLATION = "opencontrail.org/isolation"
 
 
 def now() -> str:
@@ -125,16 +123,6 @@ def target_of(nad: Obj, cluster: str, project: str = "") -> FqName | None:
         return nads.parse(nad, cluster=cluster, project=project).target
     except nads.NadError:
         return None
-
-
-def is_isolated(namespace: Mapping[str, Any]) -> bool:
-    """Whether the namespace's pods have a network of their own as interface 0 (D7)."""
-    return str(annotations_of(namespace).get(ANNOTATION_ISOLATION, "")).strip().lower() == "true"
-
-
-def pool_of(iip: Obj) -> str:
-    """The pool (a network's object name) that an InstanceIP's address is of."""
-    return annotations_of(iip).get(ANNOTATION_POOL) or str(section(iip, "spec").get("network") or "")
 
 
 def mac_key(spec: Mapping[str, Any]) -> str:

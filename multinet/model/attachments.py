@@ -240,6 +240,11 @@ class InstanceIP:
         }
 
 
+def pool_of(iip: Mapping[str, Any]) -> str:
+    """The pool (a network's object name) that an InstanceIP's address is of."""
+    return annotations_of(iip).get(ANNOTATION_POOL) or str(section(iip, "spec").get("network") or "")
+
+
 @dataclass(frozen=True, slots=True)
 class AttachedInterface:
     """What the agent saw in the kernel after ADD; ``ips`` are bare addresses without prefix length."""

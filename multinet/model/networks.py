@@ -144,6 +144,11 @@ class VirtualNetwork:
         return self.object_name or naming.object_name(self.fq_name)
 
     @property
+    def pool_name(self) -> str:
+        """Object name of the network whose addresses its members have: InstanceIPs are named by it."""
+        return self.pool or self.name
+
+    @property
     def is_default(self) -> bool:
         """Whether the cluster itself owns this network (pods' interface 0)."""
         return self.origin == ORIGIN_CLUSTER

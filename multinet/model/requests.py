@@ -1,5 +1,7 @@
 """What one element of a selection asks for, checked against its network: met exactly, or refused.
 
+The controller makes pods by these rules, and the oracle judges what it made by them.
+
 What this implementation can't do on a network (port mappings, shaping, InfiniBand) is refused, as NPWG
 4.1.2.1.7 and .8 demand; ``cni-args`` and ``ipam-claim-reference`` may be ignored by a non-delegating
 implementation.
@@ -8,15 +10,23 @@ implementation.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from multinet.controller.errors import Refusal
-from multinet.controller.waiting import network_topic
+from multinet.errors import InputError
 from multinet.model import naming
 from multinet.model.dialect import Dialect
 from multinet.model.networks import IPAddress, Subnet, VirtualNetwork
 from multinet.model.objects import ANNOTATION_SELECTION
 from multinet.model.selected import NetworkSelection
+
+
+class RequestError(InputError):
+    """A request can't be met; ``reason`` is a CamelCase word for conditions and Events."""
+
+    def __init__(self, reason: str, what: str, *, where: str = "", why: str = "", next_step: str) -> None:
+        super().__init__(what, where=where, why=why, next_step=next_step)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,7 @@ class Wanted:
     default_route: tuple[str, ...] | None = None
 
 
-def interface_names(selected: list[NetworkSelection], dialect: Dialect) -> list[str]:
+def interface_names(selected: Sequence[NetworkSelection], dialect: Dialect) -> list[str]:
     """Names in order: the requested one, else ``eth<index>``, else the next ``ethN`` nobody asked for.
 
     A requested name does not shift the others. Where the dialect lets names clash, nobody looks.
@@ -47,7 +57,7 @@ def interface_names(selected: list[NetworkSelection], dialect: Dialect) -> list[
     used = {"eth0", "lo"} | {item.interface for item in selected if item.interface}
     for item in selected:
         if item.interface in ("eth0", "lo"):
-            raise Refusal(
+            raise RequestError(
                 "InterfaceNameTaken",
                 f"the interface name {item.interface!r} asked for {item.nad} is taken",
                 where=f"{ANNOTATION_SELECTION}, character {item.position + 1}",
@@ -85,6 +95,20 @@ def wanted(index: int, item: NetworkSelection, network: VirtualNetwork, name: st
     )
 
 
+def default_wanted(network: VirtualNetwork, uid: str, *, rerouted: bool) -> Wanted:
+    """Interface 0 of a pod; ``rerouted``: another interface carries the default route."""
+    return Wanted(
+        index=0,
+        network=network,
+        nad="",
+        interface="eth0",
+        mac=naming.mac_of(uid, 0),
+        requested_mac=False,
+        subnets=network.subnets,
+        default_route=() if rerouted else None,
+    )
+
+
 def _refuse_unsupported(item: NetworkSelection) -> None:
     asked = {
         "portMappings": bool(item.port_mappings),
@@ -93,7 +117,7 @@ def _refuse_unsupported(item: NetworkSelection) -> None:
     }
     for key, is_asked in asked.items():
         if is_asked:
-            raise Refusal(
+            raise RequestError(
                 "RequestUnsupported",
                 f"{key} can't be met on the network {item.nad}",
                 where=f"{ANNOTATION_SELECTION}, character {item.position + 1}",
@@ -115,9 +139,8 @@ def _fixed(text: str, network: VirtualNetwork, where: str) -> IPAddress:
     elif prefix and int(prefix) != subnet.cidr.prefixlen:
         why = f"the subnet {subnet.cidr} has prefix length {subnet.cidr.prefixlen}"
     if why:
-        topics = (network_topic(network.fq_name),)
         step = "ask for a free address of the network, or for none"
-        raise Refusal("AddressInvalid", what, where=where, why=why, next_step=step, topics=topics)
+        raise RequestError("AddressInvalid", what, where=where, why=why, next_step=step)
     return address
 
 
@@ -126,12 +149,11 @@ def _gateways(asked: tuple[str, ...], network: VirtualNetwork, where: str) -> tu
         return tuple(str(subnet.gateway) for subnet in network.subnets if subnet.gateway is not None)
     for gateway in asked:
         if network.subnet_of(ipaddress.ip_address(gateway)) is None:
-            raise Refusal(
+            raise RequestError(
                 "GatewayInvalid",
                 f"the gateway {gateway} is not in a subnet of the network",
                 where=where,
                 why=f"the network has {', '.join(str(subnet.cidr) for subnet in network.subnets)}",
                 next_step="name a gateway on that network, or give an empty list for the network's own",
-                topics=(network_topic(network.fq_name),),
             )
     return asked
