@@ -18,7 +18,7 @@ from multinet.kube.client import Client
 from multinet.kube.resources import INSTANCE_IPS
 from multinet.model.naming import instance_ip_name
 from multinet.model.networks import VirtualNetwork
-from multinet.model.objects import Obj, annotations_of, name_of, uid_of
+from multinet.model.objects import Obj, annotations_of, name_of, section, uid_of
 
 _ALLOC_LIMIT = 1000
 _MAPS = frozenset({"annotations", "virtual_machine_interface_bindings"})
@@ -131,13 +131,14 @@ async def ip_alloc(service: Service, uuid: str, body: Mapping[str, Any], client:
 
 async def ip_free(service: Service, uuid: str, body: Mapping[str, Any], client: Client) -> Obj:
     """Give reserved addresses back: ``{ip_addr: [...]}``; one that an interface has is refused."""
-    network = name_of(_network(service, uuid))
+    network = VirtualNetwork.from_object(_network(service, uuid))
     listed = body.get("ip_addr")
     if not isinstance(listed, list):
         raise bad_request("ip_addr is no list of addresses", where="ip-free")
     for address in listed:
-        iip = service.view.objects(INSTANCE_IPS).get(instance_ip_name(network, str(address)))
-        if iip is None or ANNOTATION_RESERVED not in annotations_of(iip):
+        iip = service.view.objects(INSTANCE_IPS).get(instance_ip_name(network.pool_name, str(address)))
+        is_its_own = iip is not None and section(iip, "spec").get("network") == network.name
+        if iip is None or not is_its_own or ANNOTATION_RESERVED not in annotations_of(iip):
             raise bad_request(
                 f"{address!r} is not reserved",
                 where="ip-free",
@@ -154,7 +155,7 @@ def ip_count(service: Service, uuid: str, body: Mapping[str, Any]) -> Obj:
     network = VirtualNetwork.from_object(vn)
     blocks = {subnet_uuid(vn, Notes.of(vn), subnet): subnet for subnet in network.subnets}
     counts: list[int] = []
-    taken = addressing.taken_of(service.view, network.name)
+    taken = addressing.taken_of_pool(service.view, network.pool_name)
     for asked in body.get("subnet_list") or list(blocks):
         if asked not in blocks:
             raise not_found(f"subnet {asked} not found", where=f"virtual-network {uuid}")

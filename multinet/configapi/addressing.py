@@ -17,9 +17,10 @@ from multinet.kube.client import Client
 from multinet.kube.errors import AlreadyExistsError
 from multinet.kube.resources import INSTANCE_IPS
 from multinet.model import naming
+from multinet.model.attachments import pool_of
 from multinet.model.ipam import Pool
 from multinet.model.networks import IPAddress, Subnet, VirtualNetwork
-from multinet.model.objects import API_VERSION, Obj, section
+from multinet.model.objects import ANNOTATION_POOL, API_VERSION, Obj, section
 
 
 def pools(view: View, vn: Obj, subnet: str = "", family: str = "") -> list[Pool]:
@@ -38,19 +39,32 @@ def pools(view: View, vn: Obj, subnet: str = "", family: str = "") -> list[Pool]
             why=f"subnet {subnet} is none of its subnets" if subnet else "no subnet is defined",
             next_step="add a subnet with network_ipam_refs",
         )
-    taken = taken_of(view, network.name)
+    taken = taken_of_pool(view, network.pool_name)
     return [Pool(block.completed(), taken) for block in chosen]
 
 
 def taken_of(view: View, network: str) -> list[IPAddress]:
     """The addresses which InstanceIPs of a network (object name) hold."""
+    return _addresses(
+        iip
+        for iip in view.objects(INSTANCE_IPS).values()
+        if str(section(iip, "spec").get("network") or "") == network
+    )
+
+
+def taken_of_pool(view: View, pool: str) -> list[IPAddress]:
+    """The addresses which InstanceIPs hold of a pool, named by a network's object name.
+
+    Networks that share a pool (isolated namespaces and the default network) see each other's addresses.
+    """
+    return _addresses(iip for iip in view.objects(INSTANCE_IPS).values() if pool_of(iip) == pool)
+
+
+def _addresses(iips: Iterable[Obj]) -> list[IPAddress]:
     found: list[IPAddress] = []
-    for iip in view.objects(INSTANCE_IPS).values():
-        spec = section(iip, "spec")
-        if spec.get("network") != network:
-            continue
+    for iip in iips:
         try:
-            found.append(ipaddress.ip_address(str(spec.get("address", ""))))
+            found.append(ipaddress.ip_address(str(section(iip, "spec").get("address", ""))))
         except ValueError:
             continue
     return found
@@ -76,18 +90,19 @@ def fixed(network: VirtualNetwork, text: str) -> IPAddress:
     return address
 
 
-def instance_ip(network: str, address: IPAddress, metadata: Obj, interface: Obj | None) -> Obj:
-    """The InstanceIP object, ready to create; ``metadata`` takes its labels and annotations."""
+def instance_ip(network: VirtualNetwork, address: IPAddress, metadata: Obj, interface: Obj | None) -> Obj:
+    """The InstanceIP object, ready to create; ``metadata`` takes its labels and annotations.
+
+    Its name is made of the pool, as the controller's are: else one address could have two owners.
+    """
     text = str(address)
-    spec: Obj = {"network": network, "address": text, "family": "v6" if address.version == 6 else "v4"}
+    spec: Obj = {"network": network.name, "address": text, "family": "v6" if address.version == 6 else "v4"}
     if interface is not None:
         spec["interface"] = interface
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "InstanceIP",
-        "metadata": {**metadata, "name": naming.instance_ip_name(network, text)},
-        "spec": spec,
-    }
+    made = {**metadata, "name": naming.instance_ip_name(network.pool_name, text)}
+    if network.pool:
+        made["annotations"] = {**metadata.get("annotations", {}), ANNOTATION_POOL: network.pool}
+    return {"apiVersion": API_VERSION, "kind": "InstanceIP", "metadata": made, "spec": spec}
 
 
 async def own(
@@ -99,9 +114,7 @@ async def own(
         blocks.append(pool.subnet)
         while (address := pool.choose()) is not None:
             try:
-                return await client.create(
-                    INSTANCE_IPS, instance_ip(network.name, address, metadata, interface)
-                )
+                return await client.create(INSTANCE_IPS, instance_ip(network, address, metadata, interface))
             except AlreadyExistsError:
                 continue
     raise _exhausted(network, blocks)
@@ -113,7 +126,7 @@ async def own_fixed(
     """Create the InstanceIP of one given address; 409 if somebody has it."""
     address = fixed(network, text)
     try:
-        return await client.create(INSTANCE_IPS, instance_ip(network.name, address, metadata, interface))
+        return await client.create(INSTANCE_IPS, instance_ip(network, address, metadata, interface))
     except AlreadyExistsError as error:
         raise conflict(
             f"Ip address {text} already in use",
