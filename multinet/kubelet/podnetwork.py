@@ -1,7 +1,8 @@
 """A pod's sandbox together with its network: made as one, ended as one.
 
 Either both are there or neither: a failed ADD is followed by a DEL (CNI 1.1.0, section 4) and the sandbox
-goes with it, so that each try starts from nothing.
+goes with it, so that each try starts from nothing. What is being undone or torn down goes on to its end even
+when the caller is cancelled (:mod:`multinet.kubelet.cleanup`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import logging
 from ipaddress import ip_address
 from typing import Any
 
-from multinet.cni.runtime import Attachment, PluginError
+from multinet.cni.runtime import Attachment, NetworkConfig, PluginError
 from multinet.errors import MultinetError, NetworkingError
+from multinet.kubelet.cleanup import completed
 from multinet.kubelet.context import NodeContext
 from multinet.kubelet.sandbox import Sandbox
 from multinet.model.objects import Obj, section
@@ -53,29 +55,33 @@ async def set_up(context: NodeContext, pod: Obj) -> Sandbox:
         return context.sandboxes.attached(sandbox, addresses)
     except BaseException:
         # A cancelled ADD (the pod is being deleted) too: what the plugin did so far must be undone.
-        await _undo(context, sandbox)
+        await completed(_undo(context, sandbox, config))
         raise
 
 
 async def tear_down(context: NodeContext, sandbox: Sandbox) -> None:
     """Detach the sandbox, kill what runs in it, forget it. Raises, with the sandbox kept, if DEL fails."""
-    if not sandbox.host_network:
-        config = context.network.config
-        if config is None:
-            raise NetworkingError(f"cannot detach {sandbox.name}: {context.network.problem}")
+    config = context.network.config
+    if config is None and not sandbox.host_network:
+        raise NetworkingError(f"cannot detach {sandbox.name}: {context.network.problem}")
+    await completed(_take_down(context, sandbox, config))
+
+
+async def _take_down(context: NodeContext, sandbox: Sandbox, config: NetworkConfig | None) -> None:
+    if config is not None and not sandbox.host_network:
         await context.runtime.delete(config, attachment_of(sandbox))
     await context.sandboxes.end(sandbox)
     context.sandboxes.forget(sandbox)
 
 
-async def _undo(context: NodeContext, sandbox: Sandbox) -> None:
+async def _undo(context: NodeContext, sandbox: Sandbox, config: NetworkConfig) -> None:
+    """DEL with the configuration of the ADD, which the node may have lost meanwhile."""
     try:
-        await tear_down(context, sandbox)
+        await _take_down(context, sandbox, config)
     except MultinetError as error:
         # The namespace goes with the sandbox; what the plugin keeps elsewhere its next GC collects.
         _log.warning("DEL after a failed ADD of %s failed too: %s", sandbox.name, error)
-        await context.sandboxes.end(sandbox)
-        context.sandboxes.forget(sandbox)
+        await _take_down(context, sandbox, None)
 
 
 def default_addresses(result: Obj) -> tuple[str, ...]:

@@ -2,6 +2,9 @@
 
 The worker sleeps on one event, set by whatever may matter (the pod changed, a container or the sandbox
 ended, the node's network changed), and then looks at everything anew. A deletion interrupts a pending ADD.
+
+Which sandbox the pod has is what the sandbox store has on file, not what the worker remembers: a set-up that
+failed may have left one which no ``set_up`` ever returned.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from multinet.errors import MultinetError, NetworkingError, WaitExpiredError
 from multinet.kube.errors import ConflictError, KubeError, NotFoundError
 from multinet.kube.resources import PODS
 from multinet.kubelet import podnetwork
+from multinet.kubelet.cleanup import settled
 from multinet.kubelet.context import NodeContext
 from multinet.kubelet.podcontainers import PodContainers
 from multinet.kubelet.podspec import grace_seconds
@@ -108,8 +112,8 @@ class PodWorker:
 
     async def _release(self) -> float | None:
         """Give back the network of a pod that is done; its containers' logs stay."""
-        if self.sandbox is None or await self._tear_down(self.sandbox):
-            self.sandbox = None
+        held = self._held()
+        if held is None or await self._tear_down(held):
             return None
         return self._context.timing.teardown.delay(self._failures)
 
@@ -117,12 +121,12 @@ class PodWorker:
         sandbox = self.sandbox
         if sandbox is not None and sandbox.attached and sandbox.is_alive():
             return sandbox
-        if sandbox is not None:
+        held = self._held()
+        if held is not None:
             message = "Pod sandbox changed, it will be killed and re-created."
             self._context.recorder.record(self.pod, "Normal", "SandboxChanged", message)
-            if not await self._tear_down(sandbox):
+            if not await self._tear_down(held):
                 return None
-            self.sandbox = None
         self._publish(within_s=self._context.timing.pending_status_s)
         try:
             self.sandbox = await self._unless_ending(podnetwork.set_up(self._context, self.pod))
@@ -133,6 +137,9 @@ class PodWorker:
         self._failures = 0
         self._watch_sandbox(self.sandbox)
         return self.sandbox
+
+    def _held(self) -> Sandbox | None:
+        return self.sandbox or self._context.sandboxes.find(uid_of(self.pod))
 
     def _report_set_up(self, error: Exception) -> None:
         _log.warning("%s: sandbox: %s", key_of(self.pod), error)
@@ -159,7 +166,7 @@ class PodWorker:
             ending.cancel()
             if not task.done():
                 task.cancel()
-                await asyncio.wait({task})
+                await settled(task)
         if task.cancelled():
             raise _EndingError
         return task.result()
@@ -188,11 +195,12 @@ class PodWorker:
             # Whatever holds it up is in the sandbox, whose end nothing in it survives.
             _log.warning("%s: %s; its sandbox is ended all the same", key_of(self.pod), error)
         failures = 0
-        while self.sandbox is not None and not await self._tear_down(self.sandbox):
+        while (held := self._held()) is not None:
+            if await self._tear_down(held):
+                continue
             failures += 1
             self._wake.clear()
             await wait_or_timeout(self._wake, self._context.timing.teardown.delay(failures))
-        self.sandbox = None
         directory = self._context.pods_dir / uid_of(self.pod)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
         await self._delete_from_api()
@@ -208,6 +216,7 @@ class PodWorker:
             message = f"error killing pod: failed to destroy network for sandbox: {error}"
             self._context.recorder.record(self.pod, "Warning", "FailedKillPodSandBox", message)
             return False
+        self.sandbox = None
         return True
 
     async def _delete_from_api(self) -> None:

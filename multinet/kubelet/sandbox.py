@@ -23,6 +23,7 @@ from multinet import waits
 from multinet.cni import runtime_exec
 from multinet.errors import MultinetError
 from multinet.kubelet import netns
+from multinet.kubelet.cleanup import completed
 from multinet.kubelet.launcher import Launcher
 from multinet.kubelet.processes import is_alive, marked, signal_process
 from multinet.model.objects import Obj, name_of, namespace_of, section, uid_of
@@ -91,6 +92,9 @@ class SandboxStore:
                 host_network=host_network,
             )
             self._write(sandbox)
+        except BaseException:
+            _end_unfinished(container_id)
+            raise
         finally:
             making.unlink(missing_ok=True)
         return sandbox
@@ -102,7 +106,7 @@ class SandboxStore:
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
-            await _discard(starting)
+            await completed(_discard(starting))
             raise
 
     def attached(self, sandbox: Sandbox, addresses: tuple[str, ...]) -> Sandbox:
@@ -122,14 +126,16 @@ class SandboxStore:
         """Remove its file: nothing of it is left."""
         self._path(sandbox.uid).unlink(missing_ok=True)
 
+    def find(self, uid: str) -> Sandbox | None:
+        """The sandbox on file for a pod, alive or not."""
+        return self._read(self._path(uid))
+
     def recorded(self) -> Iterator[Sandbox]:
         """The sandboxes on file, alive or not. A damaged file is set aside and reported."""
         for path in sorted(self._directory.glob("*.json")):
-            try:
-                yield _from_json(json.loads(path.read_bytes()))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                _log.warning("%s: damaged, set aside: %r", path, error)
-                path.replace(path.with_suffix(".damaged"))
+            sandbox = self._read(path)
+            if sandbox is not None:
+                yield sandbox
 
     def end_unfinished(self) -> None:
         """End what a kubelet that was killed had not finished making."""
@@ -137,19 +143,35 @@ class SandboxStore:
         for path in self._directory.glob("*.making"):
             if path.stem not in recorded:
                 _log.warning("sandbox %s was never finished: it is ended", path.stem)
-                for pid in marked(path.stem):
-                    signal_process(pid, signal.SIGKILL)
-                netns.withdraw(str(netns.path_of(path.stem)))
+                _end_unfinished(path.stem)
             path.unlink(missing_ok=True)
 
     def _path(self, uid: str) -> Path:
         return self._directory / f"{uid}.json"
+
+    @staticmethod
+    def _read(path: Path) -> Sandbox | None:
+        try:
+            return _from_json(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            _log.warning("%s: damaged, set aside: %r", path, error)
+            path.replace(path.with_suffix(".damaged"))
+            return None
 
     def _write(self, sandbox: Sandbox) -> None:
         path = self._path(sandbox.uid)
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(_to_json(sandbox)), encoding="utf-8")
         temporary.replace(path)
+
+
+def _end_unfinished(container_id: str) -> None:
+    """Kill what bears this ID, the helper that makes the sandbox included."""
+    for pid in marked(container_id):
+        signal_process(pid, signal.SIGKILL)
+    netns.withdraw(str(netns.path_of(container_id)))
 
 
 async def _discard(starting: asyncio.Future[int]) -> None:
