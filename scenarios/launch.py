@@ -5,11 +5,14 @@ worker ends the step under way, takes the lab down and says "interrupted"), twic
 takes its namespaces with it; when this process dies, the kernel kills the worker.
 
 Reports are made from ``events.jsonl`` alone. If the worker died without a last event, that is added here.
+From the moment a run has a directory until its reports are in it, a request to end raises nothing here:
+however many come, the run ends with its reports.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import select
@@ -21,12 +24,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from multinet.errors import InputError, MultinetError
+from multinet.errors import EnvironmentLackError, InputError, MultinetError
 from reports import store
 from reports.events import SCHEMA, Event, EventLog, read
-from reports.verdicts import Verdict
+from reports.verdicts import MEANING, Verdict
 
 if TYPE_CHECKING:
     from reports.model import RunReport
@@ -78,19 +81,68 @@ def launch(file: Path, options: Options, *, shown: str | None = None) -> Outcome
     name = shown or str(file)
     try:
         scenario = loader.load(file, shown=name, nodes=options.nodes, dialect=options.dialect)
-        run_dir = _make_run_dir(options.runs_dir)
     except InvalidScenarioError as error:
         return Outcome(name, 2, problems=error.findings)
-    except InputError as error:
-        return Outcome(name, 2, problems=(error,))
-    written = _begin(scenario, run_dir, options, capabilities.result())
-    relay = _Relay(run_dir, options.on_event)
-    status = relay.run(_command(file, name, run_dir, options, written))
+    with _Requests() as requests:
+        try:
+            run_dir = _make_run_dir(options.runs_dir)
+        except InputError as error:
+            return Outcome(name, 2, problems=(error,))
+        except EnvironmentLackError as error:
+            return Outcome(name, 3, problems=(error,))
+        try:
+            written = _begin(scenario, run_dir, options, capabilities.result())
+            argv = _command(file, name, run_dir, options, written)
+            return _recorded(name, argv, run_dir, options, requests)
+        except OSError as error:
+            return Outcome(name, 3, problems=(_unwritable(run_dir, error),))
+
+
+def _recorded(name: str, argv: list[str], run_dir: Path, options: Options, requests: _Requests) -> Outcome:
+    """Run the worker and write the reports; ``OSError`` when there is no room for them."""
+    relay = _Relay(run_dir, options.on_event, requests)
+    status = 0 if requests.made else relay.run(argv)
     _complete(run_dir, status, relay)
     from reports.writers import derive
 
     report = derive(run_dir)
     return Outcome(name, report.exit_status, report, run_dir)
+
+
+def _unwritable(run_dir: Path, error: OSError) -> EnvironmentLackError:
+    return EnvironmentLackError(
+        "what happens in the run can't be written",
+        where=str(error.filename or run_dir),
+        why=str(error.strerror or error),
+        next_step="make room there, or name another directory with --runs-dir",
+    )
+
+
+class _Requests:
+    """Requests to end (SIGINT, SIGTERM, SIGHUP), noted instead of raised while this context lasts.
+
+    They go to the worker while there is one: the first as SIGINT, later ones as SIGKILL.
+    """
+
+    def __init__(self) -> None:
+        self.made = False
+        self.worker: subprocess.Popen[bytes] | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        # Only the main thread may set handlers; in another, whoever has the main thread decides.
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._note) for number in _ENDING}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, _number: int, _frame: object) -> None:
+        if self.worker is not None:
+            self.worker.send_signal(signal.SIGKILL if self.made else signal.SIGINT)
+        self.made = True
 
 
 class _Probe:
@@ -119,6 +171,8 @@ def _make_run_dir(base: Path) -> Path:
         run_dir = store.create(base.resolve())
         (run_dir / "logs").mkdir()
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _unwritable(base, error) from error
         why = str(error.strerror or error)
         next_step = "name another directory with --runs-dir"
         raise InputError("no run can be kept here", where=str(base), why=why, next_step=next_step) from error
@@ -173,8 +227,8 @@ def _command(file: Path, shown: str, run_dir: Path, options: Options, written: i
 class _Relay:
     """Runs the worker and hands on what it says, until it is gone."""
 
-    def __init__(self, run_dir: Path, on_event: OnEvent) -> None:
-        self.asked_to_end = False
+    def __init__(self, run_dir: Path, on_event: OnEvent, requests: _Requests) -> None:
+        self.requests = requests
         self._run_dir = run_dir
         self.on_event = on_event
         self._buffer = b""
@@ -195,49 +249,38 @@ class _Relay:
                 env=environment(),
             )
         os.close(writer)
+        self._attach(worker)
         try:
             self._relay_until_gone(worker, reader)
         finally:
             if worker.poll() is None:
                 worker.kill()
             worker.wait()
+            self.requests.worker = None
             os.close(reader)
         return worker.returncode
+
+    def _attach(self, worker: subprocess.Popen[bytes]) -> None:
+        """From here on requests to end go to the worker; one that came while it was started goes now."""
+        self.requests.worker = worker
+        if self.requests.made:
+            worker.send_signal(signal.SIGINT)
 
     def _relay_until_gone(self, worker: subprocess.Popen[bytes], reader: int) -> None:
         gone = os.pidfd_open(worker.pid)
         os.set_blocking(reader, False)
         try:
-            with self._signals_for(worker):
-                while True:
-                    ready, _, _ = select.select([reader, gone], [], [])
-                    # What is in the pipe comes before the news that its writer is gone.
-                    open_still = self._drain(reader)
-                    if gone in ready:
-                        return
-                    if not open_still:
-                        worker.wait()
-                        return
+            while True:
+                ready, _, _ = select.select([reader, gone], [], [])
+                # What is in the pipe comes before the news that its writer is gone.
+                open_still = self._drain(reader)
+                if gone in ready:
+                    return
+                if not open_still:
+                    worker.wait()
+                    return
         finally:
             os.close(gone)
-
-    @contextlib.contextmanager
-    def _signals_for(self, worker: subprocess.Popen[bytes]) -> Iterator[None]:
-        """Requests to end go to the worker: the first as SIGINT, the second as SIGKILL."""
-
-        def end(_number: int, _frame: object) -> None:
-            worker.send_signal(signal.SIGKILL if self.asked_to_end else signal.SIGINT)
-            self.asked_to_end = True
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        previous = {number: signal.signal(number, end) for number in _ENDING}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
     def _drain(self, reader: int) -> bool:
         """Hand on all complete lines; False at the end of the pipe."""
@@ -261,25 +304,30 @@ def _complete(run_dir: Path, status: int, relay: _Relay) -> None:
         return
     _cut_torn_line(path, events)
     with EventLog(path, written=len(events)) as log:
-        for event in _last_words(run_dir, status, relay.asked_to_end, log):
+        for event in _last_words(run_dir, status, relay.requests.made, log):
             relay.on_event(event)
 
 
 def _last_words(run_dir: Path, status: int, asked: bool, log: EventLog) -> Iterator[Event]:
+    from scenarios.conclusion import conclude
+
+    path = run_dir / store.EVENTS_FILE
     if asked:
-        yield log.append("run-finished", {"verdict": str(Verdict.INTERRUPTED), "reason": "interrupted"})
+        yield log.append("run-finished", conclude(path, Verdict.INTERRUPTED, "interrupted"))
         return
     how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
     if status > 128:
         with contextlib.suppress(ValueError):
             how = f"was killed by {signal.Signals(status - 128).name}"
     reason = f"the run's process {how} before the run was over"
-    said = (run_dir / WORKER_LOG).read_text(errors="replace").strip().splitlines()
+    # Without room on the disk there may be no log at all.
+    worker_log = run_dir / WORKER_LOG
+    said = worker_log.read_text(errors="replace").strip().splitlines() if worker_log.exists() else []
     why = said[-1] if said else ""
     next_step = f"{WORKER_LOG} in the run's directory has what it said" if said else ""
     data = {"what": reason, "where": "", "why": why, "next_step": next_step}
     yield log.append("error", data)
-    yield log.append("run-finished", {"verdict": str(Verdict.COULD_NOT_RUN), "reason": reason})
+    yield log.append("run-finished", conclude(path, Verdict.COULD_NOT_RUN, reason))
 
 
 def _cut_torn_line(path: Path, events: list[Event]) -> None:
@@ -293,7 +341,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "file": outcome.file,
         "exit_status": outcome.exit_status,
-        "verdict": str(report.verdict) if report is not None else "wrong use",
+        "verdict": str(report.verdict) if report is not None else MEANING[outcome.exit_status],
         "reason": report.reason if report is not None else "",
         "run_dir": str(outcome.run_dir) if outcome.run_dir is not None else None,
         "errors": [

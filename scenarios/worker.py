@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from topology.backend import Backend, Lab
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class _Interrupted(BaseException):
     """A signal asked for the end while no event loop was running."""
 
@@ -39,13 +42,22 @@ def main(argv: list[str]) -> int:
     except MultinetError as error:
         with _log(options) as log:
             _tell_error(log, error)
-            log.append("run-finished", {"verdict": str(Verdict.COULD_NOT_RUN), "reason": _brief(error)})
+            _finish(log, run_dir, Verdict.COULD_NOT_RUN, _brief(error))
         return 3
     os.set_inheritable(options.events_fd, False)
     with _log(options) as log:
         verdict, reason = _guarded(options, run_dir, log)
-        log.append("run-finished", {"verdict": str(verdict), "reason": reason})
+        # Requests to end have had their effect; the last word must not be cut short by one more.
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)
+        _finish(log, run_dir, verdict, reason)
     return 0
+
+
+def _finish(log: EventLog, run_dir: Path, verdict: Verdict, reason: str) -> None:
+    from scenarios.conclusion import conclude
+
+    log.append("run-finished", conclude(run_dir / EVENTS_FILE, verdict, reason))
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -72,7 +84,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def _guarded(options: argparse.Namespace, run_dir: Path, log: EventLog) -> tuple[Verdict, str]:
     """The run, with every way it can end turned into a verdict and a reason."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, _interrupt)
     try:
         return _run(options, run_dir, log)
@@ -122,7 +134,7 @@ def run_in_lab(
         interrupted = session.run(lab, scenario, run_dir, on_event)
     finally:
         # A second request to end must not leave the lab half stopped; the front kills where it has to.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)
         lab.stop()
     if interrupted:

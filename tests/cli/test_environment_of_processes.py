@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.launch import _Relay
+from scenarios.launch import _Relay, _Requests
 from topology import capabilities
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def test_the_worker_gets_that_path(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     (tmp_path / "logs").mkdir()
     code = "import os; print(os.environ['PATH'])"
-    assert _Relay(tmp_path, lambda _: None).run([sys.executable, "-c", code]) == 0
+    assert _Relay(tmp_path, lambda _: None, _Requests()).run([sys.executable, "-c", code]) == 0
     assert (tmp_path / "logs" / "worker.log").read_text() == "/usr/bin:/bin:/usr/sbin:/sbin\n"
 
 

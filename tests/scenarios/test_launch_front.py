@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from reports import store, writers
 from reports.events import Event, EventLog, read
+from reports.model import fold
 from reports.verdicts import Verdict
 from scenarios import launch
+from scenarios.conclusion import conclude
 from scenarios.launch import Options, Outcome
 from topology import isolation
 
@@ -163,3 +167,96 @@ def test_the_log_has_one_writer_at_a_time(tmp_path: Path) -> None:
         log.append("run-started", {})
     launch._cut_torn_line(tmp_path / "events.jsonl", read(tmp_path / "events.jsonl"))
     assert len(read(tmp_path / "events.jsonl")) == 1
+
+
+def last_event(outcome: Outcome) -> Event:
+    assert outcome.run_dir is not None
+    return read(outcome.run_dir / "events.jsonl")[-1]
+
+
+@pytest.mark.parametrize("when", ["run-started", "after the worker"])
+def test_interrupts_outside_of_the_worker_leave_reports(
+    monkeypatch: pytest.MonkeyPatch, scenario: Path, when: str
+) -> None:
+    def interrupt(event: Event) -> None:
+        if event.kind == when:
+            for _ in range(5):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    if when == "run-started":
+        outcome = launch_with(monkeypatch, scenario, FINISH, interrupt)
+        assert outcome.exit_status == 3
+        assert last_event(outcome).data == {"verdict": "interrupted", "reason": "interrupted"}
+    else:
+        complete = launch._complete
+
+        def interrupted(run_dir: Path, status: int, relay: launch._Relay) -> None:
+            interrupt(Event(0, 0.0, when, {}))
+            complete(run_dir, status, relay)
+
+        monkeypatch.setattr(launch, "_complete", interrupted)
+        outcome = launch_with(monkeypatch, scenario, FINISH)
+        assert outcome.exit_status == 0
+    assert outcome.report_path is not None
+    assert outcome.report_path.exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_burst_of_interrupts_leaves_reports(monkeypatch: pytest.MonkeyPatch, scenario: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if event.kind == "step-started":
+            for _ in range(20):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    outcome = launch_with(monkeypatch, scenario, "threading.Event().wait()", interrupt)
+    assert outcome.report is not None
+    assert outcome.report.verdict is Verdict.INTERRUPTED
+    assert outcome.report_path is not None
+    assert outcome.report_path.exists()
+
+
+def test_a_full_disk_is_one_error_and_status_3(monkeypatch: pytest.MonkeyPatch, scenario: Path) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(writers, "write_atomic", full)
+    outcome = launch_with(monkeypatch, scenario, FINISH)
+    assert outcome.exit_status == 3
+    (problem,) = outcome.problems
+    assert str(problem).endswith(
+        "what happens in the run can't be written: No space left on device "
+        "(make room there, or name another directory with --runs-dir)"
+    )
+    assert launch.as_json(outcome)["verdict"] == "could not run"
+
+
+def test_a_disk_that_is_full_before_the_run(monkeypatch: pytest.MonkeyPatch, scenario: Path) -> None:
+    def full(base: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device", str(base))
+
+    monkeypatch.setattr(store, "create", full)
+    assert launch_with(monkeypatch, scenario, FINISH).exit_status == 3
+
+
+def test_the_last_event_has_the_verdict_of_the_reports(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with EventLog(path) as log:
+        log.append("run-started", {"steps": [{"name": "a"}, {"name": "b"}, {"name": "c"}]})
+        for index, verdict in enumerate(("pass", "fail", "fail")):
+            log.append("step-finished", {"index": index, "verdict": verdict})
+        told = conclude(path, Verdict.PASS, "")
+        log.append("run-finished", told)
+    assert told == {"verdict": "fail", "reason": "the step 'b' failed, and 1 more"}
+    assert fold(read(path)).verdict is Verdict.FAIL
+
+
+def test_a_role_that_died_is_in_the_last_event(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with EventLog(path) as log:
+        log.append("run-started", {"steps": [{"name": "a"}]})
+        log.append("role-exited", {"role": "vrouter", "node": "node1", "status": 1, "expected": False})
+        log.append("step-finished", {"index": 0, "verdict": "pass"})
+    told = conclude(path, Verdict.PASS, "")
+    assert told["verdict"] == "fail"
+    assert told["reason"] == "node1: vrouter ended without being asked to, with status 1"
+    assert conclude(path, Verdict.INTERRUPTED, "interrupted")["verdict"] == "interrupted"

@@ -1,0 +1,134 @@
+"""The command ``multinet``: its verbs and options. What they do is in the modules beside this one.
+
+Design note: everything but typer is imported inside the verb that needs it, so ``--help`` and completion
+answer at once. Exit statuses are those of `README.md`, and the last line says the status in words.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="multinet",
+    help="Replay multi-network scenarios in a lab of namespaces, and say in evidence what happened.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Output(StrEnum):
+    """What is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class DialectName(StrEnum):
+    """Which behaviour the implementation shows where documents and the standard differ."""
+
+    DEFAULT = "default"
+    CONTRAIL_CLASSIC = "contrail-classic"
+
+
+class Part(StrEnum):
+    """A part of the tests."""
+
+    LINT = "lint"
+    UNIT = "unit"
+    LAB = "lab"
+    BROWSER = "browser"
+
+
+Scenarios = Annotated[list[Path], typer.Argument(metavar="SCENARIO...", help="Scenario files.")]
+Nodes = Annotated[
+    int | None, typer.Option(min=1, max=32, help="Number of nodes, instead of what the file says.")
+]
+DialectOption = Annotated[DialectName | None, typer.Option(help="Instead of what the file says.")]
+Format = Annotated[Output, typer.Option("-o", "--output", help="What is printed.")]
+RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command()
+def run(
+    scenarios: Scenarios,
+    nodes: Nodes = None,
+    dialect: DialectOption = None,
+    keep_going: Annotated[bool, typer.Option(help="Go on with the next file after a failure.")] = False,
+    output: Format = Output.TEXT,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Replay scenarios, each in a lab of its own, and write their reports."""
+    from multinet.cli import runs
+
+    chosen = dialect.value if dialect is not None else None
+    status = runs.run(
+        scenarios, runs_dir=runs_dir, nodes=nodes, dialect=chosen, keep_going=keep_going, output=output.value
+    )
+    raise typer.Exit(status)
+
+
+@app.command()
+def validate(scenarios: Scenarios, output: Format = Output.TEXT) -> None:
+    """Check scenario files without running them."""
+    from multinet.cli import files
+
+    raise typer.Exit(files.validate(scenarios, output.value))
+
+
+@app.command()
+def report(run_dir: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Such as runs/latest.")]) -> None:
+    """Write the reports of a run again from its events."""
+    from multinet.cli import files
+
+    raise typer.Exit(files.report(run_dir))
+
+
+@app.command()
+def manifests(scenario: Annotated[Path, typer.Argument(metavar="SCENARIO")]) -> None:
+    """Print the scenario's Kubernetes objects, for `kubectl apply -f -`."""
+    from multinet.cli import files
+
+    raise typer.Exit(files.manifests(scenario))
+
+
+@app.command()
+def doctor(output: Format = Output.TEXT) -> None:
+    """Show what this machine can do, and the remedy for what it can't."""
+    from multinet.cli import machine
+
+    raise typer.Exit(machine.doctor(output.value))
+
+
+@app.command(context_settings=_PASS_ON)
+def shell(
+    context: typer.Context,
+    nodes: Annotated[int, typer.Option(min=1, max=32, help="Number of nodes.")] = 2,
+    dialect: Annotated[
+        DialectName, typer.Option(help="Behaviour of the implementation.")
+    ] = DialectName.DEFAULT,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Start a lab and a shell in it, or the command after `--`; kubectl is set up."""
+    from multinet.cli import machine
+
+    status = machine.shell(context.args, nodes=nodes, dialect=dialect.value, runs_dir=runs_dir)
+    raise typer.Exit(status)
+
+
+@app.command("test", context_settings=_PASS_ON)
+def run_tests(
+    context: typer.Context,
+    only: Annotated[Part | None, typer.Option(help="One part instead of all.")] = None,
+) -> None:
+    """Run lint, unit tests and lab tests; other arguments go to pytest."""
+    from multinet.cli import tests
+
+    raise typer.Exit(tests.run(only.value if only is not None else None, context.args))
