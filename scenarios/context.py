@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from multinet.errors import InputError, NetworkingError
 from multinet.kube import resources
 from multinet.kube.client import Client
 from reports.verdicts import Verdict
@@ -31,6 +33,19 @@ class Result:
     facts: tuple[str, ...] = ()
 
 
+@contextlib.contextmanager
+def _deciding() -> Iterator[None]:
+    """Objects of any content come through the API; what can't be understood is theirs, not the harness's."""
+    what = "what the interfaces must have can't be decided from the objects in the API"
+    try:
+        yield
+    except InputError as error:
+        why = ": ".join(part for part in (error.where, error.what, error.why) if part)
+        raise NetworkingError(what, why=why, next_step=error.next_step) from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise NetworkingError(what, why=f"{type(error).__name__}: {error}") from error
+
+
 @dataclass(slots=True)
 class Context:
     """One run's state; actions change only ``snapshot``.
@@ -51,9 +66,10 @@ class Context:
     def expected_pods(self) -> tuple[ExpectedPod, ...]:
         """What each pod must have, decided when it was first seen; to be called after each step."""
         objects = self.cluster.all
-        return self.expectations.observe(
-            objects(resources.PODS), objects(resources.NADS), objects(resources.VIRTUAL_NETWORKS)
-        )
+        with _deciding():
+            return self.expectations.observe(
+                objects(resources.PODS), objects(resources.NADS), objects(resources.VIRTUAL_NETWORKS)
+            )
 
     def chosen_pods(self, pods: Sequence[str] | str) -> tuple[ExpectedPod, ...]:
         """Those of :meth:`expected_pods` that can be attached and are in ``pods``, or all."""
@@ -70,7 +86,8 @@ class Context:
         """What each plain host must have now, by the objects made through the config API."""
         objects = self.cluster.all
         vmis, networks = objects(resources.VIRTUAL_MACHINE_INTERFACES), objects(resources.VIRTUAL_NETWORKS)
-        return expect_hosts(self.hosts(), vmis, networks)
+        with _deciding():
+            return expect_hosts(self.hosts(), vmis, networks)
 
     def sandboxes(self) -> dict[str, str]:
         """``namespace/name -> path of its network namespace`` of all pods that have a sandbox."""

@@ -19,7 +19,7 @@ from scenarios import positions
 from scenarios.errors import InvalidScenarioError, nearest
 from scenarios.manifests import Manifest, flatten
 from scenarios.positions import Document, YamlPath
-from scenarios.schema import KIND, Lab, ScenarioFile, Step
+from scenarios.schema import ALLOWED, KIND, Lab, ScenarioFile, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +167,8 @@ def _finding(document: Document, detail: ErrorDetails) -> InputError:
             next_step=f"add {missing}:",
         )
     what = detail["msg"].removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch":
+        what = f"it must be written as {ALLOWED[detail['ctx']['pattern']]}"
     given = detail.get("input")
     shown = "" if isinstance(given, dict | list) else f"{given!r} was given"
     hint = ""

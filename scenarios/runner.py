@@ -40,6 +40,7 @@ class Runner:
         self._actions = actions
         self._verdicts: dict[str, Verdict] = {}
         self._collected = 0
+        self._undecided = ""
 
     async def run(self) -> None:
         """Every step; cancelling it gives the step under way the verdict "interrupted"."""
@@ -61,8 +62,7 @@ class Runner:
                 self._finish(step, Result(Verdict.INTERRUPTED, "interrupted"), time.monotonic() - begun)
                 raise
             seconds = time.monotonic() - begun
-            # What a pod must have is decided by the objects at its time: before the next step changes them.
-            self._context.expected_pods()
+            result = self._with_expectation(step, result)
             if result.verdict not in _SETTLED:
                 await self._collect(step)
             self._finish(step, result, seconds)
@@ -94,6 +94,21 @@ class Runner:
                 f"the harness itself broke: {type(error).__name__}: {error}",
                 "this is a bug in multinet; the report has the traceback",
             )
+
+    def _with_expectation(self, step: LoadedStep, result: Result) -> Result:
+        """Decide what a pod must have by the objects at its time: before the next step changes them.
+
+        The step after which that can't be done any more has failed; later ones aren't blamed for it again.
+        """
+        try:
+            self._context.expected_pods()
+        except MultinetError as error:
+            told, self._undecided = self._undecided, str(error)
+            if result.verdict is Verdict.PASS and told != self._undecided:
+                where = f"{self._context.scenario.file}:{step.line}"
+                reason = ": ".join(part for part in (where, error.what, error.why) if part)
+                return Result(Verdict.FAIL, reason, error.next_step, result.facts)
+        return result
 
     async def _collect(self, step: LoadedStep) -> None:
         self._collected += 1

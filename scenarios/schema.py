@@ -86,6 +86,17 @@ Interface = Annotated[str, StringConstraints(min_length=1, max_length=15)]
 Pods = Literal["all"] | Annotated[list[Name], Field(min_length=1)]
 
 
+NAME_WORDS = "small letters, digits, - and ., with a letter or digit at both ends"
+# What a pattern allows, for error texts: nobody should have to read the expression.
+ALLOWED = {
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": "name or namespace/name, each of "
+    + NAME_WORDS,
+    r"^[A-Za-z-]+(/[^/\s]+){1,2}$": "kind/name or kind/namespace/name, such as pod/web-1, without blanks",
+    r"^[a-z]([-a-z0-9]*[a-z0-9])?$": "small letters, digits and -, with a letter first and no - last",
+    r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": NAME_WORDS,
+}
+
+
 class Model(BaseModel):
     """A part of a scenario: unknown keys are errors, values are frozen."""
 

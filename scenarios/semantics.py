@@ -8,7 +8,6 @@ have made NADs (apply, create, replace, edit, patch) the names can't be known an
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Iterator
@@ -17,13 +16,13 @@ from typing import Any
 
 from multinet.errors import InputError
 from multinet.model import selection
+from scenarios import networks
 from scenarios.errors import nearest
 from scenarios.loader import LoadedStep, Scenario
-from scenarios.manifests import BY_WORD, KINDS, Manifest, parse_reference
+from scenarios.manifests import BY_WORD, KINDS, Manifest, Target, parse_reference
 from scenarios.positions import Position, YamlPath
 from scenarios.schema import split
 
-CIDR = "opencontrail.org/cidr"
 NETWORK = "opencontrail.org/network"
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
 ROLES_ON_CP = ("apiserver", "controller", "scheduler", "configapi")
@@ -110,7 +109,9 @@ def _apply(scenario: Scenario, step: LoadedStep, known: _Known) -> Iterator[Inpu
                 nearest(manifest.namespace, known.namespaces, "apply a Namespace first"),
             )
         if manifest.kind == "NetworkAttachmentDefinition":
-            yield from _nad(manifest)
+            yield from networks.check_nad(manifest)
+        elif manifest.kind == "VirtualNetwork":
+            yield from networks.check_virtual_network(manifest)
         elif manifest.kind == "Pod":
             yield from _pod(scenario, step, manifest, known)
 
@@ -152,40 +153,6 @@ def _manifest(manifest: Manifest) -> Iterator[InputError]:
                 f"it is {shown}, and the Kubernetes API takes only strings",
                 f'write "{shown}"' if not isinstance(value, dict | list) else "put it in quotes",
             )
-
-
-def _nad(manifest: Manifest) -> Iterator[InputError]:
-    spec = manifest.body.get("spec")
-    config = spec.get("config") if isinstance(spec, dict) else None
-    if isinstance(config, str) and config:
-        try:
-            json.loads(config)
-        except json.JSONDecodeError as error:
-            yield _error(
-                manifest.at("spec", "config"),
-                f"spec.config of NAD {manifest.name!r} is not JSON",
-                f"{error.msg} at character {error.pos + 1}",
-                "write it as one JSON object in single quotes",
-            )
-    cidr = manifest.annotations.get(CIDR)
-    if isinstance(cidr, str):
-        yield from _cidr(manifest, cidr)
-
-
-def _cidr(manifest: Manifest, cidr: str) -> Iterator[InputError]:
-    where = manifest.at("metadata", "annotations", CIDR)
-    what = f"{cidr!r} is no CIDR for NAD {manifest.name!r}"
-    try:
-        network = ipaddress.ip_network(cidr.strip(), strict=False)
-    except ValueError as error:
-        hint = "write one network as address/prefix, such as 10.10.10.0/24"
-        yield _error(where, what, str(error), hint)
-        return
-    if "/" not in cidr:
-        yield _error(where, what, "there is no prefix length", f"write {cidr}/24, for example")
-    elif network.num_addresses <= 4:
-        why = f"it has {network.num_addresses} addresses, and network, gateway, DNS and broadcast take four"
-        yield _error(where, what, why, "use a prefix of /29 or shorter")
 
 
 def _pod(scenario: Scenario, step: LoadedStep, manifest: Manifest, known: _Known) -> Iterator[InputError]:
@@ -256,10 +223,25 @@ def _names(scenario: Scenario, step: LoadedStep, known: _Known) -> Iterator[Inpu
             hint = nearest(word, BY_WORD, f"known: {', '.join(KINDS)}")
             yield _error(scenario.document.at(where), f"no such kind of object: {word!r}", "", hint)
         elif body.delete is not None:
-            key = f"{target.namespace}/{target.name}"
-            known.nads.discard(key) if target.resource.kind == "NetworkAttachmentDefinition" else None
+            yield from _delete(target, reference, scenario.document.at(where), known)
     if body.kubectl is not None and _MAKES_OBJECTS & set(body.kubectl.argv):
         known.open_ended = True
+
+
+def _delete(target: Target, reference: str, where: Position, known: _Known) -> Iterator[InputError]:
+    """What is deleted must have been made; from here on it isn't there any more."""
+    names = {"NetworkAttachmentDefinition": known.nads, "Pod": known.pods}.get(target.resource.kind)
+    if names is None:
+        return
+    key = f"{target.namespace}/{target.name}"
+    if key not in names and not known.open_ended:
+        kind = reference.partition("/")[0]
+        shown = [f"{kind}/{name.removeprefix('default/')}" for name in sorted(names)]
+        what = f"there is nothing to delete: no {target} is there by then"
+        why = f"defined so far: {', '.join(shown) or 'none'}"
+        yield _error(where, what, why, nearest(reference, shown, "leave it out"))
+    if target.resource.kind == "NetworkAttachmentDefinition":
+        names.discard(key)
 
 
 def _pods_named(step: LoadedStep, path: YamlPath) -> Iterator[tuple[YamlPath, str]]:

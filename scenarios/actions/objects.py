@@ -7,11 +7,13 @@ the pods of a moment ago.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Literal
 
 from multinet.kube.client import Client
 from multinet.kube.errors import AlreadyExistsError, NotFoundError
 from multinet.model.objects import Obj, uid_of
+from reports.verdicts import Verdict
 from scenarios.context import Context, Result
 from scenarios.loader import LoadedStep
 from scenarios.manifests import Manifest, Target, parse_reference
@@ -72,17 +74,22 @@ async def delete(context: Context, step: LoadedStep) -> Result:
 
     name = f"{', '.join(str(target) for target in targets)} to be gone"
     await context.cluster.until(name, all_gone, body.timeout, step=step.index, hint="is a finalizer left?")
-    facts = [f"deleted {target}" for target in uids] + [f"{target} was not there" for target in missing]
-    return Result(facts=tuple(facts))
+    facts = tuple(f"deleted {target}" for target in uids)
+    if missing:
+        why = f"nothing to delete: the API has no {', no '.join(missing)}"
+        return Result(Verdict.FAIL, why, "what should have made it, or what deleted it before?", facts)
+    return Result(facts=facts)
 
 
 async def _delete_one(client: Client, target: Target, grace: int | None) -> Obj | None:
     namespace = target.namespace or None
     try:
         there = await client.get(target.resource, target.name, namespace)
-        await client.delete(target.resource, target.name, namespace, grace_seconds=grace)
     except NotFoundError:
         return None
+    # Gone between the two: it was there when the step asked.
+    with contextlib.suppress(NotFoundError):
+        await client.delete(target.resource, target.name, namespace, grace_seconds=grace)
     return there
 
 

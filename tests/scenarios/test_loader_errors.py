@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from scenarios.errors import InvalidScenarioError
 from scenarios.loader import Scenario, load
+from scenarios.schema import ALLOWED, ScenarioFile
 
 HEAD = """\
 apiVersion: multinet.opencontrail.org/v1alpha1
@@ -40,6 +43,19 @@ POD = """\
               k8s.v1.cni.cncf.io/networks: left
           spec:
             nodeName: node1
+"""
+NETWORK = """\
+    - name: network
+      apply:
+        - apiVersion: multinet.opencontrail.org/v1alpha1
+          kind: VirtualNetwork
+          metadata:
+            name: blue
+          spec:
+            fqName: [a, b, blue]
+            subnets:
+              - cidr: 10.9.0.0/24
+                gateway: 10.9.0.1
 """
 WAIT = "    - name: ready\n      wait: { pods: all }\n"
 
@@ -85,7 +101,7 @@ CASES = {
     ),
     "bad CIDR": (
         HEAD + NAD.replace("10.1.1.0/24", "10.1.1.0/33"),
-        "s.yaml:14:38: '10.1.1.0/33' is no CIDR for NAD 'left': '10.1.1.0/33' does not appear to be "
+        "s.yaml:14:38: '10.1.1.0/33' is no CIDR for NAD 'left': '10.1.1.0/33' does not appear "
         "an IPv4 or "
         "IPv6 network (write one network as address/prefix, such as 10.10.10.0/24)",
     ),
@@ -178,6 +194,41 @@ CASES = {
         + "    - name: cut\n      fault: { link: { node: vm1, state: down } }\n",
         "s.yaml:9:30: the lab has no node 'vm1': its nodes are cp, node1, node2 (name one of these)",
     ),
+    "a bad CIDR of a VirtualNetwork": (
+        HEAD + NETWORK.replace("10.9.0.0/24", "10.9.0.0/44"),
+        "s.yaml:16:23: '10.9.0.0/44' is no CIDR for VirtualNetwork 'blue': '10.9.0.0/44' does not appear "
+        "to be an IPv4 or IPv6 network (write one network as address/prefix, such as 10.10.10.0/24)",
+    ),
+    "a gateway outside of its subnet": (
+        HEAD + NETWORK.replace("gateway: 10.9.0.1", "gateway: 10.8.0.1"),
+        "s.yaml:17:26: the gateway 10.8.0.1 is outside of its subnet 10.9.0.0/24 in VirtualNetwork 'blue' "
+        "(take a gateway address inside 10.9.0.0/24, or leave the key out)",
+    ),
+    "a gateway that is no address": (
+        HEAD + NETWORK.replace("gateway: 10.9.0.1", "gateway: first"),
+        "s.yaml:17:26: 'first' is no gateway address for VirtualNetwork 'blue': 'first' does not appear "
+        "to be an IPv4 or IPv6 address (take an address in 10.9.0.0/24)",
+    ),
+    "an fq name of two parts": (
+        HEAD + NETWORK.replace("[a, b, blue]", "[a, b]"),
+        "s.yaml:14:21: fqName of VirtualNetwork 'blue' is not three texts "
+        "(write [domain, project, name], such as [default-domain, k8s-default, blue])",
+    ),
+    "nothing to delete": (
+        HEAD + NAD + "    - name: delete\n      delete: { objects: [nad/lefty] }\n",
+        "s.yaml:18:27: there is nothing to delete: no NetworkAttachmentDefinition default/lefty is there by "
+        "then: defined so far: nad/left (did you mean 'nad/left'?)",
+    ),
+    "a reference of another form": (
+        HEAD + "    - name: delete\n      delete: { objects: [left] }\n",
+        "s.yaml:8:27: it must be written as kind/name or kind/namespace/name, such as pod/web-1, "
+        "without blanks: 'left' was given",
+    ),
+    "a name of other characters": (
+        HEAD + "    - name: ready\n      wait: { networks: [Left] }\n",
+        "s.yaml:8:26: it must be written as name or namespace/name, each of small letters, digits, - and ., "
+        "with a letter or digit at both ends: 'Left' was given",
+    ),
     "empty file": ("", "s.yaml: the file is empty (start from scenarios/library/right-network.yaml)"),
 }
 
@@ -231,3 +282,18 @@ def test_positions_lead_to_lines(tmp_path: Path) -> None:
         ("pods", "apply", 17),
         ("ready", "wait", 27),
     ]
+
+
+def test_a_good_virtual_network_and_a_delete_of_what_is_there(tmp_path: Path) -> None:
+    delete = "    - name: delete\n      delete: { objects: [nad/left, vn/blue] }\n"
+    assert len(read(tmp_path, HEAD + NAD + NETWORK + delete).steps) == 3
+
+
+def test_every_pattern_has_words() -> None:
+    """No error text may quote a regular expression."""
+    patterns = set(
+        re.findall(r'"pattern": "((?:[^"\\\\]|\\\\.)*)"', json.dumps(ScenarioFile.model_json_schema()))
+    )
+    told = {json.dumps(pattern)[1:-1] for pattern in ALLOWED}
+    durations = {pattern for pattern in patterns if "ms|s|m" in pattern}
+    assert patterns - durations == told

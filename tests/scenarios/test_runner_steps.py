@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from multinet.errors import LabError, MultinetError, WaitExpiredError
+from multinet.errors import LabError, MultinetError, NetworkingError, WaitExpiredError
+from multinet.kube.errors import NotFoundError
+from multinet.kube.resources import VIRTUAL_NETWORKS, Resource
 from reports.verdicts import Verdict
 from scenarios import evidence
+from scenarios.actions.objects import delete
 from scenarios.context import Action, Context, Result
 from scenarios.loader import LoadedStep, load
 from scenarios.runner import Runner
+from topology.expectation import Expectations
 
 TEXT = """\
 apiVersion: multinet.opencontrail.org/v1alpha1
@@ -115,6 +119,64 @@ async def test_what_needs_a_failed_step_is_not_run(recorder: Recorder) -> None:
 async def test_errors_are_verdicts(recorder: Recorder, error: Exception, verdict: str) -> None:
     await run(recorder, actions(matrix=error))
     assert recorder.verdicts()[1] == verdict
+
+
+async def test_what_cannot_be_expected_fails_the_step_once(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def undecided() -> tuple[()]:
+        raise NetworkingError("can't be decided", why="spec.subnets: no CIDR", next_step="mend it")
+
+    monkeypatch.setattr(recorder, "expected_pods", undecided)
+    await run(recorder, actions())
+    assert recorder.verdicts() == ["fail", "not run", "not run", "pass"]
+    finished = [data for kind, data in recorder.events if kind == "step-finished"]
+    file = recorder.scenario.file
+    assert finished[0]["reason"] == f"{file}:7: can't be decided: spec.subnets: no CIDR"
+    assert finished[0]["next_step"] == "mend it"
+
+
+def test_a_network_nobody_can_read_is_no_fault_of_the_harness(recorder: Recorder) -> None:
+    bad = {"metadata": {"name": "blue"}, "spec": {"fqName": ["a", "b", "c"], "subnets": [{"cidr": "x"}]}}
+
+    class Objects:
+        def all(self, resource: Resource) -> list[dict[str, Any]]:
+            return [bad] if resource is VIRTUAL_NETWORKS else []
+
+    context = Context(
+        recorder.scenario,
+        lab=None,  # type: ignore[arg-type]
+        client=None,  # type: ignore[arg-type]
+        cluster=Objects(),  # type: ignore[arg-type]
+        run_dir=Path(),
+        emit=recorder.emit,
+        expectations=Expectations(),
+        baseline={},
+    )
+    with pytest.raises(NetworkingError, match="the subnet can't be read"):
+        context.expected_pods()
+    bad["spec"]["vni"], bad["spec"]["subnets"] = "many", []  # type: ignore[index]
+    with pytest.raises(NetworkingError, match="ValueError: invalid literal"):
+        context.expected_pods()
+
+
+async def test_deleting_what_is_not_there_fails(recorder: Recorder, tmp_path: Path) -> None:
+    class Nothing:
+        async def get(self, *_: object) -> None:
+            raise NotFoundError("not found", status=404, reason="NotFound")
+
+        async def until(self, _name: str, predicate: Callable[[], object], *_: object, **__: object) -> None:
+            assert predicate()
+
+    path = tmp_path / "delete.yaml"
+    head = TEXT[: TEXT.index("    - name: ready")]
+    path.write_text(head + "    - name: gone\n      delete: { objects: [vn/blue] }\n")
+    recorder.scenario = load(path)
+    nothing = Nothing()
+    recorder.client = recorder.cluster = nothing  # type: ignore[attr-defined]
+    result = await delete(recorder, recorder.scenario.steps[0])  # type: ignore[arg-type]
+    assert result.verdict is Verdict.FAIL
+    assert result.reason == "nothing to delete: the API has no VirtualNetwork blue"
 
 
 async def test_evidence_comes_before_the_end_of_the_step(recorder: Recorder) -> None:
