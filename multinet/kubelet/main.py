@@ -2,7 +2,8 @@
 
 Stands in for kubelet and container runtime. What others can see is real: the API traffic, the CNI calls,
 namespaces, processes, logs, exec. What is not: images are not pulled or run (a container is its command on
-the node's file system; without a command it idles), no volumes, no probes, no resource limits.
+the node's file system; without a command it idles), no volumes (a container that mounts one is refused, the
+service account token ``kube-api-access-*`` left out silently), no probes, no resource limits.
 
 Sandboxes and containers live on when this process ends; the next one finds them by their files.
 """

@@ -1,9 +1,12 @@
 /* The node's one helper: makes sandboxes, is their PID 1, runs and watches containers.
  *
- *   pause sandbox [--host-network] HOSTNAME ID   new net, pid, mount, uts, ipc namespaces; prints the PID
- *   pause run TARGET PREFIX CWD -- ARGV...       container in TARGET's namespaces, watched by a monitor
- *   pause exec [-t] TARGET CWD -- ARGV...        command in TARGET's namespaces on this terminal
- *   pause idle                                   sleeps until SIGTERM: the container without a command
+ *   pause sandbox [--host-network] [--etc DIR] HOSTNAME ID
+ *                                            new net, pid, mount, uts, ipc namespaces; prints the PID
+ *   pause run TARGET PREFIX CWD -- ARGV...   container in TARGET's namespaces, watched by a monitor
+ *   pause exec [-t] TARGET CWD -- ARGV...    command in TARGET's namespaces on this terminal
+ *   pause idle                               sleeps until SIGTERM: the container without a command
+ *
+ * The hostname, hosts and resolv.conf in DIR cover those which are in /etc.
  *
  * Sandbox and monitor leave their parent (setsid, orphaned to the lab's init), so that they live on when
  * the kubelet restarts. ID and PREFIX are in their command lines: that is how a restarted kubelet tells
@@ -49,7 +52,7 @@ static int die(int status, const char *what) {
 }
 
 static int usage(void) {
-  fputs("usage: pause sandbox [--host-network] HOSTNAME ID | run TARGET PREFIX CWD -- ARGV... |"
+  fputs("usage: pause sandbox [--host-network] [--etc DIR] HOSTNAME ID | run TARGET PREFIX CWD -- ARGV... |"
         " exec [-t] TARGET CWD -- ARGV... | idle\n", stderr);
   return 2;
 }
@@ -77,7 +80,19 @@ static void null_stdio(void) {
   if (fd > 2) close(fd);
 }
 
-static const char *furnish(const char *hostname, int host_network) {
+static int cover_etc(const char *directory) {
+  static const char *const names[] = {"hostname", "hosts", "resolv.conf"};
+  char source[4096], target[64];
+  for (int i = 0; i < 3; i++) {
+    snprintf(source, sizeof source, "%s/%s", directory, names[i]);
+    snprintf(target, sizeof target, "/etc/%s", names[i]);
+    if (access(source, F_OK) || access(target, F_OK)) continue;
+    if (mount(source, target, NULL, MS_BIND, NULL)) return -1;
+  }
+  return 0;
+}
+
+static const char *furnish(const char *hostname, int host_network, const char *etc) {
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) return "make mounts private";
   /* The node's bind mounts of other sandboxes' network namespaces would keep those alive from in here. */
   umount2("/run/netns", MNT_DETACH);
@@ -85,12 +100,17 @@ static const char *furnish(const char *hostname, int host_network) {
   if (!host_network) /* only /sys/class/net hangs on it, so a kernel that refuses it is no reason to stop */
     mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL);
   if (!host_network && sethostname(hostname, strlen(hostname))) return "set the hostname";
+  if (etc && cover_etc(etc)) return "cover the files in /etc";
   return NULL;
 }
 
 static int sandbox(int argc, char **argv) {
   int host_network = argc > 2 && !strcmp(argv[2], "--host-network");
-  if (argc != 4 + host_network) return usage();
+  argc -= host_network;
+  argv += host_network;
+  const char *etc = argc == 6 && !strcmp(argv[2], "--etc") ? argv[3] : NULL;
+  if (etc) argc -= 2, argv += 2;
+  if (argc != 4) return usage();
   int ready[2], flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC;
   if (!host_network) flags |= CLONE_NEWNET | CLONE_NEWUTS;
   if (pipe2(ready, O_CLOEXEC)) return die(1, "pipe");
@@ -99,7 +119,7 @@ static int sandbox(int argc, char **argv) {
   if (pid < 0) return die(1, "fork");
   if (pid == 0) {
     setsid();
-    const char *failed = furnish(argv[2 + host_network], host_network);
+    const char *failed = furnish(argv[2], host_network, etc);
     char text[256];
     int n = failed ? snprintf(text, sizeof text, "%s: %s", failed, strerror(errno)) : snprintf(text, 3, "ok");
     if (chdir("/") || write(ready[1], text, n) != n || failed) _exit(1);

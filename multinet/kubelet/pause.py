@@ -23,7 +23,7 @@ LINE = 16384
 CANNOT_START = 128
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 0x4000, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 0x1000, 0x4000, 1 << 18
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -41,7 +41,7 @@ def _call(what: str, result: int) -> None:
 def _usage() -> int:
     os.write(
         2,
-        b"usage: pause sandbox [--host-network] HOSTNAME ID | run TARGET PREFIX CWD -- ARGV... |"
+        b"usage: pause sandbox [--host-network] [--etc DIR] HOSTNAME ID | run TARGET PREFIX CWD -- ARGV... |"
         b" exec [-t] TARGET CWD -- ARGV... | idle\n",
     )
     return 2
@@ -66,7 +66,15 @@ def _null_stdio() -> None:
         os.close(descriptor)
 
 
-def _furnish(hostname: str, host_network: bool) -> None:
+def _cover_etc(directory: str) -> None:
+    for name in ("hostname", "hosts", "resolv.conf"):
+        source, target = f"{directory}/{name}", f"/etc/{name}"
+        if os.access(source, os.F_OK) and os.access(target, os.F_OK):
+            result = _libc.mount(source.encode(), target.encode(), None, ctypes.c_ulong(MS_BIND), None)
+            _call("cover the files in /etc", result)
+
+
+def _furnish(hostname: str, host_network: bool, etc: str) -> None:
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
     _call("make mounts private", _libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None))
     _libc.umount2(b"/run/netns", MNT_DETACH)
@@ -74,12 +82,17 @@ def _furnish(hostname: str, host_network: bool) -> None:
     if not host_network:
         _libc.mount(b"sysfs", b"/sys", b"sysfs", ctypes.c_ulong(flags | MS_RDONLY), None)
         socket.sethostname(hostname)
+    if etc:
+        _cover_etc(etc)
     os.chdir("/")
 
 
 def _sandbox(arguments: list[str]) -> int:
     host_network = arguments[:1] == ["--host-network"]
-    if len(arguments) != 2 + host_network:
+    arguments = arguments[int(host_network) :]
+    etc = arguments[1] if arguments[:1] == ["--etc"] and len(arguments) == 4 else ""
+    arguments = arguments[2:] if etc else arguments
+    if len(arguments) != 2:
         return _usage()
     flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC
     if not host_network:
@@ -90,7 +103,7 @@ def _sandbox(arguments: list[str]) -> int:
     if pid == 0:
         os.setsid()
         try:
-            _furnish(arguments[int(host_network)], host_network)
+            _furnish(arguments[0], host_network, etc)
         except (StepError, OSError) as error:
             os.write(writer, str(error).encode())
             os._exit(1)

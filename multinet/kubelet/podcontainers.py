@@ -12,6 +12,7 @@ from multinet.kubelet.containers import Container
 from multinet.kubelet.context import NodeContext
 from multinet.kubelet.podspec import (
     PodFacts,
+    check_volumes,
     command_of,
     containers_of,
     environment_of,
@@ -28,6 +29,7 @@ class PodContainers:
         self.waiting: dict[str, tuple[str, str]] = {}
         self._context = context
         self._failures: dict[str, int] = {}
+        self._refused: dict[str, str] = {}
         directory = context.pods_dir / uid_of(pod)
 
         def make(kind: str) -> tuple[Container, ...]:
@@ -93,13 +95,19 @@ class PodContainers:
                 return delay
         facts = PodFacts(self._context.node, self._context.node_ip, sandbox.addresses)
         try:
+            check_volumes(pod, spec)
             env = environment_of(pod, spec, facts)
         except InputError as error:
-            self.waiting[container.name] = ("CreateContainerConfigError", str(error))
-            self._context.recorder.record(pod, "Warning", "Failed", f"Error: {error}")
+            self._refuse(pod, container, str(error))
             return None
         await container.start(sandbox.pid, command_of(spec, env), env, str(spec.get("workingDir") or "/"))
         return self._started(pod, container)
+
+    def _refuse(self, pod: Obj, container: Container, message: str) -> None:
+        self.waiting[container.name] = ("CreateContainerConfigError", message)
+        if self._refused.get(container.name) != message:
+            self._refused[container.name] = message
+            self._context.recorder.record(pod, "Warning", "Failed", f"Error: {message}")
 
     def _started(self, pod: Obj, container: Container) -> float | None:
         recorder = self._context.recorder

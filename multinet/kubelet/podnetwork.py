@@ -13,10 +13,11 @@ from typing import Any
 
 from multinet.cni.runtime import Attachment, NetworkConfig, PluginError
 from multinet.errors import MultinetError, NetworkingError
+from multinet.kubelet import etcfiles
 from multinet.kubelet.cleanup import completed
 from multinet.kubelet.context import NodeContext
 from multinet.kubelet.sandbox import Sandbox
-from multinet.model.objects import Obj, section
+from multinet.model.objects import Obj, section, uid_of
 
 _log = logging.getLogger(__name__)
 INTERFACE = "eth0"
@@ -42,16 +43,20 @@ async def set_up(context: NodeContext, pod: Obj) -> Sandbox:
     """Make the sandbox and attach it; raises what hindered it, with nothing left behind."""
     if not section(pod, "spec").get("hostNetwork") and not context.network.ready:
         raise NetworkingError(context.network.message)
-    sandbox = await context.sandboxes.create(pod)
-    if sandbox.host_network:
+    if section(pod, "spec").get("hostNetwork"):
+        sandbox = await context.sandboxes.create(pod)
         return context.sandboxes.attached(sandbox, (context.node_ip,))
+    etc = etcfiles.write(context.pods_dir / uid_of(pod), pod)
+    sandbox = await context.sandboxes.create(pod, etc)
     config = context.network.config
-    assert config is not None, "a ready network has a configuration"
     try:
+        if config is None:
+            raise NetworkingError(context.network.message)
         result = await context.runtime.add(config, attachment_of(sandbox))
         addresses = default_addresses(result)
         if not addresses:
             raise PluginError(config.name, "ADD", f"the result has no address for {INTERFACE}")
+        etcfiles.add_addresses(etc, pod, addresses)
         return context.sandboxes.attached(sandbox, addresses)
     except BaseException:
         # A cancelled ADD (the pod is being deleted) too: what the plugin did so far must be undone.
@@ -74,7 +79,7 @@ async def _take_down(context: NodeContext, sandbox: Sandbox, config: NetworkConf
     context.sandboxes.forget(sandbox)
 
 
-async def _undo(context: NodeContext, sandbox: Sandbox, config: NetworkConfig) -> None:
+async def _undo(context: NodeContext, sandbox: Sandbox, config: NetworkConfig | None) -> None:
     """DEL with the configuration of the ADD, which the node may have lost meanwhile."""
     try:
         await _take_down(context, sandbox, config)

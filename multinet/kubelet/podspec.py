@@ -2,6 +2,9 @@
 
 Images are not run. A container without ``command`` would run its image's entry point: its ``args`` are run
 when their first word is an executable here (what an image without entry point would do); else it idles.
+
+Volumes are not supported, and a container that mounts one is refused. One is left out silently: the
+service account token that the API server adds to each pod by itself (``kube-api-access-*``).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from multinet.model.objects import Obj, annotations_of, labels_of, name_of, name
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")
 _SUBSCRIPT = re.compile(r"metadata\.(annotations|labels)\['([^']+)'\]")
+_TOKEN_VOLUME = "kube-api-access-"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -38,6 +42,12 @@ def grace_seconds(pod: Obj) -> float:
     return 30.0 if configured is None else float(configured)
 
 
+def hostname_of(pod: Obj) -> str:
+    """The pod's host name: its name, unless it asks for another; cut to what a label may have."""
+    wanted = str(section(pod, "spec").get("hostname") or name_of(pod))
+    return wanted[:63].rstrip("-.")
+
+
 def restart_policy(pod: Obj) -> str:
     """Always, OnFailure or Never."""
     return str(section(pod, "spec").get("restartPolicy") or "Always")
@@ -52,6 +62,26 @@ def command_of(container: Mapping[str, Any], env: Mapping[str, str]) -> tuple[st
     if arguments and shutil.which(arguments[0], path=env.get("PATH", _PATH)):
         return tuple(arguments)
     return ()
+
+
+def check_volumes(pod: Obj, container: Mapping[str, Any]) -> None:
+    """``InputError`` naming the first volume the container uses, and its type, unless it can do without."""
+    volumes = {str(item.get("name")): item for item in section(pod, "spec").get("volumes") or ()}
+    uses = [(use, "mountPath") for use in container.get("volumeMounts") or ()]
+    uses += [(use, "devicePath") for use in container.get("volumeDevices") or ()]
+    for use, path in uses:
+        name = str(use.get("name"))
+        where = f"container {container.get('name')}, {path} {use.get(path)}"
+        if name not in volumes:
+            raise InputError(f"volume {name} is not among the pod's volumes", where=where)
+        # Without a source, a volume is an emptyDir (Kubernetes API, "Volume").
+        kind = next((key for key in volumes[name] if key != "name"), "emptyDir")
+        if not (kind == "projected" and name.startswith(_TOKEN_VOLUME)):
+            raise InputError(
+                f"volume {name} of type {kind} is not supported",
+                where=where,
+                next_step="take the mount out; containers see the node's file system",
+            )
 
 
 def expand(text: str, env: Mapping[str, str]) -> str:

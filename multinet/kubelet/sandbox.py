@@ -25,6 +25,7 @@ from multinet.errors import MultinetError
 from multinet.kubelet import netns
 from multinet.kubelet.cleanup import completed
 from multinet.kubelet.launcher import Launcher
+from multinet.kubelet.podspec import hostname_of
 from multinet.kubelet.processes import is_alive, marked, signal_process
 from multinet.model.objects import Obj, name_of, namespace_of, section, uid_of
 
@@ -73,14 +74,17 @@ class SandboxStore:
         self._launcher = launcher
         directory.mkdir(parents=True, exist_ok=True)
 
-    async def create(self, pod: Obj) -> Sandbox:
-        """Make the namespaces of a pod with PID 1 in them; the network is not attached yet."""
+    async def create(self, pod: Obj, etc: Path | None = None) -> Sandbox:
+        """Make the namespaces of a pod with PID 1 in them; the network is not attached yet.
+
+        The files in ``etc`` cover those of the same names in the sandbox's ``/etc``.
+        """
         container_id = uuid.uuid4().hex
         host_network = bool(section(pod, "spec").get("hostNetwork"))
         making = self._directory / f"{container_id}.making"
         making.touch()
         try:
-            pid = await self._start(pod, container_id, host_network)
+            pid = await self._start(pod, container_id, host_network, etc)
             sandbox = Sandbox(
                 namespace=namespace_of(pod),
                 name=name_of(pod),
@@ -99,9 +103,9 @@ class SandboxStore:
             making.unlink(missing_ok=True)
         return sandbox
 
-    async def _start(self, pod: Obj, container_id: str, host_network: bool) -> int:
+    async def _start(self, pod: Obj, container_id: str, host_network: bool, etc: Path | None) -> int:
         starting = asyncio.ensure_future(
-            self._launcher.sandbox(_hostname(pod), container_id, host_network=host_network)
+            self._launcher.sandbox(hostname_of(pod), container_id, host_network=host_network, etc=etc)
         )
         try:
             return await asyncio.shield(starting)
@@ -206,8 +210,3 @@ def _from_json(record: dict[str, Any]) -> Sandbox:
         attached=bool(record["attached"]),
         addresses=tuple(record["addresses"]),
     )
-
-
-def _hostname(pod: Obj) -> str:
-    wanted = str(section(pod, "spec").get("hostname") or name_of(pod))
-    return wanted[:63].rstrip("-.")

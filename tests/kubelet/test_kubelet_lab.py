@@ -16,6 +16,7 @@ from multinet.kube.resources import LEASES, NODES, PODS
 from multinet.kubelet import netns
 from multinet.kubelet.launcher import Launcher
 from multinet.kubelet.sandbox import SandboxStore
+from multinet.waits import pause
 
 pytestmark = pytest.mark.lab
 
@@ -47,6 +48,58 @@ async def test_pod_becomes_ready_with_the_address_of_its_default_interface_only(
     assert add[2].startswith("/run/netns/cni-")
     assert f"K8S_POD_UID={pod['metadata']['uid']}" in add[4]
     assert namespace(sandbox["netns"]) != namespace("/proc/self/ns/net")
+
+
+async def test_a_pod_has_its_own_names_and_no_name_server_to_wait_for(lab):
+    await lab.start_kubelet()
+    ask = (
+        "import socket, time; t = time.monotonic(); socket.getfqdn('192.0.2.1'); print(time.monotonic() - t)"
+    )
+    script = f'cat /etc/hostname; getent hosts web; getent hosts localhost; python3 -c "{ask}"; sleep 1000'
+    pod = await lab.pod("web", ["sh", "-c", script])
+    await lab.running("web")
+    log = lab.options.root_dir / "kubelet" / "pods" / pod["metadata"]["uid"] / "c0" / "1.log"
+    while len(lines := log.read_text().splitlines()) < 4:
+        await pause("the container's next line", 0.02)
+    hostname, itself, localhost, seconds = [line.split(" ", 3)[3].split() for line in lines]
+    assert hostname == ["web"]
+    assert itself == ["10.32.0.7", "web"]
+    assert localhost[0] in ("127.0.0.1", "::1")
+    assert float(seconds[0]) < 1
+
+
+def mounting(**mount):
+    return {"name": "c0", "image": "none", "command": ["sleep", "1000"], "volumeMounts": [mount]}
+
+
+async def test_a_container_does_not_run_without_a_volume_it_mounts(lab):
+    await lab.start_kubelet()
+    volumes = [{"name": "data", "emptyDir": {}}]
+    await lab.pod("web", volumes=volumes, containers=[mounting(name="data", mountPath="/data")])
+    pod = await lab.until("web", "waiting", config_error)
+    state = pod["status"]["containerStatuses"][0]["state"]["waiting"]
+    assert "volume data of type emptyDir" in state["message"]
+    assert "/data" in state["message"]
+    assert pod["status"]["phase"] == "Pending"
+    patch = {"metadata": {"labels": {"looked": "again"}}}
+    await lab.client.patch(PODS, "web", patch, "default")
+    await pause("the kubelet's second look", 0.2)
+    event = await lab.event("Failed")
+    assert event["message"] == f"Error: {state['message']}"
+    assert event.get("count", 1) == 1
+
+
+def config_error(pod):
+    statuses = pod["status"].get("containerStatuses") or [{}]
+    return statuses[0].get("state", {}).get("waiting", {}).get("reason") == "CreateContainerConfigError"
+
+
+async def test_the_service_account_token_is_left_out_silently(lab):
+    await lab.start_kubelet()
+    volumes = [{"name": "kube-api-access-x7k2p", "projected": {"sources": []}}]
+    mount = {"name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
+    await lab.pod("web", volumes=volumes, containers=[mounting(**mount)])
+    await lab.running("web")
 
 
 async def test_deletion_runs_del_kills_the_sandbox_and_removes_every_trace(lab):

@@ -69,6 +69,23 @@ def test_sandbox_has_its_own_namespaces_hostname_and_proc(helper, sandbox):
     assert b"some-id" in Path(f"/proc/{sandbox}/cmdline").read_bytes().split(b"\0")
 
 
+def test_files_given_cover_those_in_etc_of_the_sandbox_only(helper, tmp_path):
+    (tmp_path / "hosts").write_text("127.0.0.1 localhost\n")
+    (tmp_path / "shadow").write_text("not one of those")
+    before = Path("/etc/hosts").read_text()
+    pid = call(helper, "sandbox", "--etc", str(tmp_path), "mypod", "id").stdout.strip()
+    try:
+        with (tmp_path / "hosts").open("a") as hosts:
+            hosts.write("10.0.0.2 mypod\n")
+        seen = call(helper, "exec", pid, "/", "--", "cat", "/etc/hosts", "/etc/hostname")
+        assert seen.stdout == "127.0.0.1 localhost\n10.0.0.2 mypod\n" + Path("/etc/hostname").read_text()
+        assert call(helper, "exec", pid, "/", "--", "cat", "/etc/shadow").stdout != "not one of those"
+        assert Path("/etc/hosts").read_text() == before
+        assert b"id" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    finally:
+        os.kill(int(pid), signal.SIGKILL)
+
+
 def test_host_network_sandbox_shares_network_and_hostname(helper):
     pid = int(call(helper, "sandbox", "--host-network", "other", "id").stdout)
     try:
@@ -180,4 +197,5 @@ def test_wrong_use_shows_usage(helper):
     assert done.returncode == 2
     assert done.stderr.startswith("usage: pause sandbox")
     assert call(helper, "run", "1", "2").returncode == 2
+    assert call(helper, "sandbox", "--etc", "name", "id").returncode == 2
     assert sys.executable  # the Python helper needs it
