@@ -1,43 +1,54 @@
 """The oracle: what must be attached and what must reach what, from Kubernetes objects alone.
 
 It never reads what the implementation under test made for a pod (VirtualMachineInterface, InstanceIP,
-network-status): those are what it is compared with. The rules are the documented ones, by
-:mod:`multinet.model`: interface 0 is in the cluster's default network, then one interface per selection, in
-order, called ``eth<index>`` unless the selection names it; the MAC follows from pod UID and index.
+network-status): those are what it is compared with. The rules are those of :mod:`multinet.model`, by the
+dialect: which network is interface 0's (annotations of pod and namespace, isolated namespaces, the cluster's
+default network), then one interface per selection, in order, each request met exactly.
 
 An attachment is decided once, when the pod is made: editing the annotation of a running pod, or deleting a
 NAD in use, changes nothing for it. :class:`Expectations` remembers the decision by pod UID.
+
+Not judged here is what depends on which of several pods came first: the last free address of a pool, a
+requested address or MAC that two pods ask for.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from multinet.errors import InputError
-from multinet.model import nad, naming, selection
+from multinet.model import default_network, naming, requests
+from multinet.model.definitions import NadReader, check_made_network, check_target, selected_by
 from multinet.model.dialect import DEFAULT, Dialect
-from multinet.model.networks import L2_L3, L3, VirtualNetwork
+from multinet.model.networks import DEFAULT_POD_CIDR, L2_L3, L3, Subnet, VirtualNetwork
 from multinet.model.objects import (
     ANNOTATION_SELECTION,
     Obj,
     annotations_of,
     key_of,
+    metadata_of,
+    name_of,
     namespace_of,
     section,
     uid_of,
 )
+from multinet.model.requests import Wanted
+from multinet.model.selected import NetworkSelection
 
 FqName = naming.FqName
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedInterface:
-    """One interface a pod must have.
+    """One interface a pod must have, with one address of each of ``subnets``.
 
     ``nad`` is empty for the default network; ``network`` is the name of the VirtualNetwork object; ``vni`` is
-    0 while the network has none.
+    0 while the network has none. ``addresses`` are those the pod asked for, without prefix; the others are
+    free to choose. ``gateways`` are the pod's default routes through this interface where a selection moved
+    them (empty: none through it); None without such a request, when index 0 alone has its network's.
     """
 
     index: int
@@ -49,6 +60,13 @@ class ExpectedInterface:
     vni: int
     forwarding_mode: str
     subnets: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+    gateways: tuple[str, ...] | None = None
+
+    @property
+    def carries_default_route(self) -> bool:
+        """Whether the pod's default routes lead through this interface."""
+        return self.index == 0 if self.gateways is None else bool(self.gateways)
 
     @property
     def status_name(self) -> str:
@@ -72,6 +90,8 @@ class ExpectedPod:
         for item, interface in zip(made["interfaces"], self.interfaces, strict=True):
             item["fq_name"] = list(interface.fq_name)
             item["subnets"] = list(interface.subnets)
+            item["addresses"] = list(interface.addresses)
+            item["gateways"] = None if interface.gateways is None else list(interface.gateways)
             item["status_name"] = interface.status_name
         made["interfaces"] = list(made["interfaces"])
         return made
@@ -83,118 +103,191 @@ class Expectations:
     def __init__(self, dialect: Dialect = DEFAULT, *, cluster: str = naming.DEFAULT_CLUSTER) -> None:
         self._dialect = dialect
         self._cluster = cluster
+        self._reader = NadReader(dialect, cluster=cluster)
+        self._nads: dict[str, Obj] = {}
         self._decided: dict[str, ExpectedPod] = {}
+        self._final: set[str] = set()
 
     def observe(
-        self, pods: Iterable[Obj], nads: Iterable[Obj], networks: Iterable[Obj]
+        self,
+        pods: Iterable[Obj],
+        nads: Iterable[Obj],
+        networks: Iterable[Obj],
+        namespaces: Iterable[Obj] = (),
     ) -> tuple[ExpectedPod, ...]:
         """The expectation for each pod that is on a node and not ending, sorted by ``namespace/name``.
 
-        A pod that could not be attached so far is judged anew each time, since its NAD may come later.
+        A pod that could not be attached so far is judged anew each time, since its NAD may come later;
+        except where the dialect leaves it half-built for good. A namespace that is not among ``namespaces``
+        counts as one without annotations.
         """
-        definitions = {key_of(item): item for item in nads}
+        self._read(nads)
         known = _by_fq_name(networks)
+        spaces = {name_of(item): item for item in namespaces}
         found: dict[str, ExpectedPod] = {}
         for pod in pods:
             if not _takes_part(pod):
                 continue
-            decided = self._decided.get(uid_of(pod))
-            if decided is None or decided.problem:
-                decided = expect_pod(pod, definitions, known, dialect=self._dialect, cluster=self._cluster)
+            uid = uid_of(pod)
+            decided = self._decided.get(uid)
+            if decided is None or (decided.problem and uid not in self._final):
+                space = spaces.get(namespace_of(pod)) or {"metadata": {"name": namespace_of(pod)}}
+                decided = self._decide(pod, space, known)
             elif any(item.vni == 0 for item in decided.interfaces):
                 decided = _with_vnis(decided, known)
-            found[decided.uid] = decided
+            found[uid] = decided
         self._decided = found
+        self._final &= set(found)
         return tuple(sorted(found.values(), key=lambda item: item.pod))
 
+    def _read(self, nads: Iterable[Obj]) -> None:
+        """Tell the reader what happened to each NAD since the last look."""
+        now = {key_of(item): item for item in nads}
+        for key in {*self._nads, *now}:
+            old, new = self._nads.get(key), now.get(key)
+            if old is not None and new is not None and uid_of(old) != uid_of(new):
+                self._reader.changed(old, None)
+                old = None
+            if old != new:
+                self._reader.changed(old, new)
+        self._nads = now
 
-def expect_pod(
-    pod: Obj,
-    nads: Mapping[str, Obj],
-    networks: Mapping[FqName, VirtualNetwork],
-    *,
-    dialect: Dialect = DEFAULT,
-    cluster: str = naming.DEFAULT_CLUSTER,
-) -> ExpectedPod:
-    """Decide for one pod. ``nads`` by ``namespace/name``, ``networks`` by fq name."""
-    uid, node = uid_of(pod), str(section(pod, "spec").get("nodeName") or "")
-    default = networks.get(naming.default_network_fq_name(cluster)) or VirtualNetwork(
-        naming.default_network_fq_name(cluster), (), forwarding_mode=L3
-    )
-    interfaces = [_interface(uid, 0, "", "", default)]
-    try:
-        text = annotations_of(pod).get(ANNOTATION_SELECTION, "")
-        for chosen in selection.parse(text, pod_namespace=namespace_of(pod)):
-            network = _network(chosen.nad, nads, networks, cluster)
-            if network is None:
-                if dialect.skip_unknown_networks:
-                    continue
-                why = f"NetworkAttachmentDefinition {chosen.nad} or the network it maps to does not exist"
-                return ExpectedPod(key_of(pod), uid, node, (), why)
-            made = _interface(uid, len(interfaces), chosen.interface, chosen.nad, network, chosen.mac)
-            interfaces.append(made)
-    except InputError as error:
-        return ExpectedPod(key_of(pod), uid, node, (), str(error))
-    return ExpectedPod(key_of(pod), uid, node, tuple(interfaces))
+    def _decide(self, pod: Obj, namespace: Obj, networks: Mapping[FqName, VirtualNetwork]) -> ExpectedPod:
+        uid, node = uid_of(pod), str(section(pod, "spec").get("nodeName") or "")
+        try:
+            selected = selected_by(
+                annotations_of(pod).get(ANNOTATION_SELECTION, ""),
+                pod_namespace=namespace_of(pod),
+                dialect=self._dialect,
+                knows=self._knows,
+            )
+            names = requests.interface_names(selected, self._dialect)
+            rerouted = any(item.default_route is not None for item in selected)
+            first = self._default_network(pod, namespace, networks)
+        except InputError as error:
+            return ExpectedPod(key_of(pod), uid, node, (), str(error))
+        interfaces = [requests.default_wanted(first, uid, rerouted=rerouted)]
+        try:
+            for index, (item, name) in enumerate(zip(selected, names, strict=True), start=1):
+                network = self._network(item, networks)
+                interfaces.append(requests.wanted(index, item, network, name, uid))
+        except InputError as error:
+            if self._dialect.half_built_pods:
+                self._final.add(uid)
+            return ExpectedPod(key_of(pod), uid, node, (), str(error))
+        return ExpectedPod(key_of(pod), uid, node, tuple(map(_expected, interfaces)))
+
+    def _knows(self, key: str) -> bool:
+        return self._reader.knows(key, self._nads.get(key))
+
+    def _default_network(
+        self, pod: Obj, namespace: Obj, networks: Mapping[FqName, VirtualNetwork]
+    ) -> VirtualNetwork:
+        choice = default_network.choose(pod, namespace, cluster=self._cluster, dialect=self._dialect)
+        if not choice.is_own:
+            return _there(choice.fq_name, choice.what, networks)
+        made = VirtualNetwork(choice.fq_name, (Subnet.of(DEFAULT_POD_CIDR),), forwarding_mode=L3)
+        return networks.get(choice.fq_name, made)
+
+    def _network(self, item: NetworkSelection, networks: Mapping[FqName, VirtualNetwork]) -> VirtualNetwork:
+        """The network that a selection stands for; ``InputError`` when there is none.
+
+        A network that the NAD itself makes need not exist yet: what it will be follows from the NAD.
+        """
+        if not self._knows(item.nad):
+            raise InputError(f"NetworkAttachmentDefinition {item.nad} does not exist")
+        definition = self._nads.get(item.nad)
+        intent = self._reader.intent_of(item.nad, definition)
+        target = check_target(intent)
+        if target not in networks and definition is not None:
+            coming = self._reader.judge(definition)
+            if coming.kind == "create" and coming.target == target:
+                return VirtualNetwork(target, coming.subnets, forwarding_mode=L2_L3, nad=item.nad)
+        network = _there(target, f"the network of {item.nad}", networks)
+        check_made_network(intent, network, self._dialect)
+        return network
+
+
+def _there(fq_name: FqName, what: str, networks: Mapping[FqName, VirtualNetwork]) -> VirtualNetwork:
+    """A network that somebody else makes."""
+    network = networks.get(fq_name)
+    if network is None:
+        raise InputError(
+            f"{what} does not exist", why=f"there is no VirtualNetwork {naming.fq_text(fq_name)}"
+        )
+    if network.ready is not None and not network.ready.is_true:
+        raise InputError(f"{what} is not ready", why=network.ready.message)
+    return network
 
 
 def _takes_part(pod: Obj) -> bool:
     spec, phase = section(pod, "spec"), section(pod, "status").get("phase")
-    ending = (pod.get("metadata") or {}).get("deletionTimestamp")
     return bool(
         spec.get("nodeName")
         and not spec.get("hostNetwork")
-        and not ending
+        and not metadata_of(pod).get("deletionTimestamp")
         and phase not in ("Succeeded", "Failed")
     )
 
 
 def _by_fq_name(networks: Iterable[Obj]) -> dict[FqName, VirtualNetwork]:
-    found = (VirtualNetwork.from_object(item) for item in networks)
-    return {network.fq_name: network for network in found}
+    """Networks that can be read; of several with one fq name the oldest, which is the one that counts."""
+    found: dict[FqName, VirtualNetwork] = {}
+    for item in sorted(networks, key=_age, reverse=True):
+        try:
+            network = VirtualNetwork.from_object(item)
+        except InputError:
+            # The controller marks it as not Ready; nothing can be attached to it.
+            continue
+        found[network.fq_name] = network
+    return found
 
 
-def _network(
-    key: str, nads: Mapping[str, Obj], networks: Mapping[FqName, VirtualNetwork], cluster: str
-) -> VirtualNetwork | None:
-    """The network a NAD stands for; None when there is no such NAD or the network it maps to is not there.
-
-    A network the NAD itself makes need not exist yet: what it will be follows from the NAD.
-    """
-    definition = nads.get(key)
-    if definition is None:
-        return None
-    intent = nad.parse(definition, cluster=cluster)
-    if intent.target is None:
-        return None
-    if intent.kind == "create":
-        made = VirtualNetwork(intent.target, intent.subnets, forwarding_mode=L2_L3, nad=key)
-        return networks.get(intent.target, made)
-    return networks.get(intent.target)
+def _age(o: Obj) -> tuple[str, str]:
+    return (str(metadata_of(o).get("creationTimestamp", "")), name_of(o))
 
 
-def _interface(
-    uid: str, index: int, name: str, nad_key: str, network: VirtualNetwork, mac: str = ""
-) -> ExpectedInterface:
+def _expected(wanted: Wanted) -> ExpectedInterface:
+    network = wanted.network
     return ExpectedInterface(
-        index=index,
-        interface=name or f"eth{index}",
-        mac=mac or naming.mac_of(uid, index),
+        index=wanted.index,
+        interface=wanted.interface,
+        mac=wanted.mac,
         network=network.name,
         fq_name=network.fq_name,
-        nad=nad_key,
+        nad=wanted.nad,
         vni=network.vni,
         forwarding_mode=network.forwarding_mode,
-        subnets=tuple(str(subnet.cidr) for subnet in network.subnets),
+        subnets=_subnets(network, tuple(map(str, wanted.fixed))),
+        addresses=tuple(map(str, wanted.fixed)),
+        gateways=wanted.default_route,
     )
+
+
+def _subnets(network: VirtualNetwork, addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """The blocks of the addresses asked for, else the first of each family, as long as it has room."""
+    if addresses:
+        asked = [network.subnet_of(ipaddress.ip_address(address)) for address in addresses]
+        return tuple(str(subnet.cidr) for subnet in asked if subnet is not None)
+    first: dict[str, str] = {}
+    for subnet in network.subnets:
+        first.setdefault(subnet.family, str(subnet.cidr))
+    return tuple(first.values())
 
 
 def _with_vnis(pod: ExpectedPod, networks: Mapping[FqName, VirtualNetwork]) -> ExpectedPod:
     """The same decision, with what the networks meanwhile are called and numbered."""
-    interfaces = tuple(
-        _interface(pod.uid, item.index, item.interface, item.nad, networks[item.fq_name], item.mac)
-        if item.fq_name in networks
-        else item
-        for item in pod.interfaces
-    )
-    return ExpectedPod(pod.pod, pod.uid, pod.node, interfaces)
+
+    def named(item: ExpectedInterface) -> ExpectedInterface:
+        network = networks.get(item.fq_name)
+        if network is None:
+            return item
+        return replace(
+            item,
+            network=network.name,
+            vni=network.vni,
+            forwarding_mode=network.forwarding_mode,
+            subnets=_subnets(network, item.addresses),
+        )
+
+    return replace(pod, interfaces=tuple(map(named, pod.interfaces)))

@@ -28,15 +28,21 @@ def nad(name, namespace="default", **annotations):
     }
 
 
-def network(fq_name, vni, cidr, mode="l2_l3"):
+def network(fq_name, vni, cidr, mode="l2_l3", made_of=""):
+    metadata = {"name": naming.object_name(tuple(fq_name))}
+    if made_of:
+        metadata["labels"] = {"multinet.opencontrail.org/origin": "nad"}
+        metadata["annotations"] = {"multinet.opencontrail.org/nad": made_of}
     return {
-        "metadata": {"name": naming.object_name(tuple(fq_name))},
+        "metadata": metadata,
         "spec": {"fqName": fq_name, "vni": vni, "forwardingMode": mode, "subnets": [{"cidr": cidr}]},
     }
 
 
 DEFAULT = network(["default-domain", "k8s-default", "k8s-default-pod-network"], 4, "10.32.0.0/12", "l3")
-RIGHT = network(["default-domain", "k8s-default", "k8s-right-pod-network"], 5, "10.1.1.0/24")
+RIGHT = network(
+    ["default-domain", "k8s-default", "k8s-right-pod-network"], 5, "10.1.1.0/24", made_of="default/right"
+)
 BLUE = network(["default-domain", "default-project", "blue"], 6, "10.2.2.0/24")
 RIGHT_NAD = nad("right", cidr="10.1.1.0/24")
 TO_BLUE = nad(
