@@ -102,7 +102,7 @@ CASES = {
     "bad CIDR": (
         HEAD + NAD.replace("10.1.1.0/24", "10.1.1.0/33"),
         "s.yaml:14:38: '10.1.1.0/33' is no CIDR for NAD 'left': '10.1.1.0/33' does not appear "
-        "an IPv4 or "
+        "to be an IPv4 or "
         "IPv6 network (write one network as address/prefix, such as 10.10.10.0/24)",
     ),
     "CIDR without room": (
