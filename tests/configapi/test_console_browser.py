@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,12 @@ def driver(tmp_path: Path) -> Iterator[Any]:
         "--disable-dev-shm-usage",
         "--disable-gpu",
         "--no-proxy-server",
+        # What a browser does of its own accord would leave the machine.
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-quic",
+        "--disable-sync",
+        "--no-first-run",
         "--force-device-scale-factor=1",
         "--window-size=1280,900",
         f"--user-data-dir={tmp_path / 'profile'}",
@@ -61,9 +67,9 @@ class Page:
 
     def see(self, text: str) -> None:
         from selenium.webdriver.common.by import By
-        from selenium.webdriver.support.ui import WebDriverWait
 
-        WebDriverWait(self.driver, LIMIT_S, ignored_exceptions=_stale()).until(
+        _until(
+            self.driver,
             lambda driver: text in driver.find_element(By.TAG_NAME, "main").text,
             f"waited {LIMIT_S} s for {text!r} at {self.driver.current_url}",
         )
@@ -78,19 +84,28 @@ class Page:
     def press(self, label: str) -> None:
         from selenium.webdriver.common.by import By
 
-        self.driver.find_element(By.XPATH, f"//button[normalize-space()='{label}']").click()
+        self._click(By.XPATH, f"//button[normalize-space()='{label}']")
 
     def link(self, label: str) -> None:
         from selenium.webdriver.common.by import By
 
-        self.driver.find_element(By.LINK_TEXT, label).click()
+        self._click(By.LINK_TEXT, label)
+
+    def _click(self, how: str, what: str) -> None:
+        """Click, again if the page was replaced between finding and clicking (then nothing was clicked)."""
+
+        def clicked(driver: Any) -> bool:
+            driver.find_element(how, what).click()
+            return True
+
+        _until(self.driver, clicked, f"no click on {what}")
 
     def complains(self, text: str) -> None:
         """An error is shown in place, and holds ``text``."""
         from selenium.webdriver.common.by import By
-        from selenium.webdriver.support.ui import WebDriverWait
 
-        WebDriverWait(self.driver, LIMIT_S, ignored_exceptions=_stale()).until(
+        _until(
+            self.driver,
             lambda driver: text in driver.find_element(By.CSS_SELECTOR, "[role=alert]").text,
             f"waited {LIMIT_S} s for an error that says {text!r} at {self.driver.current_url}",
         )
@@ -111,10 +126,27 @@ class Page:
         return [text for text in texts if "favicon.ico" not in text and "status of 4" not in text]
 
 
-def _stale() -> tuple[type[Exception], ...]:
-    from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+def _until(driver: Any, condition: Callable[[Any], bool], message: str) -> None:
+    """Wait for a condition; a page that is replaced while it is looked at is looked at again."""
+    from selenium.common.exceptions import (
+        NoSuchElementException,
+        StaleElementReferenceException,
+        WebDriverException,
+    )
+    from selenium.webdriver.support.ui import WebDriverWait
 
-    return (NoSuchElementException, StaleElementReferenceException)
+    def holds(_driver: Any) -> bool:
+        try:
+            return condition(driver)
+        except (NoSuchElementException, StaleElementReferenceException):
+            return False
+        except WebDriverException as error:
+            # Chromium's own words for a stale element, when the page goes in the middle of a command.
+            if "does not belong to the document" in str(error):
+                return False
+            raise
+
+    WebDriverWait(driver, LIMIT_S).until(holds, message)
 
 
 def log_in(page: Page, token: str) -> None:
