@@ -18,7 +18,7 @@ async def completed(work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``, which runs in a task of its own to its end, however often we are cancelled.
 
     A cancellation is delivered afterwards: ``CancelledError`` then takes the place of the result, and of an
-    error of ``work``, which becomes its context. ``work`` must have limits of its own.
+    error of ``work``, which becomes its cause. ``work`` must have limits of its own.
     """
     task = asyncio.ensure_future(work)
     await settled(task)
