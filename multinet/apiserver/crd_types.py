@@ -164,7 +164,7 @@ def _version_findings(version: Obj, path: str) -> Iterator[FieldError]:
 def _schema_problem(schema: bytes) -> str:
     """What is wrong with a JSON schema, if anything.
 
-    Remembered: the check takes milliseconds, and a server is started with the same definitions again and again.
+    Remembered: it takes milliseconds, and servers are started with the same definitions again and again.
     """
     try:
         jsonschema.Draft202012Validator.check_schema(decode_json(schema))
