@@ -153,8 +153,7 @@ def test_a_network_nobody_can_read_is_no_fault_of_the_harness(recorder: Recorder
         expectations=Expectations(),
         baseline={},
     )
-    with pytest.raises(NetworkingError, match="the subnet can't be read"):
-        context.expected_pods()
+    assert context.expected_pods() == (), "a network nobody can read harms only the pods that name it"
     bad["spec"]["vni"], bad["spec"]["subnets"] = "many", []  # type: ignore[index]
     with pytest.raises(NetworkingError, match="ValueError: invalid literal"):
         context.expected_pods()
