@@ -29,11 +29,13 @@ from multinet.vrouter.netlink import (
 )
 
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
+TABLE_MAIN = 254
 FLOOD_MAC = "00:00:00:00:00:00"
 
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
-_TABLE_MAIN, _PROTOCOL, _UNICAST, _ONLINK = 254, 3, 1, 4
+_IFA_F_NODAD = 0x02
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 7, 15
+_PROTOCOL, _UNICAST, _UNREACHABLE, _ONLINK = 3, 1, 7, 4
 _NDA_DST, _NDA_LLADDR = 1, 2
 _NUD_REACHABLE, _NUD_NOARP, _NUD_PERMANENT = 0x02, 0x40, 0x80
 _NTF_SELF, _NTF_MASTER = 0x02, 0x04
@@ -67,27 +69,55 @@ def delete_address(index: int, cidr: str) -> Request:
 def _address(index: int, cidr: str, scope: int) -> bytes:
     given = ip_interface(cidr)
     length = given.network.prefixlen
-    body = struct.pack("=BBBBi", _family(str(given.ip)), length, 0, scope, index)
+    # An address is its owner's alone (InstanceIP): to look for duplicates (RFC 4862) would cost a second.
+    flags = _IFA_F_NODAD if given.version == 6 else 0
+    body = struct.pack("=BBBBi", _family(str(given.ip)), length, flags, scope, index)
     body += attribute(_IFA_LOCAL, given.ip.packed) + attribute(_IFA_ADDRESS, given.ip.packed)
     if given.version == 4 and length < 31:
         body += attribute(_IFA_BROADCAST, given.network.broadcast_address.packed)
     return body
 
 
-def route(destination: str, index: int, *, via: str = "", source: str = "", onlink: bool = False) -> Request:
+def route(
+    destination: str,
+    index: int,
+    *,
+    via: str = "",
+    source: str = "",
+    onlink: bool = False,
+    table: int = TABLE_MAIN,
+) -> Request:
     """Route a block through a device, with a gateway or without; ``source`` is preferred for own packets."""
-    body = _route(destination, index, via, onlink)
+    body = _route(destination, index, via, onlink, table)
     body += attribute(_RTA_PREFSRC, ip_address(source).packed) if source else b""
     return Request(NEWROUTE, CREATE | REPLACE, body, f"route {destination}{f' via {via}' if via else ''}")
 
 
-def delete_route(destination: str, index: int, *, via: str = "") -> Request:
+def delete_route(destination: str, index: int, *, via: str = "", table: int = TABLE_MAIN) -> Request:
     """Remove a route; one that is gone is fine."""
-    body = _route(destination, index, via, False, deletion=True)
+    body = _route(destination, index, via, False, table, deletion=True)
     return Request(DELROUTE, 0, body, f"delete the route to {destination}", _GONE)
 
 
-def _route(destination: str, index: int, via: str, onlink: bool, *, deletion: bool = False) -> bytes:
+def unreachable(table: int) -> Request:
+    """End an IPv4 table: what it has no route for is unreachable, instead of looked up further."""
+    body = _end(table, _PROTOCOL)
+    return Request(NEWROUTE, CREATE | REPLACE, body, f"end table {table}")
+
+
+def delete_unreachable(table: int) -> Request:
+    """Remove the end of a table; one that is gone is fine."""
+    return Request(DELROUTE, 0, _end(table, 0), f"delete the end of table {table}", _GONE)
+
+
+def _end(table: int, protocol: int) -> bytes:
+    body = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, protocol, SCOPE_UNIVERSE, _UNREACHABLE, 0)
+    return body + u32(_RTA_TABLE, table)
+
+
+def _route(
+    destination: str, index: int, via: str, onlink: bool, table: int, *, deletion: bool = False
+) -> bytes:
     block = ip_network(destination)
     scope = SCOPE_UNIVERSE if via else SCOPE_LINK
     protocol, kind = (0, 0) if deletion else (_PROTOCOL, _UNICAST)
@@ -97,7 +127,7 @@ def _route(destination: str, index: int, via: str, onlink: bool, *, deletion: bo
         block.prefixlen,
         0,
         0,
-        _TABLE_MAIN,
+        table if table < 256 else 0,
         protocol,
         255 if deletion else scope,
         kind,
@@ -106,6 +136,7 @@ def _route(destination: str, index: int, via: str, onlink: bool, *, deletion: bo
     if block.prefixlen:
         body += attribute(_RTA_DST, block.network_address.packed)
     body += attribute(_RTA_GATEWAY, ip_address(via).packed) if via else b""
+    body += u32(_RTA_TABLE, table) if table > 255 else b""
     return body + u32(_RTA_OIF, index)
 
 

@@ -14,8 +14,9 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_interface
 
-from multinet.vrouter import addressing, forwarding, kernelstate, links, netns
+from multinet.vrouter import addressing, forwarding, kernelstate, links, netns, rules
 from multinet.vrouter.checking import problems
 from multinet.vrouter.datapath import (
     BRIDGED,
@@ -74,6 +75,7 @@ class BridgeDatapath:
         self._next_index = _FIRST_INDEX
         self._ipv6 = netns.has_ipv6()
         self._mtu = _USUAL_MTU
+        self._block = ""
 
     @property
     def mtu(self) -> int:
@@ -84,7 +86,7 @@ class BridgeDatapath:
         """Set the node up, take over what an earlier agent made, delete devices that nobody knows."""
         netns.write_settings(_SETTINGS)
         present = kernelstate.read_links(self._socket)
-        self._mtu = self._underlay_mtu(present) - _VXLAN_OVERHEAD
+        self._read_underlay(present)
         self._next_index = max(_FIRST_INDEX, *present) + 1
         ours = {index: link for index, link in present.items() if is_ours(link.group)}
         alive = tuple(
@@ -99,6 +101,7 @@ class BridgeDatapath:
             self._socket.send([*doomed, links.delete_group(GROUP + 0xFFFF)])
         for attachment in alive:
             self._rejoin(attachment)
+        self._correct_rules(alive)
         return alive
 
     def plan(
@@ -113,6 +116,7 @@ class BridgeDatapath:
                     next_step="ask for a smaller MTU, or raise the MTU of the underlay",
                 )
             forwarding.forwarding_of(each.network)
+            _refuse_routed_ipv6(each)
             mtu = each.mtu or min(_USUAL_MTU, self._mtu)
             name = f"tap{_short(pod_uid)}-{each.index}"
             ports.append(Port(each, name, self._index(), _POD_INDEX + each.index, mtu))
@@ -128,7 +132,7 @@ class BridgeDatapath:
                     self._plug(attachment, pod_netns)
             except (NetlinkError, DatapathError, OSError) as error:
                 try:
-                    await self._remover.remove(port.host_index for port in attachment.ports)
+                    await self._unplug(attachment)
                 finally:
                     self._leave(attachment)
                 raise _attach_failed(attachment, error) from error
@@ -138,7 +142,7 @@ class BridgeDatapath:
 
     async def detach(self, attachment: Attachment) -> None:
         """Delete all interfaces; networks left without a member go in the background."""
-        await self._remover.remove(port.host_index for port in attachment.ports)
+        await self._unplug(attachment)
         self._leave(attachment)
 
     def check(self, attachment: Attachment) -> tuple[str, ...]:
@@ -147,7 +151,10 @@ class BridgeDatapath:
             vni: active.place.bridge if active.place.network.mode == BRIDGED else 0
             for vni, active in self._networks.items()
         }
-        return problems(attachment, self._socket, masters)
+        found = problems(attachment, self._socket, masters)
+        wanted = [rule for port in attachment.ports for rule in forwarding.port_rules(port)]
+        missing = set(wanted) - rules.read(self._socket) if wanted else set()
+        return (*found, *(f"the node's rule is gone: {rule}" for rule in sorted(missing, key=str)))
 
     def has(self, attachment: Attachment) -> bool:
         """Look for the node's end of each interface."""
@@ -187,11 +194,13 @@ class BridgeDatapath:
         self._next_index += 1
         return self._next_index
 
-    def _underlay_mtu(self, present: dict[int, kernelstate.Link]) -> int:
+    def _read_underlay(self, present: dict[int, kernelstate.Link]) -> None:
         for index, cidr in kernelstate.read_addresses(self._socket):
             link = present.get(index)
             if link and cidr.partition("/")[0] == self._node_ip and self._underlay in ("auto", link.name):
-                return link.mtu
+                self._mtu = link.mtu - _VXLAN_OVERHEAD
+                self._block = str(ip_interface(cidr).network)
+                return
         where = "any device" if self._underlay == "auto" else f"device {self._underlay}"
         raise DatapathError(
             f"this node does not have the address {self._node_ip} on {where}",
@@ -202,7 +211,7 @@ class BridgeDatapath:
         """Take over the complete networks of ``alive``; return the ifindexes of their devices."""
         kept: set[int] = set()
         for network in {port.wanted.network for attachment in alive for port in attachment.ports}:
-            place = Place(network, 0, 0, self._node_ip, self._mtu, GROUP)
+            place = Place(network, 0, 0, self._node_ip, self._mtu, GROUP, self._block)
             vxlan, bridge = by_name.get(place.vxlan_name), by_name.get(place.bridge_name)
             if vxlan is None or (network.mode == BRIDGED and bridge is None):
                 continue
@@ -227,10 +236,12 @@ class BridgeDatapath:
         if active is not None:
             return active
         self._refuse_second_routed(network)
-        place = Place(network, self._index(), self._index(), self._node_ip, self._mtu, GROUP)
+        place = Place(network, self._index(), self._index(), self._node_ip, self._mtu, GROUP, self._block)
         try:
             self._socket.send(forwarding.forwarding_of(network).create(place))
         except NetlinkError:
+            # At once, for the next attempt makes the same rules; nobody is in the network yet.
+            self._undo(place)
             self._spawn(self._remover.remove(place.devices))
             raise
         active = self._networks[network.vni] = _Active(place)
@@ -238,13 +249,37 @@ class BridgeDatapath:
         return active
 
     def _refuse_second_routed(self, network: Network) -> None:
-        """Two routed networks would share the node's routing table: no isolation, clashing addresses."""
-        routed = [vni for vni, active in self._networks.items() if active.place.network.mode == ROUTED]
-        if network.mode == ROUTED and routed:
+        """Two routed networks in the main table would not be isolated; the cluster has one of that kind."""
+        main = [
+            vni
+            for vni, active in self._networks.items()
+            if active.place.network.mode == ROUTED and not active.place.network.confined
+        ]
+        if network.mode == ROUTED and not network.confined and main:
             raise DatapathError(
-                f"network VNI {network.vni} can't be routed on this node: network VNI {routed[0]} already is",
-                next_step=f"set forwardingMode {BRIDGED} on all networks but the default one",
+                f"network VNI {network.vni} can't be in this node's main table: network VNI {main[0]} is",
+                next_step="delete one of the two default networks",
             )
+
+    def _correct_rules(self, alive: Sequence[Attachment]) -> None:
+        """Have exactly the rules of what is alive; an earlier agent may have been ended at any moment."""
+        wanted = {
+            rule for attachment in alive for port in attachment.ports for rule in forwarding.port_rules(port)
+        }
+        confined = {vni: each.place for vni, each in self._networks.items() if each.place.network.confined}
+        wanted.update(rule for place in confined.values() for rule in place.own_rules)
+        ends = [addressing.unreachable(rules.table_of(vni)) for vni in confined]
+        self._socket.send([*ends, *rules.corrections(self._socket, wanted, confined)])
+
+    async def _unplug(self, attachment: Attachment) -> None:
+        """The devices first: without its rule, what a pod still sends would be looked up elsewhere."""
+        await self._remover.remove(port.host_index for port in attachment.ports)
+        doomed = [rule for port in attachment.ports for rule in forwarding.port_rules(port)]
+        self._socket.send([rule.delete() for rule in doomed])
+
+    def _undo(self, place: Place) -> None:
+        others = [active.place for active in self._networks.values() if active.place is not place]
+        self._socket.send(forwarding.forwarding_of(place.network).withdraw(place, others))
 
     def _program(self, active: _Active) -> None:
         place, wanted = active.place, self._remotes(active.place.network.vni)
@@ -260,9 +295,8 @@ class BridgeDatapath:
     def _plug(self, attachment: Attachment, pod_netns: int) -> None:
         near = []
         for port in attachment.ports:
-            network = port.wanted.network
-            place = self._networks[network.vni].place
-            near += forwarding.forwarding_of(network).plug(place, port, pod_netns)
+            place = self._networks[port.wanted.network.vni].place
+            near += forwarding.forwarding_of(place.network).plug(place, port, pod_netns)
             near.append(links.set_alias(port.host_index, f"multinet pod {attachment.pod} {port.wanted.name}"))
         self._socket.send(near)
         far = [links.set_up(1, "lo")]
@@ -289,8 +323,8 @@ class BridgeDatapath:
             if active is None or active.members or active.kept:
                 return
             del self._networks[vni]
-            self._socket.send(forwarding.forwarding_of(active.place.network).withdraw(active.place))
             await self._remover.remove(active.place.devices)
+            self._undo(active.place)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -325,6 +359,14 @@ def _known(place: Place, wanted: frozenset[Remote]) -> frozenset[tuple[str, str]
             keep.add((forwarding.router_mac(remote.node_ip), remote.node_ip))
             keep |= {(f"{address}/32", remote.node_ip) for address in remote.addresses}
     return frozenset(keep)
+
+
+def _refuse_routed_ipv6(wanted: Wanted) -> None:
+    if wanted.network.mode == ROUTED and any(":" in cidr for cidr in wanted.addresses):
+        raise DatapathError(
+            f"interface {wanted.name} asks for an IPv6 address in a routed network, which is IPv4 only",
+            next_step=f"set forwardingMode {BRIDGED} on networks with IPv6 subnets",
+        )
 
 
 def _short(pod_uid: str) -> str:

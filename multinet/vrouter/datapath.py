@@ -26,11 +26,30 @@ class DatapathError(NetworkingError):
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A virtual network as a node sees it; ``services`` are addresses the node itself answers for."""
+    """A virtual network as a node sees it; ``services`` are addresses the node itself answers for.
+
+    A ``confined`` network is routed by a table of its own; the default one is in the node's main table.
+    """
 
     vni: int
     mode: str
     services: tuple[str, ...] = ()
+    confined: bool = False
+
+    def to_spec(self) -> Obj:
+        """The JSON form in a state file."""
+        return {
+            "vni": self.vni,
+            "mode": self.mode,
+            "services": list(self.services),
+            "confined": self.confined,
+        }
+
+    @classmethod
+    def from_spec(cls, spec: Obj) -> Network:
+        """Read the JSON form. A file of an agent that confined nothing does not have the key."""
+        confined = bool(spec.get("confined", False))
+        return cls(int(spec["vni"]), str(spec["mode"]), tuple(spec["services"]), confined)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +89,14 @@ class Port:
 
     def to_spec(self) -> Obj:
         """The JSON form in a state file."""
-        wanted, network = self.wanted, self.wanted.network
+        wanted = self.wanted
         return {
             "index": wanted.index,
             "name": wanted.name,
             "mac": wanted.mac,
             "addresses": list(wanted.addresses),
             "gateways": list(wanted.gateways),
-            "network": {"vni": network.vni, "mode": network.mode, "services": list(network.services)},
+            "network": wanted.network.to_spec(),
             "hostName": self.host_name,
             "hostIndex": self.host_index,
             "podIndex": self.pod_index,
@@ -88,7 +107,6 @@ class Port:
     @classmethod
     def from_spec(cls, spec: Obj) -> Port:
         """Read the JSON form; ``KeyError``, ``TypeError`` or ``ValueError`` when it is damaged."""
-        network = spec["network"]
         wanted = Wanted(
             index=int(spec["index"]),
             name=str(spec["name"]),
@@ -96,7 +114,7 @@ class Port:
             addresses=tuple(spec["addresses"]),
             gateways=tuple(spec["gateways"]),
             mtu=int(spec["askedMtu"]),
-            network=Network(int(network["vni"]), str(network["mode"]), tuple(network["services"])),
+            network=Network.from_spec(spec["network"]),
         )
         return cls(
             wanted,

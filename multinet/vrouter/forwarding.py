@@ -2,17 +2,20 @@
 
 Bridged (``l2_l3``): a bridge with a VXLAN port that knows where each remote MAC is; the node's own IP stack
 is kept out of it. Routed (``l3``): the node routes between its pods' /32 and, through a VXLAN device, to
-those of other nodes; towards the pods it plays the gateway, with one MAC, and answers ARP for everything.
+those of other nodes; towards the pods it plays the gateway, with one MAC, and answers ARP for everything
+that it has a route to. The default network's routes are in the main table. Each further routed network is
+confined: its devices look up a table of its own (:mod:`multinet.vrouter.rules`) which ends there; the node
+finds the same pods in a table that only its own packets look up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from typing import Protocol
 
-from multinet.vrouter import addressing, links
+from multinet.vrouter import addressing, links, rules
 from multinet.vrouter.datapath import BRIDGED, GATEWAY_MAC, ROUTED, DatapathError, Network, Port, Remote
 from multinet.vrouter.netlink import Request
 
@@ -29,6 +32,8 @@ class Place:
     node_ip: str
     mtu: int
     group: int
+    underlay: str = ""
+    """The block of the node's own address, which stays reachable from confined networks."""
 
     @property
     def bridge_name(self) -> str:
@@ -45,6 +50,20 @@ class Place:
         """The ifindexes of the network's own devices."""
         return (self.vxlan, self.bridge) if self.network.mode == BRIDGED else (self.vxlan,)
 
+    @property
+    def tables(self) -> tuple[int, ...]:
+        """The routing tables that a routed network's members are in."""
+        if not self.network.confined:
+            return (addressing.TABLE_MAIN,)
+        return rules.table_of(self.network.vni), rules.NODE_TABLE
+
+    @property
+    def own_rules(self) -> tuple[rules.Rule, ...]:
+        """The rules a confined network has from its first member on this node to its last."""
+        if not self.network.confined:
+            return ()
+        return (*rules.common(self.underlay), rules.of_device(self.vxlan_name, self.network.vni))
+
 
 class Forwarding(Protocol):
     """What one kind of network needs of the kernel."""
@@ -52,8 +71,8 @@ class Forwarding(Protocol):
     def create(self, place: Place) -> list[Request]:
         """Make the network's own devices."""
 
-    def withdraw(self, place: Place) -> list[Request]:
-        """Undo what does not vanish with the devices."""
+    def withdraw(self, place: Place, others: Sequence[Place]) -> list[Request]:
+        """Undo what does not vanish with the devices, nor is used by ``others``, after the devices went."""
 
     def plug(self, place: Place, port: Port, pod_netns: int) -> list[Request]:
         """Make the node's half of a pod's interface."""
@@ -89,9 +108,9 @@ class Bridged:
             links.set_alias(place.vxlan, f"multinet network VNI {vni}"),
         ]
 
-    def withdraw(self, place: Place) -> list[Request]:
+    def withdraw(self, place: Place, others: Sequence[Place]) -> list[Request]:
         """Everything goes with the devices."""
-        del place
+        del place, others
         return []
 
     def plug(self, place: Place, port: Port, pod_netns: int) -> list[Request]:
@@ -121,35 +140,51 @@ class Bridged:
 
 
 class Routed:
-    """``l3``: the node's main routing table is the network."""
+    """``l3``: a routing table of the node is the network, for the default network the main one."""
 
     def create(self, place: Place) -> list[Request]:
         """The VXLAN device, and the network's service addresses as the node's own."""
+        network = place.network
+        # Before the device: nothing that comes in by it may ever be looked up elsewhere.
+        closed = [addressing.unreachable(rules.table_of(network.vni))] if network.confined else []
         requests = [
+            *closed,
+            *(rule.add() for rule in place.own_rules),
             links.vxlan(
                 place.vxlan_name,
                 place.vxlan,
-                vni=place.network.vni,
+                vni=network.vni,
                 local=place.node_ip,
                 mac=router_mac(place.node_ip),
                 mtu=place.mtu,
                 group=place.group,
             ),
-            links.set_alias(place.vxlan, f"multinet network VNI {place.network.vni}"),
+            links.set_alias(place.vxlan, f"multinet network VNI {network.vni}"),
         ]
         # Scope host: never the source of the node's own packets, which other nodes could not answer.
         return requests + [
             addressing.address(_LOOPBACK, f"{service}/32", scope=addressing.SCOPE_HOST, shared=True)
-            for service in place.network.services
+            for service in network.services
         ]
 
-    def withdraw(self, place: Place) -> list[Request]:
-        """The service addresses."""
-        return [addressing.delete_address(_LOOPBACK, f"{service}/32") for service in place.network.services]
+    def withdraw(self, place: Place, others: Sequence[Place]) -> list[Request]:
+        """The service addresses, and of a confined network its rules and the end of its table."""
+        served = {service for other in others for service in other.network.services}
+        ruled = {rule for other in others for rule in other.own_rules}
+        requests = [
+            addressing.delete_address(_LOOPBACK, f"{service}/32")
+            for service in place.network.services
+            if service not in served
+        ]
+        requests += [rule.delete() for rule in place.own_rules if rule not in ruled]
+        if place.network.confined:
+            requests.append(addressing.delete_unreachable(rules.table_of(place.network.vni)))
+        return requests
 
     def plug(self, place: Place, port: Port, pod_netns: int) -> list[Request]:
         """The veth with the gateway's MAC, and the way to the pod."""
         requests = [
+            *(rule.add() for rule in port_rules(port)),
             links.veth(
                 port.host_name,
                 port.host_index,
@@ -163,23 +198,30 @@ class Routed:
         for cidr in port.wanted.addresses:
             address = cidr.partition("/")[0]
             requests.append(addressing.neighbour(port.host_index, address, port.wanted.mac))
-            requests.append(addressing.route(f"{address}/32", port.host_index, source=place.node_ip))
+            requests += [
+                addressing.route(f"{address}/32", port.host_index, source=place.node_ip, table=table)
+                for table in place.tables
+            ]
         return requests
 
     def change(self, place: Place, gone: Iterable[Remote], new: Iterable[Remote]) -> list[Request]:
         """A /32 per remote address, by way of its node."""
-        requests = []
-        for remote in gone:
-            for address in remote.addresses:
-                requests.append(addressing.delete_route(f"{address}/32", place.vxlan, via=remote.node_ip))
-        for remote in new:
-            for address in remote.addresses:
-                requests.append(
-                    addressing.route(
-                        f"{address}/32", place.vxlan, via=remote.node_ip, source=place.node_ip, onlink=True
-                    )
-                )
+        device, own = place.vxlan, place.node_ip
+        requests = [
+            addressing.delete_route(block, device, via=node, table=table)
+            for block, node, table in _ways(place, gone)
+        ]
+        requests += [
+            addressing.route(block, device, via=node, source=own, onlink=True, table=table)
+            for block, node, table in _ways(place, new)
+        ]
         return requests
+
+
+def port_rules(port: Port) -> tuple[rules.Rule, ...]:
+    """The rules of a pod's interface, which are to outlive its device."""
+    network = port.wanted.network
+    return (rules.of_device(port.host_name, network.vni),) if network.confined else ()
 
 
 def flood(place: Place, gone: Iterable[str], new: Iterable[str]) -> list[Request]:
@@ -241,6 +283,14 @@ def pod_side(port: Port, *, ipv6: bool) -> list[Request]:
 def router_mac(node_ip: str) -> str:
     """The MAC of a node's VXLAN device in a routed network: ``02:56`` and the node's address."""
     return "02:56:" + IPv4Address(node_ip).packed.hex(":")
+
+
+def _ways(place: Place, remotes: Iterable[Remote]) -> Iterator[tuple[str, str, int]]:
+    """(block, node, table) of each route to remote members; routed networks are IPv4."""
+    for remote in remotes:
+        for address in remote.addresses:
+            if ":" not in address:
+                yield from ((f"{address}/32", remote.node_ip, table) for table in place.tables)
 
 
 def _device_mac(second: int, vni: int) -> str:

@@ -10,7 +10,8 @@ from ipaddress import ip_address
 from multinet.vrouter import addressing, links, netlink
 from multinet.vrouter.netlink import Request
 
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
+_UNICAST, _UNREACHABLE = 1, 7
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _NDA_DST, _NDA_LLADDR = 1, 2
 _NTF_SELF = 0x02
@@ -36,6 +37,7 @@ class Route:
     destination: str
     gateway: str
     device: int
+    table: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def read_routes(through: netlink.Socket) -> list[Route]:
     found = []
     for body in through.dump(netlink.GETROUTE, struct.pack("=BBBBBBBBI", *[0] * 9)):
         family, length, kind = body[0], body[1], body[7]
-        if kind != 1 or family not in (socket.AF_INET, socket.AF_INET6):
+        if kind != _UNICAST or family not in (socket.AF_INET, socket.AF_INET6):
             continue
         values = dict(netlink.attributes(body[12:]))
         target = values.get(_RTA_DST) or bytes(4 if family == socket.AF_INET else 16)
@@ -93,8 +95,19 @@ def read_routes(through: netlink.Socket) -> list[Route]:
                 f"{ip_address(target)}/{length}",
                 str(ip_address(gateway)) if gateway else "",
                 _number(values.get(_RTA_OIF)),
+                _number(values.get(_RTA_TABLE)) or body[4],
             )
         )
+    return found
+
+
+def tables_with_an_end(through: netlink.Socket) -> set[int]:
+    """The IPv4 tables that have an unreachable default route, which no device takes along when it goes."""
+    found = set()
+    for body in through.dump(netlink.GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, *[0] * 8)):
+        if body[0] == socket.AF_INET and body[1] == 0 and body[7] == _UNREACHABLE:
+            values = dict(netlink.attributes(body[12:]))
+            found.add(_number(values.get(_RTA_TABLE)) or body[4])
     return found
 
 
@@ -133,7 +146,8 @@ def forget_remotes(
                 requests.append(addressing.delete_station(vxlan, entry.mac))
     for route in read_routes(through):
         if route.device == vxlan and route.gateway and (route.destination, route.gateway) not in keep:
-            requests.append(addressing.delete_route(route.destination, vxlan, via=route.gateway))
+            gone = addressing.delete_route(route.destination, vxlan, via=route.gateway, table=route.table)
+            requests.append(gone)
     return requests
 
 

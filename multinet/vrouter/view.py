@@ -16,7 +16,7 @@ from multinet.model.attachments import Interface, VirtualMachine
 from multinet.model.naming import virtual_machine_name
 from multinet.model.networks import VirtualNetwork
 from multinet.model.objects import Obj, join_key, key_of, name_of, section
-from multinet.vrouter.datapath import Network, Remote
+from multinet.vrouter.datapath import ROUTED, Network, Remote
 from multinet.waits import wait_for
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,8 @@ class ClusterView:
         found = self._networks.get(interface.network)
         if found is not None and found.vni == interface.vni:
             return network_of(found)
-        return Network(interface.vni, interface.forwarding_mode)
+        mode = interface.forwarding_mode
+        return Network(interface.vni, mode, confined=mode == ROUTED)
 
     def default_network(self) -> VirtualNetwork | None:
         """The cluster's own pod network, once it has its number."""
@@ -198,14 +199,18 @@ class ClusterView:
 
 
 def network_of(network: VirtualNetwork) -> Network:
-    """A VirtualNetwork as the data path needs it: the node answers for gateways and DNS addresses."""
+    """A VirtualNetwork as the data path needs it: the node answers for gateways and DNS addresses.
+
+    Of the routed networks only the cluster's own is in the node's main table, wherever it came first.
+    """
     services = [
         str(address)
         for subnet in network.subnets
         for address in (subnet.gateway, subnet.dns)
         if address is not None and address.version == 4
     ]
-    return Network(network.vni, network.forwarding_mode, tuple(services))
+    confined = network.forwarding_mode == ROUTED and not network.is_default
+    return Network(network.vni, network.forwarding_mode, tuple(services), confined)
 
 
 def _interface(vmi: Obj) -> Interface | None:

@@ -14,7 +14,7 @@ import pytest
 from multinet.cni.wire import Call
 from multinet.model.attachments import Address, Interface, PodRef, VirtualMachine
 from multinet.model.conditions import Condition
-from multinet.model.networks import ORIGIN_CLUSTER, ORIGIN_NAD, Subnet, VirtualNetwork
+from multinet.model.networks import ORIGIN_CLUSTER, ORIGIN_NAD, ORIGIN_NAMESPACE, Subnet, VirtualNetwork
 from multinet.vrouter import netns
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
@@ -22,9 +22,15 @@ from multinet.vrouter.states import StateFiles
 from multinet.vrouter.view import ClusterView
 
 CONFIG = {"cniVersion": "1.0.0", "name": "multinet", "type": "multinet-cni"}
-MODES = {"default": "l3", "red": "l2_l3", "blue": "l2_l3"}
-CIDRS = {"default": "10.32.0.0/12", "red": "10.1.1.0/24", "blue": "10.1.1.0/24"}
-VNIS = {"default": 1, "red": 0x22, "blue": 0x33}
+VNIS = {"default": 1, "red": 0x22, "blue": 0x33, "iso": 0x44, "iso2": 0x55, "dual": 0x66, "dual2": 0x77}
+ROUTED = ("default", "iso", "iso2")
+MODES = {name: "l3" if name in ROUTED else "l2_l3" for name in VNIS}
+CIDRS = {
+    **dict.fromkeys(ROUTED, ("10.32.0.0/12",)),
+    **dict.fromkeys(("red", "blue"), ("10.1.1.0/24",)),
+    **dict.fromkeys(("dual", "dual2"), ("10.1.2.0/24", "fd00:1:2::/64")),
+}
+ORIGINS = {"default": ORIGIN_CLUSTER, "iso": ORIGIN_NAMESPACE, "iso2": ORIGIN_NAMESPACE}
 
 
 def ip(*words, netns=None):
@@ -38,11 +44,12 @@ def networks():
     return {
         name: VirtualNetwork(
             fq_name=("default-domain", "k8s-default", name),
-            subnets=(Subnet.of(CIDRS[name]),),
+            subnets=tuple(Subnet.of(cidr) for cidr in CIDRS[name]),
             vni=VNIS[name],
             forwarding_mode=MODES[name],
             object_name=name,
-            origin=ORIGIN_CLUSTER if name == "default" else ORIGIN_NAD,
+            origin=ORIGINS.get(name, ORIGIN_NAD),
+            pool="default" if name in ("iso", "iso2") else "",
         )
         for name in VNIS
     }
@@ -78,9 +85,9 @@ class Cluster:
         known = networks()
         interfaces = []
         for index, network in enumerate(nets):
-            subnet = known[network].subnets[0]
-            address = Address(
-                str(subnet.dns - number), subnet.cidr.prefixlen, str(subnet.gateway), str(subnet.dns)
+            addresses = tuple(
+                Address(str(each.dns - number), each.cidr.prefixlen, str(each.gateway), str(each.dns))
+                for each in known[network].subnets
             )
             interfaces.append(
                 Interface(
@@ -94,7 +101,7 @@ class Cluster:
                     nad="" if index == 0 else f"default/{network}",
                     interface=f"eth{index}",
                     mac=f"02:00:00:00:{number:02x}:{index:02x}",
-                    addresses=(address,),
+                    addresses=addresses,
                 )
             )
         for interface in interfaces:

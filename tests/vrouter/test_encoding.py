@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from multinet.vrouter import addressing, links, netlink
+from multinet.vrouter import addressing, links, netlink, rules
 
 MESSAGES = {16: ifinfmsg, 17: ifinfmsg, 19: ifinfmsg, 20: ifaddrmsg, 21: ifaddrmsg,
-            24: rtmsg, 25: rtmsg, 28: ndmsg, 29: ndmsg}  # fmt: skip
+            24: rtmsg, 25: rtmsg, 28: ndmsg, 29: ndmsg,
+            32: fibmsg, 33: fibmsg}  # fmt: skip
 
 
 def decoded(request):
@@ -102,6 +104,33 @@ def test_routes():
     assert message.get_attr("RTA_OIF") == 9
     default = decoded(addressing.route("0.0.0.0/0", 9, via="10.47.255.254"))
     assert (default["dst_len"], default.get_attr("RTA_DST")) == (0, None)
+
+
+def test_routes_of_other_tables_and_their_end():
+    table = rules.table_of(0x44)
+    message = decoded(addressing.route("10.47.255.252/32", 9, table=table))
+    assert (message["table"], message.get_attr("RTA_TABLE")) == (0, 0x6D000044)
+    assert decoded(addressing.delete_route("10.47.255.252/32", 9, table=table)).get_attr("RTA_TABLE") == table
+    for request in (addressing.unreachable(table), addressing.delete_unreachable(table)):
+        message = decoded(request)
+        assert (message["type"], message["dst_len"], message.get_attr("RTA_TABLE")) == (7, 0, table)
+        assert message.get_attr("RTA_OIF") is None
+
+
+def test_rules():
+    rule = rules.of_device("tap1-0", 0x44)
+    assert str(rule) == "1001: iif tap1-0 lookup 1828716612"
+    for request in (rule.add(), rule.delete()):
+        message = decoded(request)
+        assert (message["family"], message["action"], message["dst_len"]) == (2, 1, 0)
+        top = flat(message)
+        assert (top["FRA_IIFNAME"], top["FRA_PRIORITY"], top["FRA_TABLE"]) == ("tap1-0", 1001, 0x6D000044)
+        assert message.get_attr("FRA_PROTOCOL") == 109
+    underlay, node = rules.common("100.64.0.0/24")
+    message = decoded(underlay.add())
+    assert (message["dst_len"], message.get_attr("FRA_DST")) == (24, "100.64.0.0")
+    assert message.get_attr("FRA_TABLE") == 254
+    assert decoded(node.add()).get_attr("FRA_IIFNAME") == "lo"
 
 
 def test_neighbours_and_forwarding_entries():

@@ -1,0 +1,123 @@
+"""Routing tables of our own, and the rules that send packets to them (linux/fib_rules.h, ip-rule(8)).
+
+A *confined* network is routed by a table that its number gives, so nothing about tables is kept on disk:
+``iif <device> lookup <table>`` for each of its devices. What is ours is told by the rule's protocol together
+with its priority. All rules stand between ``local`` and ``main``, and there are none before this node has its
+first confined network: until then the kernel forwards the default network without walking rules at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from multinet.vrouter import addressing, kernelstate, netlink
+from multinet.vrouter.addressing import TABLE_MAIN
+from multinet.vrouter.netlink import Request
+
+#: Table of a confined network: this, and its VNI (24 bits) below.
+_TABLES = 0x6D00_0000
+#: The members of all confined networks, for what the node itself sends.
+NODE_TABLE = 0x6E00_0000
+
+_PROTOCOL = 0x6D
+_UNDERLAY, _DEVICE, _NODE = 1000, 1001, 1002
+_OURS = range(_UNDERLAY, _NODE + 1)
+_FRA_DST, _FRA_IIFNAME, _FRA_PRIORITY, _FRA_TABLE, _FRA_PROTOCOL = 1, 3, 6, 15, 21
+_TO_TABLE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``iif DEVICE to BLOCK lookup TABLE``; what is empty matches everything."""
+
+    priority: int
+    table: int
+    device: str = ""
+    block: str = ""
+
+    def add(self) -> Request:
+        """Have the rule; one that is there is fine."""
+        flags = netlink.CREATE | netlink.EXCL
+        return Request(netlink.NEWRULE, flags, self._body(), f"add rule {self}", frozenset({errno.EEXIST}))
+
+    def delete(self) -> Request:
+        """Not have it; one that is gone is fine."""
+        return Request(netlink.DELRULE, 0, self._body(), f"delete rule {self}", frozenset({errno.ENOENT}))
+
+    def __str__(self) -> str:
+        """As ip-rule(8) writes it."""
+        device = f" iif {self.device}" if self.device else ""
+        block = f" to {self.block}" if self.block else ""
+        return f"{self.priority}:{device}{block} lookup {self.table}"
+
+    def _body(self) -> bytes:
+        block = ip_network(self.block) if self.block else None
+        length = block.prefixlen if block else 0
+        body = struct.pack("=BBBBBBBBI", socket.AF_INET, length, 0, 0, 0, 0, 0, _TO_TABLE, 0)
+        if block is not None:
+            body += netlink.attribute(_FRA_DST, block.network_address.packed)
+        body += netlink.text(_FRA_IIFNAME, self.device) if self.device else b""
+        body += netlink.u32(_FRA_PRIORITY, self.priority) + netlink.u32(_FRA_TABLE, self.table)
+        return body + netlink.u8(_FRA_PROTOCOL, _PROTOCOL)
+
+
+def table_of(vni: int) -> int:
+    """The table of a confined network."""
+    return _TABLES + vni
+
+
+def of_device(name: str, vni: int) -> Rule:
+    """What comes in by a device of a confined network goes to that network's members alone."""
+    return Rule(_DEVICE, table_of(vni), device=name)
+
+
+def common(underlay: str) -> tuple[Rule, ...]:
+    """What a node with any confined network has once.
+
+    The underlay's block is looked up where the kernel itself keeps its connected route, so that a device
+    which goes down and comes back needs nobody's help.
+    """
+    return (Rule(_UNDERLAY, TABLE_MAIN, block=underlay), Rule(_NODE, NODE_TABLE, device="lo"))
+
+
+def read(through: netlink.Socket) -> set[Rule]:
+    """The rules of ours."""
+    found = set()
+    for body in through.dump(netlink.GETRULE, struct.pack("=BBBBBBBBI", socket.AF_INET, *[0] * 8)):
+        values = dict(netlink.attributes(body[12:]))
+        priority = _number(values.get(_FRA_PRIORITY))
+        if values.get(_FRA_PROTOCOL) != bytes([_PROTOCOL]) or priority not in _OURS:
+            continue
+        target = values.get(_FRA_DST)
+        found.add(
+            Rule(
+                priority,
+                _number(values.get(_FRA_TABLE)) or body[4],
+                device=values.get(_FRA_IIFNAME, b"").rstrip(b"\0").decode(errors="replace"),
+                block=f"{ip_address(target)}/{body[1]}" if target else "",
+            )
+        )
+    return found
+
+
+def corrections(through: netlink.Socket, wanted: Iterable[Rule], vnis: Iterable[int]) -> list[Request]:
+    """Requests that leave exactly the ``wanted`` rules, and no tables but those of the networks ``vnis``."""
+    have, want = read(through), set(wanted)
+    tables = {table_of(vni) for vni in vnis}
+    requests = [rule.add() for rule in sorted(want - have, key=str)]
+    requests += [rule.delete() for rule in sorted(have - want, key=str)]
+    requests += [
+        addressing.delete_unreachable(table)
+        for table in kernelstate.tables_with_an_end(through)
+        if _TABLES <= table < NODE_TABLE and table not in tables
+    ]
+    return requests
+
+
+def _number(value: bytes | None) -> int:
+    return int(struct.unpack("=I", value)[0]) if value and len(value) == 4 else 0
