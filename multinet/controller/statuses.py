@@ -65,7 +65,9 @@ class Statuses:
         _log.warning(
             "%s: network-status was %s, writing it again", key, "removed" if text is None else "damaged"
         )
-        await self._write(key, uid_of(pod), status.encode(expected))
+        routes = {item.index: item.default_route or () for item in self._interfaces(key, uid_of(pod))}
+        entries = (NetworkStatus.of(seen, gateway=routes.get(seen.index, ())) for seen in machine.attached)
+        await self._write(key, uid_of(pod), status.encode(entries))
 
     async def publish(self, pod: PodRef, interfaces: Iterable[Interface]) -> None:
         """Write the annotation from the interfaces' objects, in the dialect's form; failure is silent."""

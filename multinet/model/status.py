@@ -10,12 +10,20 @@ from typing import Any
 from multinet.errors import InputError
 from multinet.model.attachments import AttachedInterface, Interface
 from multinet.model.naming import DEFAULT_NETWORK_STATUS_NAME
-from multinet.model.objects import Obj
+from multinet.model.objects import API_GROUP, Obj
+
+_DEFAULT_ROUTE = "default-route"
+_GATEWAY = f"{API_GROUP}/gateway"
+_MTU = f"{API_GROUP}/mtu"
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkStatus:
-    """One attachment as the pod's user may see it; ``ips`` are bare addresses (NPWG 5.3)."""
+    """One attachment as the pod's user may see it; ``ips`` are bare addresses (NPWG 5.3).
+
+    ``gateway`` are those of the pod's default routes through it. The standard has a key for them where a
+    selection asked for them (5.3.6.4); what it has no key for is told under a name with a dot (5.3).
+    """
 
     name: str
     interface: str = ""
@@ -48,6 +56,7 @@ class NetworkStatus:
             ips=tuple(item.address for item in interface.addresses),
             mac=interface.mac,
             default=interface.is_default,
+            gateway=interface.default_route or (),
         )
 
     def to_object(self) -> Obj:
@@ -60,9 +69,10 @@ class NetworkStatus:
         if self.mac:
             made["mac"] = self.mac
         if self.mtu:
-            made["mtu"] = self.mtu
+            made[_MTU] = self.mtu
         if self.gateway:
-            made["gateway"] = list(self.gateway)
+            # Only the default network's interface has default routes that no selection asked for.
+            made[_GATEWAY if self.default else _DEFAULT_ROUTE] = list(self.gateway)
         made["default"] = self.default
         made["dns"] = dict(self.dns)
         return made
@@ -86,7 +96,8 @@ def encode_contrail(interfaces: Iterable[Interface]) -> str:
 def decode(text: str) -> tuple[NetworkStatus, ...]:
     """Read an annotation's value, ours or another implementation's.
 
-    Accepted beside the standard form: a single address string as ``ips`` (Contrail), missing ``default``.
+    Accepted beside the standard form: a single address string as ``ips`` (Contrail), missing ``default``,
+    ``mtu`` and ``gateway`` (Multus).
     Raises ``InputError`` for anything that is not a JSON list of maps with a name.
     """
     try:
@@ -103,7 +114,8 @@ def _entry(position: int, item: Any) -> NetworkStatus:
         raise _damaged(f"entry {position} is not a map with a name")
     ips = item.get("ips") or ()
     dns = item.get("dns")
-    mtu = item.get("mtu")
+    mtu = item.get(_MTU, item.get("mtu"))
+    gateway = next((item[key] for key in (_DEFAULT_ROUTE, _GATEWAY, "gateway") if key in item), None)
     return NetworkStatus(
         name=item["name"],
         interface=str(item.get("interface") or ""),
@@ -112,7 +124,7 @@ def _entry(position: int, item: Any) -> NetworkStatus:
         default=item.get("default") is True,
         dns=dns if isinstance(dns, dict) else {},
         mtu=mtu if isinstance(mtu, int) else 0,
-        gateway=_strings(item.get("gateway")),
+        gateway=_strings(gateway),
     )
 
 
