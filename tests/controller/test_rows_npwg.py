@@ -5,8 +5,9 @@ import json
 import pytest
 
 from multinet.kube.resources import INSTANCE_IPS
-from multinet.model import status
+from multinet.model import selection, status
 from multinet.model.attachments import Interface
+from multinet.model.selected import PortMapping
 from multinet.model.status import NetworkStatus
 
 V6 = "2001:db8::"
@@ -117,6 +118,27 @@ async def test_NPWG_4_1_2_b_blanks_around_json(lab, text):
 @pytest.mark.parametrize("text", ["{}", "[{", "[null]", "[[]]", "[1]", '["a"]', '[{"name": "a"}] x'])
 async def test_NPWG_4_1_2_c_broken_json_attaches_nothing(lab, text):
     await refused_whole(lab, text, "SelectionInvalid")
+
+
+STANDARD_KEYS = {
+    "name",
+    "namespace",
+    "ips",
+    "mac",
+    "interface",
+    "cni-args",
+    "portMappings",
+    "bandwidth",
+    "default-route",
+    "infiniband-guid",
+    "ipam-claim-reference",
+}
+
+
+@pytest.mark.parametrize("key", ["ips", "interfaceRequest", "deviceID", "infinibandGUID", "gateway", "mtu"])
+def test_NPWG_4_1_2_1_a_no_key_counts_that_is_neither_the_standards_nor_has_a_dot(key):
+    (selected,) = selection.parse(element(**{key: ["10.1.1.7"]}), pod_namespace="default")
+    assert (key in selected.ignored) == (key not in STANDARD_KEYS)
 
 
 async def test_NPWG_4_1_2_1_b_unknown_keys_have_no_effect_and_are_told(lab):
@@ -257,10 +279,13 @@ async def test_NPWG_4_1_2_1_6_a_cni_args_may_be_ignored(lab):
         [{"hostPort": 65536, "containerPort": 1}],
         [{"hostPort": "80", "containerPort": 1}],
         [{"hostPort": 80.5, "containerPort": 1}],
+        [{"hostPort": 80, "containerPort": 0}],
+        [{"hostPort": 80, "containerPort": 65536}],
+        [{"hostPort": 80, "containerPort": "80"}],
         [{"hostPort": 80, "containerPort": 80, "protocol": "icmp"}],
     ],
 )
-async def test_NPWG_4_1_2_1_7_b_g_invalid_port_mappings_attach_nothing(lab, mappings):
+async def test_NPWG_4_1_2_1_7_b_c_d_e_g_invalid_port_mappings_attach_nothing(lab, mappings):
     await refused_whole(lab, element(portMappings=mappings), "SelectionInvalid")
 
 
@@ -269,10 +294,16 @@ async def test_NPWG_4_1_2_1_7_h_port_mappings_that_can_not_be_done_are_refused(l
     await refused_whole(lab, element(portMappings=[mapping]), "RequestUnsupported")
 
 
+def test_NPWG_4_1_2_1_7_f_without_a_protocol_it_is_tcp():
+    text = element(portMappings=[{"hostPort": 80, "containerPort": 8080}])
+    (selected,) = selection.parse(text, pod_namespace="default")
+    assert selected.port_mappings == (PortMapping(80, 8080, "tcp"),)
+
+
 @pytest.mark.parametrize(
     "bandwidth", [{}, {"ingressRate": 0}, {"egressRate": "1"}, {"ingressBurst": 1}, {"egressBurst": 1}]
 )
-async def test_NPWG_4_1_2_1_8_c_g_invalid_bandwidth_attaches_nothing(lab, bandwidth):
+async def test_NPWG_4_1_2_1_8_c_d_e_f_g_invalid_bandwidth_attaches_nothing(lab, bandwidth):
     await refused_whole(lab, element(bandwidth=bandwidth), "SelectionInvalid")
 
 
@@ -303,6 +334,15 @@ async def test_NPWG_4_1_2_1_9_d_an_empty_list_means_the_networks_own_gateways(la
 )
 async def test_NPWG_4_1_2_1_9_h_bad_gateways_attach_nothing(lab, gateways, reason):
     await refused_whole(lab, element(**{"default-route": gateways}), reason)
+
+
+async def test_NPWG_4_1_2_1_9_f_a_gateway_of_one_family_moves_the_routes_of_both(lab):
+    target = {"domain": "default-domain", "project": "k8s-default", "name": "k8s-dual-pod-network"}
+    override = {"opencontrail.org/network": json.dumps(target)}
+    lab.pod("default/p", element(**{"default-route": ["10.1.1.9"]}), override)
+    eth0, eth1 = await lab.attached("default/p")
+    assert len(eth0["addresses"]) == 2
+    assert (eth0["defaultRoute"], eth1["defaultRoute"]) == ([], ["10.1.1.9"])
 
 
 async def test_NPWG_4_1_2_1_11_b_c_ipam_claims(lab):
@@ -338,15 +378,33 @@ async def test_NPWG_4_2_c_5_x_a_one_entry_per_attachment(lab):
     ]
 
 
-async def test_NPWG_5_2_5_3_keys_and_types(lab):
+async def test_NPWG_5_3_a_5_3_3_a_5_3_5_a_b_keys_and_types(lab):
     entries = await entries_of(lab, "dual")
     assert [entry["default"] for entry in entries] == [True, False]
     for entry in entries:
-        assert set(entry) <= {"name", "interface", "ips", "mac", "mtu", "gateway", "default", "dns"}
+        assert set(entry) <= {"name", "interface", "ips", "mac", "default", "dns"}
         assert isinstance(entry["ips"], list)
         assert entry["interface"]
         assert isinstance(entry["dns"], dict)
     assert entries[1]["ips"] == ["10.6.6.252", f"{V6}ffff:ffff:ffff:fffc"]
+
+
+async def test_NPWG_5_3_6_4_a_a_requested_default_route_is_in_the_entry(lab):
+    text = '[{"name": "a", "default-route": ["10.1.1.9"]}, {"name": "b"}]'
+    entries = await entries_of(lab, text)
+    assert [entry.get("default-route") for entry in entries] == [None, ["10.1.1.9"], None]
+
+
+def test_NPWG_5_3_a_what_the_standard_has_no_key_for_is_named_with_a_dot():
+    entry = NetworkStatus("cluster-wide-default", default=True, mtu=1450, gateway=("10.47.255.254",))
+    (made,) = json.loads(status.encode([entry]))
+    assert {key for key in made if key not in {"name", "default", "dns"}} == {
+        "multinet.opencontrail.org/mtu",
+        "multinet.opencontrail.org/gateway",
+    }
+    assert status.decode(json.dumps([made])) == (entry,)
+    (others,) = status.decode('[{"name": "n", "mtu": 9000, "gateway": ["10.0.0.1"]}]')
+    assert (others.mtu, others.gateway) == (9000, ("10.0.0.1",))
 
 
 async def test_NPWG_6_a_every_pod_has_the_default_network(lab):
