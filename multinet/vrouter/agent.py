@@ -84,11 +84,17 @@ class Agent:
                         _log.error("pod %s: its interfaces are still there: %s", record.attachment.pod, error)
 
     async def reconcile(self, vni: int) -> None:
-        """Bring one network's forwarding up to date; the default network is kept on every node."""
+        """Bring one network's forwarding up to date; routed networks are kept on every node.
+
+        Answers of the control plane to a routed network's pods come in by way of any node.
+        """
         default = self._view.default_network()
+        kept = default if default is not None and default.vni == vni else self._view.confined_network(vni)
+        if kept is not None:
+            await self._datapath.keep(network_of(kept))
+        else:
+            await self._datapath.release(vni)
         if default is not None:
-            if default.vni == vni:
-                await self._datapath.keep(network_of(default))
             self._ready.set()
         await self._datapath.refresh(vni)
 

@@ -75,7 +75,7 @@ class BridgeDatapath:
         self._next_index = _FIRST_INDEX
         self._ipv6 = netns.has_ipv6()
         self._mtu = _USUAL_MTU
-        self._block = ""
+        self._underlay_link = ("", "")
 
     @property
     def mtu(self) -> int:
@@ -171,6 +171,15 @@ class BridgeDatapath:
         async with self._locked([network.vni]):
             self._ensure(network).kept = True
 
+    async def release(self, vni: int) -> None:
+        """Take part in a network no longer than it has members here."""
+        async with self._locked([vni]):
+            active = self._networks.get(vni)
+            if active is not None and active.place.network.confined and active.kept:
+                active.kept = False
+                if not active.members:
+                    self._spawn(self._withdraw(vni))
+
     async def refresh(self, vni: int) -> None:
         """Forward to the remote members as they are now."""
         async with self._locked([vni]):
@@ -199,7 +208,7 @@ class BridgeDatapath:
             link = present.get(index)
             if link and cidr.partition("/")[0] == self._node_ip and self._underlay in ("auto", link.name):
                 self._mtu = link.mtu - _VXLAN_OVERHEAD
-                self._block = str(ip_interface(cidr).network)
+                self._underlay_link = link.name, str(ip_interface(cidr).network)
                 return
         where = "any device" if self._underlay == "auto" else f"device {self._underlay}"
         raise DatapathError(
@@ -211,7 +220,7 @@ class BridgeDatapath:
         """Take over the complete networks of ``alive``; return the ifindexes of their devices."""
         kept: set[int] = set()
         for network in {port.wanted.network for attachment in alive for port in attachment.ports}:
-            place = Place(network, 0, 0, self._node_ip, self._mtu, GROUP, self._block)
+            place = Place(network, 0, 0, self._node_ip, self._mtu, GROUP, self._underlay_link)
             vxlan, bridge = by_name.get(place.vxlan_name), by_name.get(place.bridge_name)
             if vxlan is None or (network.mode == BRIDGED and bridge is None):
                 continue
@@ -236,7 +245,9 @@ class BridgeDatapath:
         if active is not None:
             return active
         self._refuse_second_routed(network)
-        place = Place(network, self._index(), self._index(), self._node_ip, self._mtu, GROUP, self._block)
+        place = Place(
+            network, self._index(), self._index(), self._node_ip, self._mtu, GROUP, self._underlay_link
+        )
         try:
             self._socket.send(forwarding.forwarding_of(network).create(place))
         except NetlinkError:

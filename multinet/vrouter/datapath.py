@@ -168,6 +168,9 @@ class Datapath(Protocol):
     async def keep(self, network: Network) -> None:
         """Have this node take part in ``network`` also while no sandbox here is attached to it."""
 
+    async def release(self, vni: int) -> None:
+        """A confined network that was kept is gone: leave it with its last sandbox here."""
+
     async def refresh(self, vni: int) -> None:
         """The network's members on other nodes have changed: forward accordingly."""
 

@@ -32,8 +32,8 @@ class Place:
     node_ip: str
     mtu: int
     group: int
-    underlay: str = ""
-    """The block of the node's own address, which stays reachable from confined networks."""
+    underlay: tuple[str, str] = ("", "")
+    """Device and block of the node's own address, which stays reachable from confined networks."""
 
     @property
     def bridge_name(self) -> str:
@@ -59,10 +59,10 @@ class Place:
 
     @property
     def own_rules(self) -> tuple[rules.Rule, ...]:
-        """The rules a confined network has from its first member on this node to its last."""
+        """The rules a confined network has while this node takes part in it."""
         if not self.network.confined:
             return ()
-        return (*rules.common(self.underlay), rules.of_device(self.vxlan_name, self.network.vni))
+        return (*rules.common(*self.underlay), rules.of_device(self.vxlan_name, self.network.vni))
 
 
 class Forwarding(Protocol):

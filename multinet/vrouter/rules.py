@@ -27,18 +27,19 @@ NODE_TABLE = 0x6E00_0000
 _PROTOCOL = 0x6D
 _UNDERLAY, _DEVICE, _NODE = 1000, 1001, 1002
 _OURS = range(_UNDERLAY, _NODE + 1)
-_FRA_DST, _FRA_IIFNAME, _FRA_PRIORITY, _FRA_TABLE, _FRA_PROTOCOL = 1, 3, 6, 15, 21
+_FRA_DST, _FRA_SRC, _FRA_IIFNAME, _FRA_PRIORITY, _FRA_TABLE, _FRA_PROTOCOL = 1, 2, 3, 6, 15, 21
 _TO_TABLE = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``iif DEVICE to BLOCK lookup TABLE``; what is empty matches everything."""
+    """``from SOURCE to BLOCK iif DEVICE lookup TABLE``; what is empty matches everything."""
 
     priority: int
     table: int
     device: str = ""
     block: str = ""
+    source: str = ""
 
     def add(self) -> Request:
         """Have the rule; one that is there is fine."""
@@ -51,16 +52,18 @@ class Rule:
 
     def __str__(self) -> str:
         """As ip-rule(8) writes it."""
-        device = f" iif {self.device}" if self.device else ""
-        block = f" to {self.block}" if self.block else ""
-        return f"{self.priority}:{device}{block} lookup {self.table}"
+        parts = (("from", self.source), ("to", self.block), ("iif", self.device), ("lookup", self.table))
+        return f"{self.priority}: " + " ".join(f"{word} {value}" for word, value in parts if value)
 
     def _body(self) -> bytes:
-        block = ip_network(self.block) if self.block else None
-        length = block.prefixlen if block else 0
-        body = struct.pack("=BBBBBBBBI", socket.AF_INET, length, 0, 0, 0, 0, 0, _TO_TABLE, 0)
-        if block is not None:
-            body += netlink.attribute(_FRA_DST, block.network_address.packed)
+        to, source = (ip_network(each or "0.0.0.0/0") for each in (self.block, self.source))
+        body = struct.pack(
+            "=BBBBBBBBI", socket.AF_INET, to.prefixlen, source.prefixlen, 0, 0, 0, 0, _TO_TABLE, 0
+        )
+        if self.block:
+            body += netlink.attribute(_FRA_DST, to.network_address.packed)
+        if self.source:
+            body += netlink.attribute(_FRA_SRC, source.network_address.packed)
         body += netlink.text(_FRA_IIFNAME, self.device) if self.device else b""
         body += netlink.u32(_FRA_PRIORITY, self.priority) + netlink.u32(_FRA_TABLE, self.table)
         return body + netlink.u8(_FRA_PROTOCOL, _PROTOCOL)
@@ -76,13 +79,18 @@ def of_device(name: str, vni: int) -> Rule:
     return Rule(_DEVICE, table_of(vni), device=name)
 
 
-def common(underlay: str) -> tuple[Rule, ...]:
-    """What a node with any confined network has once.
+def common(device: str, block: str) -> tuple[Rule, ...]:
+    """What a node with any confined network has once; ``device`` and ``block`` are its underlay's.
 
     The underlay's block is looked up where the kernel itself keeps its connected route, so that a device
-    which goes down and comes back needs nobody's help.
+    which goes down and comes back needs nobody's help. Nodes and the control plane find all members: their
+    answers may come in by way of any node.
     """
-    return (Rule(_UNDERLAY, TABLE_MAIN, block=underlay), Rule(_NODE, NODE_TABLE, device="lo"))
+    return (
+        Rule(_UNDERLAY, TABLE_MAIN, block=block),
+        Rule(_NODE, NODE_TABLE, device="lo"),
+        Rule(_NODE, NODE_TABLE, device=device, source=block),
+    )
 
 
 def read(through: netlink.Socket) -> set[Rule]:
@@ -93,13 +101,14 @@ def read(through: netlink.Socket) -> set[Rule]:
         priority = _number(values.get(_FRA_PRIORITY))
         if values.get(_FRA_PROTOCOL) != bytes([_PROTOCOL]) or priority not in _OURS:
             continue
-        target = values.get(_FRA_DST)
+        to, source = values.get(_FRA_DST), values.get(_FRA_SRC)
         found.add(
             Rule(
                 priority,
                 _number(values.get(_FRA_TABLE)) or body[4],
                 device=values.get(_FRA_IIFNAME, b"").rstrip(b"\0").decode(errors="replace"),
-                block=f"{ip_address(target)}/{body[1]}" if target else "",
+                block=f"{ip_address(to)}/{body[1]}" if to else "",
+                source=f"{ip_address(source)}/{body[2]}" if source else "",
             )
         )
     return found

@@ -49,8 +49,10 @@ class ClusterView:
 
     def network_changed(self, old: Obj | None, new: Obj | None) -> None:
         """Take a VirtualNetwork; one that can't be read is logged and left out."""
-        self._networks.pop(name_of(old or new or {}), None)
+        before = self._networks.pop(name_of(old or new or {}), None)
         if new is None:
+            if before is not None:
+                self._tell(before.vni)
             return
         try:
             network = VirtualNetwork.from_object(new)
@@ -118,6 +120,11 @@ class ClusterView:
     def default_network(self) -> VirtualNetwork | None:
         """The cluster's own pod network, once it has its number."""
         return next((each for each in self._networks.values() if each.is_default and each.vni), None)
+
+    def confined_network(self, vni: int) -> VirtualNetwork | None:
+        """The routed network of that number, unless it is the cluster's own."""
+        found = (each for each in self._networks.values() if each.vni == vni and network_of(each).confined)
+        return next(found, None) if vni else None
 
     def remotes(self, vni: int) -> frozenset[Remote]:
         """A network's interfaces on other nodes, as far as those nodes' addresses are known."""

@@ -249,5 +249,11 @@ def cluster():
 
 
 @pytest.fixture
+def networks_known():
+    """The networks all tests know, by name."""
+    return networks()
+
+
+@pytest.fixture
 def reports():
     return Reports()

@@ -59,6 +59,9 @@ class NotedDatapath:
     async def keep(self, network):
         self.log.append(("keep", network.vni))
 
+    async def release(self, vni):
+        self.log.append(("release", vni))
+
     async def refresh(self, vni):
         self.log.append(("refresh", vni))
 
@@ -199,6 +202,15 @@ async def test_status_follows_the_default_network(rig):
     await rig.agent.reconcile(1)
     assert (await rig.call("STATUS"))[0] == 0
     assert rig.datapath.log == [("keep", 1), ("refresh", 1)]
+
+
+async def test_routed_networks_are_kept_as_long_as_they_exist(rig, networks_known):
+    await rig.agent.reconcile(0x44)
+    rig.cluster.tell("network", None, networks_known["iso"].to_object())
+    await rig.agent.reconcile(0x44)
+    await rig.agent.reconcile(0x22)
+    said = [entry for entry in rig.datapath.log if entry[0] != "refresh"]
+    assert said == [("keep", 0x44), ("release", 0x44), ("release", 0x22)]
 
 
 async def test_operations_on_one_container_do_not_overlap(rig):

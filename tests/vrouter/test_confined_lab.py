@@ -147,23 +147,56 @@ async def test_a_default_route_of_the_node_is_no_way_out_of_a_confined_network(l
     assert "Unreachable" in said
 
 
-async def test_the_last_pod_takes_rules_and_table_with_it(lab):
+async def reconcile(node, *vnis):
+    for vni in vnis:
+        await node.agent.reconcile(vni)
+    await node.datapath.settled()
+
+
+async def test_a_network_that_is_gone_takes_rules_and_tables_with_it(lab, networks_known):
     one, _ = await two_nodes(lab)
     await lab.run(one, "def1", ["default"])
-    before = kernel(one)
-    assert run("ip", "-n", "node1", "rule").count("\n") == 3
+    empty = kernel(one)
     pods = {name: await lab.run(one, name, [network_of(name)]) for name in ("iso1", "iso1b")}
-    assert run("ip", "-n", "node1", "rule").count("lookup") == 3 + 2 + 3
-    assert (await one.call("DEL", "c-iso1", "iso1"))[0] == 0
-    lab.cluster.gone(*pods["iso1"])
+    assert run("ip", "-n", "node1", "rule").count("iif tap") == 2
+    for name in pods:
+        assert (await one.call("DEL", f"c-{name}", name))[0] == 0
+        lab.cluster.gone(*pods[name])
     await one.datapath.settled()
-    works(lab, "iso1b", "10.47.255.254")
-    works(lab, "node1", address(pods["iso1b"]))
-    assert (await one.call("DEL", "c-iso1b", "iso1b"))[0] == 0
-    lab.cluster.gone(*pods["iso1b"])
+    assert kernel(one) == empty
+    last = await lab.run(one, "iso1c", ["iso"])
+    for name in ("iso", "iso2"):
+        lab.cluster.tell("network", None, networks_known[name].to_object())
+    await reconcile(one, 0x44, 0x55)
+    works(lab, "iso1c", "10.47.255.254")  # a member outlives the object
+    works(lab, "node1", address(last))
+    assert not {"vx-55"} & one.links()
+    assert (await one.call("DEL", "c-iso1c", "iso1c"))[0] == 0
     await one.datapath.settled()
-    assert kernel(one) == before
-    works(lab, "def1", "10.47.255.254")  # the default network keeps the address that both answered for
+    assert run("ip", "-n", "node1", "rule").count("lookup") == 3
+    routes = run("ip", "-n", "node1", "route", "show", "table", "all")
+    assert "unreachable" not in routes
+    assert address(last) not in routes
+    works(lab, "def1", "10.47.255.254")  # the default network keeps the address that all answered for
+
+
+async def test_the_control_plane_answers_confined_pods_by_way_of_any_node(lab):
+    pods = await populate(lab)
+    await lab.node("node3").sync()  # without any pod
+    lab.namespace("cp")
+    run("ip", "link", "add", "name", "f-cp", "type", "veth", "peer", "name", "eth0", "netns", "cp")
+    run("ip", "link", "set", "f-cp", "master", "fabric", "up")
+    run("ip", "-n", "cp", "link", "set", "eth0", "up")
+    run("ip", "-n", "cp", "addr", "add", "100.64.0.10/24", "dev", "eth0")
+    try:
+        for via in (*UNDERLAY, "100.64.0.13"):
+            run("ip", "-n", "cp", "route", "replace", "10.32.0.0/12", "via", via)
+            at_once(lab, [(True, pod, "100.64.0.10") for pod in pods])
+            at_once(lab, [(True, "cp", address(decided)) for decided in pods.values()])
+        at_once(lab, [(True, "node3", address(decided)) for decided in pods.values()])
+        at_once(lab, [(True, pod, "100.64.0.13") for pod in pods])
+    finally:
+        run("ip", "link", "delete", "f-cp")
 
 
 async def test_a_failed_add_leaves_no_rule(lab):
@@ -179,7 +212,7 @@ async def test_a_failed_add_leaves_no_rule(lab):
     assert kernel(one) == before
 
 
-async def test_a_restart_keeps_rules_mends_them_and_removes_orphans(lab):
+async def test_a_restart_keeps_rules_mends_them_and_removes_orphans(lab, networks_known):
     one, two = await two_nodes(lab)
     pods = {
         "iso1": await lab.run(one, "iso1", ["iso"]),
@@ -208,6 +241,7 @@ async def test_a_restart_keeps_rules_mends_them_and_removes_orphans(lab):
     one.stop()
     lab.cluster.gone(*pods["other1"])
     lab.cluster.gone(*pods["iso2"])
+    lab.cluster.tell("network", None, networks_known["iso2"].to_object())
     one.start()
     await one.sync()
     await one.datapath.settled()

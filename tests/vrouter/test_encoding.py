@@ -126,11 +126,14 @@ def test_rules():
         top = flat(message)
         assert (top["FRA_IIFNAME"], top["FRA_PRIORITY"], top["FRA_TABLE"]) == ("tap1-0", 1001, 0x6D000044)
         assert message.get_attr("FRA_PROTOCOL") == 109
-    underlay, node = rules.common("100.64.0.0/24")
+    underlay, node, entry = rules.common("eth0", "100.64.0.0/24")
     message = decoded(underlay.add())
     assert (message["dst_len"], message.get_attr("FRA_DST")) == (24, "100.64.0.0")
     assert message.get_attr("FRA_TABLE") == 254
     assert decoded(node.add()).get_attr("FRA_IIFNAME") == "lo"
+    message = decoded(entry.add())
+    assert (message["src_len"], message.get_attr("FRA_SRC")) == (24, "100.64.0.0")
+    assert str(entry) == "1002: from 100.64.0.0/24 iif eth0 lookup 1845493760"
 
 
 def test_neighbours_and_forwarding_entries():
