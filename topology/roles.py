@@ -102,12 +102,14 @@ def late(paths: Paths, entries: Mapping[str, str]) -> tuple[Role, ...]:
     return tuple(Role(name, CONTROL_PLANE, entries[name], argv) for name in sorted(LATE) if name in entries)
 
 
-def worker(node: str, paths: Paths, address: str, entries: Mapping[str, str]) -> tuple[Role, ...]:
+def worker(
+    node: str, paths: Paths, address: str, entries: Mapping[str, str], *, dialect: str = "default"
+) -> tuple[Role, ...]:
     """The kubelet and the node agent of one worker node."""
     root = paths.node(node)
     common = ("--kubeconfig", str(paths.kubeconfig), "--node-name", node, "--node-ip", address)
     arguments = {
-        "vrouter": (*common, "--state-dir", str(root / "agent")),
+        "vrouter": (*common, "--dialect", dialect, "--state-dir", str(root / "agent")),
         "kubelet": (*common, "--root-dir", str(root)),
     }
     return tuple(Role(name, node, entries[name], argv) for name, argv in arguments.items())

@@ -21,6 +21,7 @@ from multinet.cni.spec import CNIError
 from multinet.cni.wire import Call, Reply
 from multinet.errors import ApiError, MultinetError, WaitExpiredError
 from multinet.model.attachments import AttachedInterface, VirtualMachine
+from multinet.model.dialect import DEFAULT, Dialect
 from multinet.vrouter import pods
 from multinet.vrouter.datapath import Attachment, Datapath
 from multinet.vrouter.ledger import Ledger
@@ -36,9 +37,12 @@ class Reporter(Protocol):
     """Writes what the agent made where users and the controller read it."""
 
     async def report(
-        self, machine: VirtualMachine, seen: Sequence[AttachedInterface], network_status: str
+        self, machine: VirtualMachine, seen: Sequence[AttachedInterface], network_status: str | None
     ) -> None:
-        """Write a pod's interfaces to its VirtualMachine and its annotation; ``ApiError`` on failure."""
+        """Write a pod's interfaces to its VirtualMachine, and its annotation unless None.
+
+        ``ApiError`` on failure.
+        """
 
 
 class Agent:
@@ -52,12 +56,14 @@ class Agent:
         reporter: Reporter,
         *,
         limit_s: float = 30.0,
+        dialect: Dialect = DEFAULT,
     ) -> None:
         self._view = view
         self._datapath = datapath
         self.ledger = Ledger(datapath, states)
         self._reporter = reporter
         self._limit_s = limit_s
+        self._dialect = dialect
         self._ready = asyncio.Event()
 
     @property
@@ -143,7 +149,8 @@ class Agent:
         await self.ledger.make(record)
         try:
             seen = pods.attached(made, plan.interfaces)
-            status = pods.network_status(seen, plan.interfaces)
+            written = self._dialect.controller_writes_status
+            status = None if written else pods.network_status(seen, plan.interfaces)
             await self._reporter.report(plan.machine, seen, status)
         except BaseException:
             await self.ledger.forget(record)

@@ -26,6 +26,7 @@ from multinet.kube.informer import Informer
 from multinet.kube.queue import KeyedQueue
 from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import NODES, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, VIRTUAL_NETWORKS
+from multinet.model.dialect import DEFAULT, DIALECTS, Dialect
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
 from multinet.vrouter.introspect import introspection
@@ -48,6 +49,7 @@ class Options:
     state_dir: Path
     socket: Path
     underlay_device: str
+    dialect: Dialect
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -59,6 +61,9 @@ def parse(argv: Sequence[str]) -> Options:
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--socket", type=Path, default=Path(wire.SOCKET_PATH))
     parser.add_argument("--underlay-device", default="auto", help="default: the one that has NODE_IP")
+    parser.add_argument(
+        "--dialect", choices=sorted(DIALECTS), default=DEFAULT.name, help="the controller's: who writes what"
+    )
     given = parser.parse_args(list(argv))
     return Options(
         kubeconfig=given.kubeconfig,
@@ -67,6 +72,7 @@ def parse(argv: Sequence[str]) -> Options:
         state_dir=given.state_dir,
         socket=given.socket,
         underlay_device=given.underlay_device,
+        dialect=DIALECTS[given.dialect],
     )
 
 
@@ -95,7 +101,8 @@ async def run(options: Options) -> None:
     view = ClusterView(options.node_name)
     datapath = BridgeDatapath(options.node_ip, view.remotes, underlay=options.underlay_device)
     async with Client(load_kubeconfig(options.kubeconfig)) as client:
-        agent = Agent(view, datapath, StateFiles(options.state_dir), KubeReporter(client))
+        states = StateFiles(options.state_dir)
+        agent = Agent(view, datapath, states, KubeReporter(client), dialect=options.dialect)
         teller = KubeTeller(client, EventRecorder(client, "multinet-vrouter", options.node_name))
         workloads = Workloads(view, datapath, agent.ledger, teller)
         agent.open()

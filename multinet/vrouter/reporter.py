@@ -26,18 +26,20 @@ class KubeReporter:
         self._client = client
 
     async def report(
-        self, machine: VirtualMachine, seen: Sequence[AttachedInterface], network_status: str
+        self, machine: VirtualMachine, seen: Sequence[AttachedInterface], network_status: str | None
     ) -> None:
         """Both at the same time; the pod's UID in the patch keeps it from a new pod of the same name."""
         status: Obj = {"status": {"interfaces": [item.to_spec() for item in seen]}}
         pod = machine.pod
-        metadata: Obj = {"uid": pod.uid, "annotations": {ANNOTATION_STATUS: network_status}}
-        await asyncio.gather(
+        patches = [
             self._client.patch(
                 VIRTUAL_MACHINES, machine.name, status, machine.namespace, subresource="status"
-            ),
-            self._client.patch(PODS, pod.name, {"metadata": metadata}, pod.namespace),
-        )
+            )
+        ]
+        if network_status is not None:
+            metadata: Obj = {"uid": pod.uid, "annotations": {ANNOTATION_STATUS: network_status}}
+            patches.append(self._client.patch(PODS, pod.name, {"metadata": metadata}, pod.namespace))
+        await asyncio.gather(*patches)
 
 
 class KubeTeller:

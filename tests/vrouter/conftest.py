@@ -128,7 +128,7 @@ class Reports:
     async def report(self, machine, seen, network_status):
         if self.error:
             raise self.error
-        self.said.append((machine, tuple(seen), json.loads(network_status)))
+        self.said.append((machine, tuple(seen), json.loads(network_status) if network_status else None))
 
 
 class Node:

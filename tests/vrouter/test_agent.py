@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from multinet.cni import spec, wire
 from multinet.cni.wire import Call
 from multinet.model.conditions import Condition
+from multinet.model.dialect import CONTRAIL_CLASSIC, DEFAULT, DIALECTS
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.datapath import Attachment, DatapathError, Port
+from multinet.vrouter.main import parse
+from multinet.vrouter.reporter import KubeReporter
 from multinet.vrouter.server import listening
 from multinet.vrouter.states import Record, StateFiles
 from multinet.vrouter.turns import Turns
@@ -70,12 +73,12 @@ class NotedDatapath:
 
 
 class Rig:
-    def __init__(self, cluster, reports, directory):
+    def __init__(self, cluster, reports, directory, **more):
         self.cluster, self.reports, self.directory = cluster, reports, directory
         self.datapath = NotedDatapath()
         self.view = ClusterView("node1")
         cluster.join(self.view)
-        self.agent = Agent(self.view, self.datapath, StateFiles(directory), reports, limit_s=0.05)
+        self.agent = Agent(self.view, self.datapath, StateFiles(directory), reports, limit_s=0.05, **more)
         self.agent.open()
 
     async def call(self, command, container="c1", *, pod="a", uid="", config=None, **environment):
@@ -194,6 +197,37 @@ async def test_interfaces_that_cannot_be_removed_at_start_stay_on_record(rig):
     again.datapath.stuck = False
     assert await again.call("DEL", "c1") == (0, {})
     assert again.agent.attachments == ()
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
+async def test_who_writes_the_annotation_is_the_dialects_decision(cluster, reports, tmp_path, dialect):
+    rig = Rig(cluster, reports, tmp_path / "state", dialect=dialect)
+    rig.cluster.pod("node1", "a", ["default", "red"])
+    assert (await rig.call("ADD"))[0] == 0
+    ((_, seen, status),) = reports.said
+    assert [each.interface for each in seen] == ["eth0", "eth1"]  # VirtualMachine.status, in both
+    assert (status is None) == dialect.controller_writes_status
+
+
+@pytest.mark.parametrize("written", [None, "[]"])
+async def test_without_an_annotation_only_the_virtual_machine_is_written(cluster, written):
+    patched = []
+
+    class Client:
+        async def patch(self, resource, name, patch, namespace, *, subresource=""):
+            patched.append((resource.kind, subresource))
+
+    machine, _ = cluster.pod("node1", "a", ["default"])
+    await KubeReporter(Client()).report(machine, (), written)
+    assert patched == [("VirtualMachine", "status")] + ([("Pod", "")] if written else [])
+
+
+def test_the_command_line_has_the_dialect():
+    argv = ["--kubeconfig", "k", "--node-name", "n", "--node-ip", "100.64.0.11", "--state-dir", "s"]
+    assert parse(argv).dialect is DEFAULT
+    assert parse([*argv, "--dialect", "contrail-classic"]).dialect is CONTRAIL_CLASSIC
+    with pytest.raises(SystemExit):
+        parse([*argv, "--dialect", "other"])
 
 
 async def test_status_follows_the_default_network(rig):
