@@ -314,6 +314,8 @@ class BridgeDatapath:
         for port in attachment.ports:
             far += forwarding.pod_side(port, ipv6=self._ipv6)
         with netns.entered(pod_netns):
+            for port in attachment.ports:
+                netns.write_settings(forwarding.pod_settings(port))
             through = Socket()
         try:
             through.send(far)

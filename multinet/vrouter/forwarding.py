@@ -266,11 +266,27 @@ def forwarding_of(network: Network) -> Forwarding:
     )
 
 
+def pod_settings(port: Port) -> dict[str, str]:
+    """Settings of the pod's namespace, which must come before the interface is up.
+
+    Addresses and routes are the controller's to give: the pod asks for no router and believes none.
+    """
+    if not has_ipv6_address(port):
+        return {}
+    conf = f"ipv6/conf/{port.wanted.name}"
+    return {f"{conf}/disable_ipv6": "0", f"{conf}/accept_ra": "0"}
+
+
+def has_ipv6_address(port: Port) -> bool:
+    """Whether an interface has an address of that family."""
+    return any(":" in cidr for cidr in port.wanted.addresses)
+
+
 def pod_side(port: Port, *, ipv6: bool) -> list[Request]:
     """The pod's half of an interface: settings, up, addresses, default routes."""
     index, wanted = port.pod_index, port.wanted
     requests = []
-    if ipv6 and not any(ip_address(cidr.partition("/")[0]).version == 6 for cidr in wanted.addresses):
+    if ipv6 and not has_ipv6_address(port):
         requests.append(links.no_link_local(index, wanted.name))
     requests.append(links.set_up(index, wanted.name))
     requests += [addressing.address(index, cidr) for cidr in wanted.addresses]
