@@ -68,7 +68,10 @@ class Context:
         objects = self.cluster.all
         with _deciding():
             return self.expectations.observe(
-                objects(resources.PODS), objects(resources.NADS), objects(resources.VIRTUAL_NETWORKS)
+                objects(resources.PODS),
+                objects(resources.NADS),
+                objects(resources.VIRTUAL_NETWORKS),
+                objects(resources.NAMESPACES),
             )
 
     def chosen_pods(self, pods: Sequence[str] | str) -> tuple[ExpectedPod, ...]:

@@ -29,6 +29,7 @@ _STATUS_LIMIT_S = 5.0
 # How long a change that must not happen is given to show itself; a controller reacts within milliseconds.
 _SETTLE_S = 0.3
 _SHOWN = 3
+_YES = {True: "yes", False: "no"}
 
 
 async def check(context: Context, step: LoadedStep) -> Result:
@@ -149,14 +150,11 @@ def _interface_rows(
     same = item.mac.lower() == said_mac.lower() == has_mac.lower()
     yield _row(pod, name, "MAC", item.mac, said_mac, has_mac, ok=same)
     yield _addresses(pod, item, entry, endpoint)
-    first = item.index == 0
-    said_default = "yes" if entry is not None and entry.default else "no"
-    gateways = endpoint.gateways if endpoint is not None else ()
-    wanted = "yes" if first else "no"
-    has_default = "yes" if gateways else "no"
-    yield _row(
-        pod, name, "default", wanted, said_default, has_default, ok=wanted == said_default == has_default
-    )
+    first, said_default = item.index == 0, entry is not None and entry.default
+    yield _row(pod, name, "default", _YES[first], _YES[said_default], "", ok=first == said_default)
+    # Another attachment may have asked for it (NPWG 4.1.2.1.9), so this is not the same as being the first.
+    carries, has_route = item.carries_default_route, endpoint is not None and bool(endpoint.gateways)
+    yield _row(pod, name, "default route", _YES[carries], "", _YES[has_route], ok=carries == has_route)
     up = endpoint is not None and endpoint.up and endpoint.running
     yield _row(pod, name, "state", "up", "", "up" if up else "down" if endpoint else "", ok=up)
 
