@@ -89,7 +89,8 @@ class MininetBackend:
         placed = dict.fromkeys(others, cp.pid)
         for node in spec.nodes:
             host = net.get(node)
-            placed |= dict.fromkeys(roles.worker(node, paths, host.IP(), self._entries), host.pid)
+            worker = roles.worker(node, paths, host.IP(), self._entries, dialect=spec.dialect)
+            placed |= dict.fromkeys(worker, host.pid)
         supervisor.start(placed, _ROLES_LIMIT_S)
 
 

@@ -22,12 +22,12 @@ def address(decided, index=0):
 
 
 def kernel(node):
-    """Everything of a node that a confined network may change."""
+    """Everything of a node that a confined network may change (IPv4: addresses of its own IPv6 come late)."""
     shown = [
         run("ip", "-n", node.name, *words)
         for words in (
             ["rule"],
-            ["route", "show", "table", "all"],
+            ["-4", "route", "show", "table", "all"],
             ["-o", "addr"],
             ["neigh", "show", "nud", "permanent"],
         )
