@@ -109,7 +109,7 @@ async def test_a_gateway_outside_of_its_block_is_409_as_the_original_has_it(clus
 
 
 async def test_default_values_of_the_original_are_no_request(cluster: Any) -> None:
-    await make(
+    uuid = await make(
         cluster,
         "n",
         "10.1.1.0/24",
@@ -119,6 +119,7 @@ async def test_default_values_of_the_original_are_no_request(cluster: Any) -> No
         route_target_list={"route_target": []},
         address_allocation_mode="user-defined-subnet-only",
     )
+    assert uuid, "taken, not refused with 400"
 
 
 async def test_the_controller_completes_a_network_made_here(cluster: Any) -> None:

@@ -65,7 +65,9 @@ async def test_a_refused_status_is_not_tried_again_but_the_next_is():
 
 
 async def test_the_writer_ends_with_the_pod():
-    writer = StatusWriter(Answers(NotFoundError("gone", status=404)), POD, Backoff(first_s=0.001))
+    client = Answers(NotFoundError("gone", status=404))
+    writer = StatusWriter(client, POD, Backoff(first_s=0.001))
     writer.publish({"phase": "Running"})
     async with asyncio.timeout(5):
         await writer.run()
+    assert client.phases == ["Running"], "asked once, and not again for a pod that is gone"
