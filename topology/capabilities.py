@@ -30,6 +30,7 @@ _TUNSETIFF, _IFF_TAP_NO_PI = 0x400454CA, 0x1002
 _IFLA_BR_VLAN_FILTERING = 7
 # An ordinary user's PATH lacks these on Debian, and Mininet calls ifconfig by its bare name.
 _ADMIN_DIRS = ("/usr/sbin", "/sbin")
+_NFT_FOR = "(services and network policies are not there without it)"
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}
 
 
@@ -168,13 +169,14 @@ def _netem() -> Capability:
 def _nft() -> Capability:
     program = shutil.which("nft")
     if program is None:
-        return Capability("nft", False, "program nft not found", "apt-get install nftables")
+        return Capability("nft", False, "program nft not found", f"apt-get install nftables {_NFT_FOR}")
     done = subprocess.run(
         [program, "add", "table", "inet", "probe"], capture_output=True, text=True, check=False, timeout=10
     )
     if done.returncode:
         why = done.stderr.strip() or f"status {done.returncode}"
-        return Capability("nft", False, why, "a kernel with nf_tables; as root: modprobe nf_tables")
+        remedy = f"a kernel with nf_tables; as root: modprobe nf_tables {_NFT_FOR}"
+        return Capability("nft", False, why, remedy)
     return Capability("nft", True, program)
 
 

@@ -27,6 +27,7 @@ from multinet.kube.queue import KeyedQueue
 from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import NODES, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, VIRTUAL_NETWORKS
 from multinet.model.dialect import DEFAULT, DIALECTS, Dialect
+from multinet.vrouter import nft
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
 from multinet.vrouter.introspect import introspection
@@ -106,6 +107,8 @@ async def run(options: Options) -> None:
         teller = KubeTeller(client, EventRecorder(client, "multinet-vrouter", options.node_name))
         workloads = Workloads(view, datapath, agent.ledger, teller)
         agent.open()
+        if lack := nft.lack():
+            _log.warning("services and network policies are not there: %s", lack)
         try:
             async with (
                 listening(options.socket, agent.handle),
