@@ -233,6 +233,7 @@ def interface_of(pod: PodRef, node: str, of: int, item: Wanted, claims: Iterable
         mac=item.mac,
         addresses=addresses,
         default_route=item.default_route,
+        bandwidth=item.bandwidth,
     )
 
 

@@ -25,6 +25,7 @@ from multinet.model.objects import (
     section,
     uid_of,
 )
+from multinet.model.selected import Bandwidth
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Interface:
     ``index`` counts from 0 (the default network) to ``of`` - 1. ``default_route`` lists the gateways of the
     pod's default routes through this interface; an empty tuple says that there is none through it (index 0
     when another interface was asked to carry it); None is the rule without a request: index 0 has a
-    default route through its gateway, the others have none.
+    default route through its gateway, the others have none. ``bandwidth`` limits this interface alone.
     """
 
     pod: PodRef
@@ -98,6 +99,7 @@ class Interface:
     addresses: tuple[Address, ...]
     mtu: int = 0
     default_route: tuple[str, ...] | None = None
+    bandwidth: Bandwidth | None = None
 
     @property
     def name(self) -> str:
@@ -138,6 +140,7 @@ class Interface:
             addresses=tuple(_address_from(item) for item in spec.get("addresses") or ()),
             mtu=int(spec.get("mtu") or 0),
             default_route=None if routes is None else tuple(routes),
+            bandwidth=Bandwidth.from_spec(spec.get("bandwidth")),
         )
 
     def to_object(self) -> Obj:
@@ -166,6 +169,8 @@ class Interface:
         }
         if self.default_route is not None:
             spec["defaultRoute"] = list(self.default_route)
+        if self.bandwidth is not None:
+            spec["bandwidth"] = self.bandwidth.to_spec()
         return {
             "apiVersion": API_VERSION,
             "kind": "VirtualMachineInterface",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from multinet.model.objects import API_GROUP, Obj
+from multinet.model.selected import RATES
 
 _STRING: Obj = {"type": "string"}
 _INTEGER: Obj = {"type": "integer"}
 _BOOLEAN: Obj = {"type": "boolean"}
+_RATE: Obj = {"type": "integer", "format": "int64", "minimum": 1}
 _STRINGS: Obj = {"type": "array", "items": {"type": "string"}}
 _POD: Obj = {"type": "object", "properties": {"namespace": _STRING, "name": _STRING, "uid": _STRING}}
 _CONDITIONS: Obj = {
@@ -205,6 +207,7 @@ def _virtual_machine_interface() -> Obj:
             "addresses": {"type": "array", "items": address},
             "mtu": _INTEGER,
             "defaultRoute": {"type": "array", "items": {"type": "string"}, "nullable": True},
+            "bandwidth": {"type": "object", "properties": dict.fromkeys(RATES, _RATE)},
         },
     }
     columns = [

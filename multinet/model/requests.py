@@ -2,7 +2,7 @@
 
 The controller makes pods by these rules, and the oracle judges what it made by them.
 
-What this implementation can't do on a network (port mappings, shaping, InfiniBand) is refused, as NPWG
+What this implementation can't do on a network (port mappings, InfiniBand) is refused, as NPWG
 4.1.2.1.7 and .8 demand; ``cni-args`` and ``ipam-claim-reference`` may be ignored by a non-delegating
 implementation.
 """
@@ -18,7 +18,7 @@ from multinet.model import naming
 from multinet.model.dialect import Dialect
 from multinet.model.networks import IPAddress, Subnet, VirtualNetwork
 from multinet.model.objects import ANNOTATION_SELECTION
-from multinet.model.selected import NetworkSelection
+from multinet.model.selected import Bandwidth, NetworkSelection
 
 
 class RequestError(InputError):
@@ -45,6 +45,7 @@ class Wanted:
     subnets: tuple[Subnet, ...]
     fixed: tuple[IPAddress, ...] = ()
     default_route: tuple[str, ...] | None = None
+    bandwidth: Bandwidth | None = None
 
 
 def interface_names(selected: Sequence[NetworkSelection], dialect: Dialect) -> list[str]:
@@ -92,6 +93,7 @@ def wanted(index: int, item: NetworkSelection, network: VirtualNetwork, name: st
         subnets=network.subnets,
         fixed=tuple(_fixed(text, network, where) for text in item.ips),
         default_route=routes,
+        bandwidth=item.bandwidth,
     )
 
 
@@ -112,7 +114,6 @@ def default_wanted(network: VirtualNetwork, uid: str, *, rerouted: bool) -> Want
 def _refuse_unsupported(item: NetworkSelection) -> None:
     asked = {
         "portMappings": bool(item.port_mappings),
-        "bandwidth": item.bandwidth is not None,
         "infiniband-guid": bool(item.infiniband_guid),
     }
     for key, is_asked in asked.items():

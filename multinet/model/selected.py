@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from multinet.errors import InputError
 from multinet.model import naming
 from multinet.model.objects import ANNOTATION_SELECTION, Obj
+
+RATES = {
+    "ingressRate": "ingress_rate",
+    "ingressBurst": "ingress_burst",
+    "egressRate": "egress_rate",
+    "egressBurst": "egress_burst",
+}
+"""Keys of ``bandwidth``, and the attributes of :class:`Bandwidth` they are read into."""
 
 _EXCERPT = 72
 
@@ -49,6 +59,16 @@ class Bandwidth:
     ingress_burst: int = 0
     egress_rate: int = 0
     egress_burst: int = 0
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any] | None) -> Bandwidth | None:
+        """Read what :meth:`to_spec` writes; None where nothing is limited."""
+        made = cls(**{attribute: int((spec or {}).get(key) or 0) for key, attribute in RATES.items()})
+        return made if made != cls() else None
+
+    def to_spec(self) -> Obj:
+        """The JSON form of NPWG 4.1.2.1.8 and of CNI's ``runtimeConfig.bandwidth``, without zeros."""
+        return {key: value for key, attribute in RATES.items() if (value := getattr(self, attribute))}
 
 
 @dataclass(frozen=True, slots=True)

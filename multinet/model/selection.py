@@ -180,13 +180,7 @@ def _to_map(item: NetworkSelection) -> Mapping[str, Any]:
     if item.port_mappings:
         made["portMappings"] = [_mapping_to_map(mapping) for mapping in item.port_mappings]
     if item.bandwidth is not None:
-        rates = {
-            "ingressRate": item.bandwidth.ingress_rate,
-            "ingressBurst": item.bandwidth.ingress_burst,
-            "egressRate": item.bandwidth.egress_rate,
-            "egressBurst": item.bandwidth.egress_burst,
-        }
-        made["bandwidth"] = {key: value for key, value in rates.items() if value}
+        made["bandwidth"] = item.bandwidth.to_spec()
     return made
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from multinet.model import naming
 from multinet.model.jsonpos import Member, Node
 from multinet.model.selected import (
+    RATES,
     Bandwidth,
     NetworkSelection,
     PortMapping,
@@ -26,12 +27,6 @@ from multinet.model.selected import (
 _MAC = re.compile(r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}", re.IGNORECASE)
 _GUID = re.compile(r"(?:[0-9a-f]{2}:){7}[0-9a-f]{2}", re.IGNORECASE)
 _PROTOCOLS = ("tcp", "udp", "sctp")
-_RATES = {
-    "ingressRate": "ingress_rate",
-    "ingressBurst": "ingress_burst",
-    "egressRate": "egress_rate",
-    "egressBurst": "egress_burst",
-}
 
 
 def element(text: str, node: Node, pod_namespace: str) -> NetworkSelection:
@@ -230,13 +225,11 @@ def _bandwidth(text: str, node: Node) -> Bandwidth:
     members = _members(text, node, "bandwidth")
     read = {
         attribute: _whole(text, members[key].node, key, 1, (1 << 63) - 1)
-        for key, attribute in _RATES.items()
+        for key, attribute in RATES.items()
         if key in members
     }
     if not read:
-        raise SelectionError(
-            text, node.at, "bandwidth limits nothing", f"it needs one of {', '.join(_RATES)}"
-        )
+        raise SelectionError(text, node.at, "bandwidth limits nothing", f"it needs one of {', '.join(RATES)}")
     for direction in ("ingress", "egress"):
         if f"{direction}_burst" in read and f"{direction}_rate" not in read:
             raise SelectionError(

@@ -135,7 +135,7 @@ class Agent:
     async def _add(self, request: Request) -> bytes:
         self._refuse_second(request)
         plan = await self._plan(request)
-        wanted = pods.wanted(plan, self._view)
+        wanted = pods.wanted(plan, self._view, request.config)
         if request.ifname != wanted[0].name:
             raise CNIError(
                 spec.INVALID_ENVIRONMENT,

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 
-from multinet.vrouter import addressing, forwarding, kernelstate, links, netns, rules
+from multinet.vrouter import addressing, forwarding, kernelstate, links, netns, rules, shaping
 from multinet.vrouter.checking import problems
 from multinet.vrouter.datapath import (
     BRIDGED,
@@ -92,7 +92,7 @@ class BridgeDatapath:
         alive = tuple(
             attachment for attachment in known if any(_is_there(port, ours) for port in attachment.ports)
         )
-        used = {port.host_index for attachment in alive for port in attachment.ports}
+        used = {index for attachment in alive for port in attachment.ports for index in port.node_devices}
         used |= self._adopt(alive, {link.name: link for link in ours.values()})
         orphans = sorted(set(ours) - used)
         if orphans:
@@ -119,7 +119,8 @@ class BridgeDatapath:
             _refuse_routed_ipv6(each)
             mtu = each.mtu or min(_USUAL_MTU, self._mtu)
             name = f"tap{_short(pod_uid)}-{each.index}"
-            ports.append(Port(each, name, self._index(), _POD_INDEX + each.index, mtu))
+            led = self._index() if each.bandwidth is not None and each.bandwidth.egress_rate else 0
+            ports.append(Port(each, name, self._index(), _POD_INDEX + each.index, mtu, led))
         return Attachment(container_id, netns, pod, pod_uid, tuple(ports))
 
     async def attach(self, attachment: Attachment) -> None:
@@ -284,7 +285,7 @@ class BridgeDatapath:
 
     async def _unplug(self, attachment: Attachment) -> None:
         """The devices first: without its rule, what a pod still sends would be looked up elsewhere."""
-        await self._remover.remove(port.host_index for port in attachment.ports)
+        await self._remover.remove(index for port in attachment.ports for index in port.node_devices)
         doomed = [rule for port in attachment.ports for rule in forwarding.port_rules(port)]
         self._socket.send([rule.delete() for rule in doomed])
 
@@ -309,6 +310,7 @@ class BridgeDatapath:
             place = self._networks[port.wanted.network.vni].place
             near += forwarding.forwarding_of(place.network).plug(place, port, pod_netns)
             near.append(links.set_alias(port.host_index, f"multinet pod {attachment.pod} {port.wanted.name}"))
+            near += shaping.requests(port, place.group)
         self._socket.send(near)
         far = [links.set_up(1, "lo")]
         for port in attachment.ports:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 
-from multinet.vrouter import kernelstate, netns
+from multinet.vrouter import kernelstate, netns, shaping
 from multinet.vrouter.datapath import Attachment, DatapathError, Port
 from multinet.vrouter.netlink import Socket
 from multinet.vrouter.removal import is_ours
@@ -20,6 +20,7 @@ def problems(attachment: Attachment, node: Socket, masters: Mapping[int, int]) -
     present = kernelstate.read_links(node)
     for port in attachment.ports:
         found += _near(port, present, masters.get(port.wanted.network.vni, -1))
+    found += shaping.problems(attachment.ports, node)
     try:
         with netns.opened(attachment.netns) as descriptor, netns.entered(descriptor):
             inside = Socket()

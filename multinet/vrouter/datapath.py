@@ -13,6 +13,7 @@ from typing import Protocol
 
 from multinet.errors import NetworkingError
 from multinet.model.objects import Obj
+from multinet.model.selected import Bandwidth
 
 ROUTED = "l3"
 BRIDGED = "l2_l3"
@@ -75,21 +76,37 @@ class Wanted:
     gateways: tuple[str, ...]
     mtu: int
     network: Network
+    bandwidth: Bandwidth | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One interface with its places in the kernel: names and ifindexes of both ends, chosen beforehand."""
+    """One interface with its places in the kernel: names and ifindexes of both ends, chosen beforehand.
+
+    ``shaper_index`` is the device that what the pod sends is led through, 0 where that is not limited.
+    """
 
     wanted: Wanted
     host_name: str
     host_index: int
     pod_index: int
     mtu: int
+    shaper_index: int = 0
+
+    @property
+    def shaper_name(self) -> str:
+        """The name of that device."""
+        return f"ifb{self.host_name.removeprefix('tap')}"
+
+    @property
+    def node_devices(self) -> tuple[int, ...]:
+        """All devices on the node that this interface alone needs."""
+        return (self.host_index, self.shaper_index) if self.shaper_index else (self.host_index,)
 
     def to_spec(self) -> Obj:
         """The JSON form in a state file."""
         wanted = self.wanted
+        shaped = {} if wanted.bandwidth is None else {"bandwidth": wanted.bandwidth.to_spec()}
         return {
             "index": wanted.index,
             "name": wanted.name,
@@ -102,6 +119,8 @@ class Port:
             "podIndex": self.pod_index,
             "mtu": self.mtu,
             "askedMtu": wanted.mtu,
+            "shaperIndex": self.shaper_index,
+            **shaped,
         }
 
     @classmethod
@@ -115,6 +134,7 @@ class Port:
             gateways=tuple(spec["gateways"]),
             mtu=int(spec["askedMtu"]),
             network=Network.from_spec(spec["network"]),
+            bandwidth=Bandwidth.from_spec(spec.get("bandwidth")),
         )
         return cls(
             wanted,
@@ -122,6 +142,7 @@ class Port:
             host_index=int(spec["hostIndex"]),
             pod_index=int(spec["podIndex"]),
             mtu=int(spec["mtu"]),
+            shaper_index=int(spec.get("shaperIndex", 0)),
         )
 
 

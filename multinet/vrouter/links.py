@@ -105,6 +105,13 @@ def vxlan(
     return Request(NEWLINK, CREATE | EXCL, body, f"create vxlan {name} (VNI {vni})")
 
 
+def ifb(name: str, index: int, *, mtu: int, group: int) -> Request:
+    """Make an intermediate functional block, up: a device to lead traffic through (drivers/net/ifb.c)."""
+    body = header(index, flags=IFF_UP, change=IFF_UP) + text(IFLA_IFNAME, name) + u32(IFLA_MTU, mtu)
+    body += u32(IFLA_GROUP, group) + u32(IFLA_NUM_TX_QUEUES, 1) + u32(IFLA_NUM_RX_QUEUES, 1)
+    return Request(NEWLINK, CREATE | EXCL, body + _info("ifb"), f"create ifb {name}")
+
+
 def bridge_port(index: int, name: str, *, learning: bool, unicast_flood: bool) -> Request:
     """Say whether a bridge port learns addresses, and whether frames to unknown ones leave through it."""
     switches = flag_mask({_BRPORT_LEARNING: learning, _BRPORT_UNICAST_FLOOD: unicast_flood})

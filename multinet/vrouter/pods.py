@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from multinet.cni import spec
 from multinet.cni.spec import CNIError, Result, ResultAddress, ResultInterface, ResultRoute
 from multinet.model import status
 from multinet.model.attachments import AttachedInterface, Interface
+from multinet.model.selected import RATES, Bandwidth
 from multinet.vrouter.datapath import Attachment, Wanted
 from multinet.vrouter.view import ClusterView, PodPlan, network_of
 
 
-def wanted(plan: PodPlan, view: ClusterView) -> list[Wanted]:
-    """The interfaces to make; ``CNIError`` carries the controller's reason where the pod is refused."""
+def wanted(plan: PodPlan, view: ClusterView, config: Mapping[str, Any]) -> list[Wanted]:
+    """The interfaces to make; ``CNIError`` carries the controller's reason where the pod is refused.
+
+    What the runtime asks for in ``config`` (runtimeConfig) is the default interface's (NPWG 7.5).
+    """
+    runtime = runtime_bandwidth(config)
     machine = plan.machine
     if not plan.interfaces:
         reason = machine.resolved.reason if machine.resolved else "Unknown"
@@ -41,9 +47,35 @@ def wanted(plan: PodPlan, view: ClusterView) -> list[Wanted]:
                 gateways=default_gateways(interface),
                 mtu=interface.mtu,
                 network=network_of(network),
+                bandwidth=runtime if interface.is_default else interface.bandwidth,
             )
         )
     return found
+
+
+def runtime_bandwidth(config: Mapping[str, Any]) -> Bandwidth | None:
+    """The limits in ``runtimeConfig.bandwidth`` (CNI conventions): bits per second, and bits."""
+    runtime = config.get("runtimeConfig")
+    asked = runtime.get("bandwidth") if isinstance(runtime, dict) else None
+    if asked is None:
+        return None
+    values = {key: asked.get(key) or 0 for key in RATES} if isinstance(asked, dict) else {"bandwidth": asked}
+    for key, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
+            raise CNIError(
+                spec.INVALID_CONFIG,
+                f"runtimeConfig.bandwidth can't be met: {key} is {value!r}"[:200],
+                f"give {', '.join(RATES)} as whole numbers",
+            )
+    limits = Bandwidth.from_spec(values)
+    for way in ("ingress", "egress"):
+        if values[f"{way}Burst"] and not values[f"{way}Rate"]:
+            raise CNIError(
+                spec.INVALID_CONFIG,
+                f"runtimeConfig.bandwidth has {way}Burst without {way}Rate",
+                "a burst needs the rate it belongs to",
+            )
+    return limits
 
 
 def default_gateways(interface: Interface) -> tuple[str, ...]:

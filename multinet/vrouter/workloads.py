@@ -163,6 +163,7 @@ class Workloads:
             gateways=interface.default_route or (),
             mtu=interface.mtu,
             network=self._view.network_as_seen(interface),
+            bandwidth=interface.bandwidth,
         )
 
     def _fits(self, record: Record, workload: _Workload | None, wanted: Wanted | None) -> bool:

@@ -108,7 +108,11 @@ async def test_a_requested_name_does_not_shift_others_and_is_avoided(world):
         ('[{"name": "a", "ips": ["10.20.0.9/16"]}]', "AddressInvalid", "prefix length 24"),
         ('[{"name": "a", "default-route": ["10.99.0.1"]}]', "GatewayInvalid", "10.99.0.1"),
         ('[{"name": "a", "interface": "eth0"}]', "InterfaceNameTaken", "eth0"),
-        ('[{"name": "a", "bandwidth": {"ingressRate": 1}}]', "RequestUnsupported", "bandwidth"),
+        (
+            '[{"name": "a", "infiniband-guid": "24:8a:07:03:00:8d:ae:2e"}]',
+            "RequestUnsupported",
+            "infiniband",
+        ),
         (
             '[{"name": "a", "portMappings": [{"hostPort": 1, "containerPort": 1}]}]',
             "RequestUnsupported",

@@ -307,8 +307,12 @@ async def test_NPWG_4_1_2_1_8_c_d_e_f_g_invalid_bandwidth_attaches_nothing(lab, 
     await refused_whole(lab, element(bandwidth=bandwidth), "SelectionInvalid")
 
 
-async def test_NPWG_4_1_2_1_8_h_bandwidth_that_can_not_be_done_is_refused(lab):
-    await refused_whole(lab, element(bandwidth={"ingressRate": 1000}), "RequestUnsupported")
+async def test_bandwidth_is_handed_to_the_node_agent_for_its_interface_alone(lab):
+    asked = {"ingressRate": 1000, "ingressBurst": 20, "egressRate": 1 << 40}
+    lab.pod("default/p", json.dumps([{"name": "a", "bandwidth": asked}, {"name": "a"}]))
+    await lab.attached("default/p")
+    found = [spec.get("bandwidth") for spec in lab.interfaces("default/p")]
+    assert found == [None, asked, None]
 
 
 async def test_NPWG_4_1_2_1_9_a_e_g_the_default_route_moves(lab):

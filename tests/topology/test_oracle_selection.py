@@ -12,6 +12,7 @@ UIDS = {name: f"00000000-0000-4000-8000-{number:012d}" for number, name in enume
 REFERENCE = json.dumps({"domain": "default-domain", "project": "p", "name": "blue"})
 GREEN = json.dumps({"domain": "default-domain", "project": "p", "name": "green"})
 BOTH = pytest.mark.parametrize("dialect", [DEFAULT, CONTRAIL_CLASSIC], ids=["default", "classic"])
+GUID = "24:8a:07:03:00:8d:ae:2e"
 
 
 def marked(**annotations):
@@ -119,7 +120,11 @@ def test_requests_are_expected_exactly_or_refused():
         ("10.1.1.254",),
     )
     assert [one.carries_default_route for one in (first, second, third)] == [False, False, True]
-    for wrong in ({"interface": "eth0"}, {"ips": ["10.9.9.9"]}, {"bandwidth": {"ingressRate": 1}}):
+    for wrong in (
+        {"interface": "eth0"},
+        {"ips": ["10.9.9.9"]},
+        {"infiniband-guid": GUID},
+    ):
         assert expect(pod("a", json.dumps([{"name": "right"} | wrong]))).problem
 
 

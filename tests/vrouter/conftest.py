@@ -76,7 +76,7 @@ class Cluster:
         for what, obj in self.objects:
             getattr(view, f"{what}_changed")(None, obj)
 
-    def pod(self, node, name, nets, *, uid=None, namespace="default", routes=None):
+    def pod(self, node, name, nets, *, uid=None, namespace="default", limits=None):
         """Decide a pod as the controller does; returns (VM object, VMI objects)."""
         number = len(self.numbers) + 1
         uid = uid or f"{number:08x}-0000-4000-8000-000000000000"
@@ -102,6 +102,7 @@ class Cluster:
                     interface=f"eth{index}",
                     mac=f"02:00:00:00:{number:02x}:{index:02x}",
                     addresses=addresses,
+                    bandwidth=(limits or {}).get(network),
                 )
             )
         for interface in interfaces:

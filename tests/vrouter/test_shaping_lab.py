@@ -1,0 +1,178 @@
+"""Bandwidth of a selection and of the runtime: the right interface, both ways, also after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from multinet.cni import spec
+from multinet.model.selected import Bandwidth
+from multinet.vrouter import netns
+from multinet.vrouter.shaping import Bucket
+
+pytestmark = pytest.mark.lab
+
+RATE = 8_000_000
+PLENTY = 10_000_000
+NETWORKS = ["default", "red", "dual"]
+
+
+def run(*words):
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def inside(namespace, make):
+    with Path(f"/run/netns/{namespace}").open() as handle, netns.entered(handle.fileno()):
+        return make()
+
+
+def bytes_per_second(source, target, address, seconds):
+    """What TCP gets from one pod to another in that time, or until it is plain that nothing limits it."""
+    import socket
+
+    def listen():
+        made = socket.create_server((address, 0))
+        made.settimeout(5)
+        return made
+
+    with inside(target, listen) as server, inside(source, lambda: socket.socket()) as sender:
+        sender.settimeout(5)
+        sender.connect(server.getsockname())
+        receiver, _ = server.accept()
+        ended = threading.Event()
+
+        def send():
+            sender.settimeout(0.1)
+            while not ended.is_set():
+                try:
+                    sender.send(bytes(1 << 16))
+                except TimeoutError:
+                    continue
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        count, start = 0, time.monotonic()
+        with receiver:
+            receiver.settimeout(0.1)
+            while (passed := time.monotonic() - start) < seconds and count < PLENTY:
+                try:
+                    count += len(receiver.recv(1 << 18))
+                except TimeoutError:
+                    continue
+            ended.set()
+        thread.join()
+        return count / passed
+
+
+async def measured(source, target, address, seconds=1.0):
+    return await asyncio.to_thread(bytes_per_second, source, target, address, seconds)
+
+
+def addresses(decided):
+    return [interface.addresses[0].address for interface in decided[1]]
+
+
+def is_limited(found):
+    """8 Mbit/s are a million bytes, headers and the start of the connection included."""
+    return 0.35e6 < found < 1.35e6
+
+
+async def test_a_selections_bandwidth_limits_its_interface_both_ways_and_no_other(lab):
+    node = lab.node("node1")
+    await node.sync()
+    limits = {"red": Bandwidth(RATE, 80_000, RATE, 80_000)}
+    limited = addresses(await lab.run(node, "a", NETWORKS, limits=limits))
+    free = addresses(await lab.run(node, "b", NETWORKS))
+    assert is_limited(await measured("b", "a", limited[1]))
+    assert is_limited(await measured("a", "b", free[1]))
+    for other in (0, 2):
+        assert await measured("b", "a", limited[other]) > 5e6
+        assert await measured("a", "b", free[other]) > 5e6
+    assert (await node.call("CHECK", "c-a", "a", "a", config={"prevResult": {}}))[0] == 0
+    node.stop()
+    node.start()
+    await node.sync()
+    assert is_limited(await measured("a", "b", free[1]))
+    assert (await node.call("CHECK", "c-a", "a", "a", config={"prevResult": {}}))[0] == 0
+    assert (await node.call("DEL", "c-a", "a", "a"))[0] == 0
+    assert not any(name.startswith("ifb") for name in node.links())
+
+
+async def test_the_runtimes_bandwidth_is_the_default_interfaces_alone(lab):
+    """NPWG 7.5-a and -b."""
+    node = lab.node("node1")
+    await node.sync()
+    other = addresses(await lab.run(node, "b", NETWORKS))
+    decided = lab.cluster.pod("node1", "a", NETWORKS)
+    lab.namespace("a")
+    config = {"runtimeConfig": {"bandwidth": {"ingressRate": RATE, "egressRate": RATE}}}
+    code, answer = await node.call("ADD", "c-a", "a", "a", uid=decided[0].pod.uid, config=config)
+    assert code == 0, answer
+    mine = addresses(decided)
+    assert is_limited(await measured("b", "a", mine[0]))
+    assert is_limited(await measured("a", "b", other[0]))
+    assert await measured("a", "b", other[1]) > 5e6
+    assert await measured("b", "a", mine[1]) > 5e6
+
+
+async def test_CHECK_tells_which_limit_is_gone(lab):
+    node = lab.node("node1")
+    await node.sync()
+    await lab.run(node, "a", NETWORKS, limits={"dual": Bandwidth(RATE, 0, RATE, 0)})
+    port = node.agent.attachments[0].ports[2]
+    assert port.shaper_name in node.links()
+
+    async def check():
+        return (await node.call("CHECK", "c-a", "a", "a", config={"prevResult": {}}))[1].get("details", "")
+
+    assert await check() == ""
+    run("tc", "-n", "node1", "qdisc", "del", "dev", port.host_name, "root")
+    assert "eth2: the limit of 8000000 bit/s on what goes into the pod is gone" in await check()
+    run("tc", "-n", "node1", "qdisc", "del", "dev", port.host_name, "ingress")
+    assert f"eth2: what comes out of the pod is not led through its limit {port.shaper_name}" in await check()
+
+
+async def test_NPWG_4_1_2_1_8_h_a_limit_that_can_not_be_made_fails_the_pod_and_leaves_nothing(lab):
+    node = lab.node("node1")
+    await node.sync()
+    before = node.links()
+    decided = lab.cluster.pod("node1", "a", NETWORKS, limits={"red": Bandwidth(RATE, 0, RATE, 0)})
+    lab.namespace("a")
+    in_the_way = f"ifb{decided[0].pod.uid[:8]}-1"
+    run("ip", "-n", "node1", "link", "add", "name", in_the_way, "type", "bridge")
+    code, answer = await node.call("ADD", "c-a", "a", "a", uid=decided[0].pod.uid)
+    assert (code, answer["code"]) == (1, spec.DATAPATH_FAILED)
+    assert in_the_way in answer["details"]
+    await node.datapath.settled()
+    assert node.links() == before | {in_the_way}
+    assert [link["ifname"] for link in json.loads(run("ip", "-n", "a", "-j", "link"))] == ["lo"]
+
+
+async def test_NPWG_4_1_2_1_8_a_b_i_the_rates_in_the_kernel_are_those_asked_for(lab):
+    """Also where a rate does not fit 32 bits."""
+    node = lab.node("node1")
+    await node.sync()
+    asked = Bandwidth(80_000_000_000, 0, 1_000_000, 8_000_000)
+    await lab.run(node, "a", NETWORKS, limits={"red": asked})
+    shown = json.loads(run("tc", "-n", "node1", "-j", "qdisc"))
+    found = {each["dev"][:3]: each["options"] for each in shown if each["kind"] == "tbf"}
+    assert (found["tap"]["rate"], found["ifb"]["rate"]) == (10_000_000_000, 125_000)
+    assert found["ifb"]["burst"] == pytest.approx(1_000_000, rel=0.01)
+    assert (await node.call("CHECK", "c-a", "a", "a", config={"prevResult": {}}))[0] == 0
+
+
+def test_a_bucket_without_a_burst_holds_a_twentieth_of_a_second():
+    assert Bucket.of(1, 80_000_000, 0, 1500) == Bucket(1, 10_000_000, 500_000, 1_000_000)
+    assert Bucket.of(1, 1, 0, 1500).rate == 1
+
+
+def test_a_bucket_never_is_smaller_than_a_packet():
+    assert Bucket.of(1, RATE, 8, 1500).burst == 1564
