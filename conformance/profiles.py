@@ -62,6 +62,31 @@ SPEC_VERSIONS = ("1.0", "1.1", "1.2", "1.3")
 
 NEWEST = SPEC_VERSIONS[-1]
 
+DELEGATING_SECTIONS = {
+    "3.4": "1.0",
+    "4.1.2.1.3.2": "1.0",
+    "4.1.2.1.4.2": "1.0",
+    "4.1.2.1.5.1": "1.0",
+    "4.1.2.1.6.2": "1.1",
+    "4.1.2.1.7.2": "1.1",
+    "4.1.2.1.8.2": "1.1",
+    "4.1.2.1.10.2": "1.2",
+    "4.2.1": "1.0",
+    "5.1.1": "1.0",
+    "5.3.2.1": "1.0",
+    "5.3.3.1": "1.0",
+    "5.3.4.1": "1.0",
+    "6.1.1": "1.0",
+    "7.1": "1.0",
+}
+"""Sections of the standard headed for delegating plugins, with the version that has them first: whoever does
+not delegate may ignore them and what is below them (section 2.4)."""
+
+
+def is_for_delegating(section: str) -> bool:
+    """Whether a section is one of those, or below one."""
+    return any(section == headed or section.startswith(f"{headed}.") for headed in DELEGATING_SECTIONS)
+
 
 def numbers(version: str) -> tuple[int, ...]:
     """``"1.10"`` as ``(1, 10)``, so that versions can be compared; ``ValueError`` for anything else."""

@@ -25,13 +25,10 @@ def read(tmp_path: Path, rows: str) -> Catalogue:
     return load(tmp_path)
 
 
-def test_every_row_of_the_real_catalogue_is_well_formed():
-    found = load()
-    assert len(found) >= 5
-    for row in found:
-        assert row.id.split("-")[1] == row.section or row.id.startswith(("CNI", "EXT", "CTRL")), row.id
-        if Lane.X in row.lanes:
-            assert row.untestable, f"{row.id} can't be observed, and says no reason"
+def test_a_row_that_nobody_can_observe_says_why():
+    for row in load():
+        assert Lane.X not in row.lanes or row.untestable, f"{row.id} can't be observed, and says no reason"
+        assert row.test or row.untestable, f"{row.id} says neither how it is observed nor why it is not"
 
 
 def test_a_row_holds_from_its_first_to_its_last_version(tmp_path):
