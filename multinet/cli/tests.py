@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 _FROM_PYTEST = {0: 0, 1: 1, 2: 3, 3: 3, 4: 2, 5: 3}
 # Neither pytest's nor a linter's: the program could not be started at all.
 _NOT_RUN = 127
+# A lab test is many processes itself.
+_LAB_WORKERS = 2
+# What is left runs in this process, needs no privilege and is done in seconds.
+_UNIT = "not lab and not browser and not programs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +47,22 @@ def parts(only: str | None, extra: list[str]) -> list[Part]:
             Part("mypy", (str(beside / "mypy"),), False),
             Part("layers", (str(beside / "lint-imports"),), False),
         ],
-        "unit": [Part("unit tests", (*pytest, "-n", "auto", "-m", "not lab and not browser", *extra))],
-        "lab": [
-            Part("lab tests", (sys.executable, "-m", "scenarios.isolated", *pytest, "-m", "lab", *extra))
-        ],
+        "unit": [Part("unit tests", (*pytest, "-n", "auto", "-m", _UNIT, *extra))],
+        "programs": [Part("tests with other programs", (*pytest, "-n", "auto", "-m", "programs", *extra))],
+        "lab": [Part("lab tests", (*_isolated(pytest, extra), "-m", "lab", *extra))],
         "browser": [Part("browser tests", (*pytest, "-m", "browser", *extra), needs="chromedriver")],
     }
     return [part for name, found in every.items() if only in (None, name) for part in found]
+
+
+def _isolated(pytest: tuple[str, ...], extra: list[str]) -> tuple[str, ...]:
+    """Pytest in throw-away namespaces; all of the tests on several cores: each worker has its own."""
+    alone = (sys.executable, "-m", "scenarios.isolated")
+    workers = min(os.cpu_count() or 1, _LAB_WORKERS)
+    if extra or workers < 2:
+        return (*alone, *pytest)
+    python = shlex.join((*alone, sys.executable))
+    return (*pytest, "-d", "--tx", f"{workers}*popen//python={python}", "--dist", "loadfile")
 
 
 def run(only: str | None, extra: list[str]) -> int:

@@ -42,6 +42,7 @@ class Part(StrEnum):
 
     LINT = "lint"
     UNIT = "unit"
+    PROGRAMS = "programs"
     LAB = "lab"
     BROWSER = "browser"
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import logging
 import os
 from pathlib import Path
@@ -30,9 +31,15 @@ DIRECTORY = Path("/run/netns")
 def prepare(directory: Path = DIRECTORY) -> None:
     """Make the directory a private mount point, unless it is one; ``OSError`` when that is refused."""
     directory.mkdir(parents=True, exist_ok=True)
-    if not _is_mount_point(directory):
+    try:
+        _mount("none", str(directory), _MS_PRIVATE)
+    except OSError as error:
+        # Not a mount point. (mountinfo would not tell: it lists mounts that lie hidden under a newer /run,
+        # which a machine has whose user ever called `ip netns add`.)
+        if error.errno != errno.EINVAL:
+            raise
         _mount(str(directory), str(directory), _MS_BIND | _MS_REC)
-    _mount("none", str(directory), _MS_PRIVATE)
+        _mount("none", str(directory), _MS_PRIVATE)
 
 
 def path_of(container_id: str) -> Path:
@@ -61,12 +68,6 @@ def withdraw(path: str) -> None:
     _libc.umount2(path.encode(), _MNT_DETACH)
     with contextlib.suppress(FileNotFoundError):
         Path(path).unlink()
-
-
-def _is_mount_point(directory: Path) -> bool:
-    # Not os.path.ismount: that compares devices, and a directory bound to itself has its parent's.
-    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    return str(directory.resolve()) in points
 
 
 def _mount(source: str, target: str, flags: int) -> None:

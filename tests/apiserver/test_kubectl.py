@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from multinet import waits
+
+pytestmark = pytest.mark.programs
 
 MANIFEST = """
 apiVersion: v1

@@ -9,9 +9,12 @@ import socket
 import stat
 import sys
 
+import pytest
 import yaml
 
 from multinet import waits
+
+pytestmark = pytest.mark.programs
 
 
 async def test_ready_then_clean_stop(tmp_path):

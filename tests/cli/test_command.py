@@ -64,6 +64,7 @@ def test_help_names_every_verb(multinet: Command) -> None:
         assert f"  {verb} " in done.stdout
 
 
+@pytest.mark.programs
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, multinet.cli.main, multinet.cli.verbs; "

@@ -13,6 +13,8 @@ import pytest
 from scenarios.launch import _Relay, _Requests
 from topology import capabilities
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).parents[2]
 # Interrupts itself at the import of the module named first; sitecustomize would come before the command.
 AT_IMPORT = """\

@@ -46,6 +46,19 @@ def test_an_error_is_one_line() -> None:
 
 
 def test_parts_of_the_tests() -> None:
-    assert [part.name for part in parts(None, [])][-3:] == ["unit tests", "lab tests", "browser tests"]
+    assert [part.name for part in parts(None, [])][-4:] == [
+        "unit tests",
+        "tests with other programs",
+        "lab tests",
+        "browser tests",
+    ]
     (lab,) = parts("lab", ["-x"])
     assert lab.argv[1:] == ("-m", "scenarios.isolated", lab.argv[0], "-m", "pytest", "-m", "lab", "-x")
+
+
+def test_all_lab_tests_are_shared_by_workers_with_namespaces_of_their_own(monkeypatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    (lab,) = parts("lab", [])
+    assert lab.argv[lab.argv.index("--tx") + 1] == (
+        f"2*popen//python={lab.argv[0]} -m scenarios.isolated {lab.argv[0]}"
+    )

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from multinet.cni import install, spec, wire
 from multinet.cni.wire import Call, Reply
 
+pytestmark = pytest.mark.programs
+
 CONFIG = b'{"cniVersion":"0.4.0","name":"multinet","type":"multinet-cni"}'
 
 

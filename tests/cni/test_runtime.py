@@ -15,6 +15,8 @@ from multinet.cni.runtime_errors import PluginError
 from multinet.cni.spec import CNIError
 from multinet.errors import InputError
 
+pytestmark = pytest.mark.programs
+
 PLUGIN = """#!/bin/sh
 name=${0##*/}
 count=$(($(cat STATE/count 2>/dev/null || echo 0) + 1)); echo $count > STATE/count

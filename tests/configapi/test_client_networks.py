@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from multinet.kube.resources import NAMESPACES, VIRTUAL_NETWORKS
+
+pytestmark = pytest.mark.programs
 
 
 async def test_the_unmodified_client_manages_virtual_networks(cluster: Any) -> None:

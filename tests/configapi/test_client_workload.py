@@ -17,6 +17,8 @@ from multinet.kube.resources import (
 )
 from multinet.model.attachments import Interface
 
+pytestmark = pytest.mark.programs
+
 
 async def test_a_workload_in_two_networks(cluster: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)

@@ -15,6 +15,8 @@ from multinet.apiserver.server import ApiServer
 from multinet.configapi.main import main
 from multinet.waits import wait_for
 
+pytestmark = pytest.mark.programs
+
 
 async def test_it_tells_when_it_is_ready_and_stops_on_sigterm(tmp_path: Path) -> None:
     path = tmp_path / "notify"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -211,3 +213,15 @@ async def test_a_kubelet_that_stops_finishes_the_tear_down_it_began(stage_of, tm
     assert left_over(stage, tmp_path) == []
     with contextlib.suppress(asyncio.CancelledError):
         assert task.exception() is None
+
+
+def test_a_mount_hidden_under_a_newer_one_is_no_mount_point(tmp_path):
+    """A machine whose user ever called `ip netns add` has such a mount on /run/netns, below the lab's own."""
+    directory = tmp_path / "run" / "netns"
+    directory.mkdir(parents=True)
+    netns.prepare(directory)
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(tmp_path / "run")], check=True)
+    netns.prepare(directory)
+    path = directory / "one"
+    assert netns.publish(os.getpid(), path) == str(path)
+    subprocess.run(["umount", "-R", str(tmp_path / "run")], check=True)

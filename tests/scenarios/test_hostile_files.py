@@ -61,12 +61,14 @@ def test_error_text(tmp_path: Path, content: bytes, expected: str) -> None:
     assert error_of(path) == expected
 
 
-def test_an_alias_bomb_is_told_where_it_gets_too_big(tmp_path: Path) -> None:
+def test_an_alias_bomb_is_told_where_it_gets_too_big(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The true limit takes seconds to reach on a busy machine.
+    monkeypatch.setattr(positions, "NODE_LIMIT", 20_000)
     path = tmp_path / "s.yaml"
     path.write_text(BOMB)
     error = error_of(path)
     assert error.startswith("s.yaml:1:")
-    assert f"the file is too big: with its aliases expanded it has more than {positions.NODE_LIMIT}" in error
+    assert "the file is too big: with its aliases expanded it has more than 20000" in error
 
 
 def test_aliases_in_reason_are_fine(tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ def test_the_options_are_in_one_group(pytester: pytest.Pytester) -> None:
         assert option in group
 
 
+@pytest.mark.programs
 def test_importing_the_plugin_costs_nothing() -> None:
     code = (
         "import sys, scenarios.pytest_plugin as p; heavy = 'yaml pydantic aiohttp scapy mininet networkx'; "

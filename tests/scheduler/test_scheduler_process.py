@@ -7,8 +7,12 @@ import signal
 import socket
 import sys
 
+import pytest
+
 from multinet.apiserver.server import ApiServer
 from multinet.waits import wait_for
+
+pytestmark = pytest.mark.programs
 
 
 async def test_ready_then_a_clean_stop(tmp_path):

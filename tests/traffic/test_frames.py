@@ -105,6 +105,7 @@ def test_describe_names_the_layers():
     assert "IP / TCP 10.0.0.1:20001 > 10.0.0.2:" in text
 
 
+@pytest.mark.programs
 def test_importing_the_prober_does_not_import_scapy_and_scapy_warns_of_nothing():
     code = (
         "import sys, warnings; warnings.simplefilter('error'); import traffic.probe, traffic.frames as f;"
