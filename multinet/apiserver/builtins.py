@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from multinet.apiserver import core_columns as cells
 from multinet.apiserver import crd_types, merge_rules, pod_columns, pod_schema, pods
 from multinet.apiserver.errors import FieldError, expect, invalid_value, required
-from multinet.apiserver.names import dns_1035_label, dns_label
+from multinet.apiserver.names import dns_label
 from multinet.apiserver.resources import ResourceType, Strategy, Version
+from multinet.apiserver.service_kinds import SERVICE_KINDS
 from multinet.model.objects import Obj
 
 EVENT_FIELDS = (
@@ -68,20 +69,6 @@ def _secret_create(secret: Obj) -> None:
     if plain:
         data = secret.setdefault("data", {})
         data.update({key: base64.b64encode(value.encode()).decode() for key, value in plain.items()})
-
-
-def _service_create(service: Obj) -> None:
-    spec = service.setdefault("spec", {})
-    expect(spec, dict, "spec")
-    expect(spec.get("ports"), list, "spec.ports")
-    for port in spec.get("ports") or ():
-        expect(port, dict, "spec.ports[]")
-    spec.setdefault("type", "ClusterIP")
-    spec.setdefault("sessionAffinity", "None")
-    for port in spec.get("ports") or ():
-        port.setdefault("protocol", "TCP")
-        port.setdefault("targetPort", port.get("port"))
-    service.setdefault("status", {"loadBalancer": {}})
 
 
 def _node_create(node: Obj) -> None:
@@ -199,20 +186,6 @@ CORE = (
         short_names=("sa",),
         merge=merge_rules.SERVICE_ACCOUNT,
     ),
-    ResourceType(
-        "",
-        "services",
-        "Service",
-        True,
-        (Version("v1", cells.SERVICE),),
-        short_names=("svc",),
-        categories=("all",),
-        subresources=("status",),
-        field_labels=("spec.clusterIP", "spec.type"),
-        strategy=Strategy(_service_create, name_errors=dns_1035_label),
-        merge=merge_rules.SERVICE,
-    ),
-    ResourceType("", "endpoints", "Endpoints", True, (Version("v1", cells.ENDPOINTS),), short_names=("ep",)),
 )
 OTHERS = (
     ResourceType("coordination.k8s.io", "leases", "Lease", True, (Version("v1", cells.LEASE),)),
@@ -260,4 +233,4 @@ OTHERS = (
         answer=_self,
     ),
 )
-BUILTINS = CORE + OTHERS
+BUILTINS = CORE + SERVICE_KINDS + OTHERS

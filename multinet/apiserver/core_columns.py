@@ -49,30 +49,6 @@ def _node_address(kind: str) -> Callable[[Obj, float], str]:
     return cell
 
 
-def _ports(service: Obj, _now: float) -> str:
-    shown = []
-    for port in (service.get("spec") or {}).get("ports") or ():
-        outside = f":{port['nodePort']}" if port.get("nodePort") else ""
-        shown.append(f"{port.get('port')}{outside}/{port.get('protocol', 'TCP')}")
-    return ",".join(shown) or "<none>"
-
-
-def _service_selector(service: Obj, _now: float) -> str:
-    selector = (service.get("spec") or {}).get("selector") or {}
-    return ",".join(f"{key}={value}" for key, value in sorted(selector.items())) or "<none>"
-
-
-def _endpoint_list(endpoints: Obj, _now: float) -> str:
-    shown = [
-        f"{address.get('ip')}:{port.get('port')}"
-        for subset in endpoints.get("subsets") or ()
-        for address in subset.get("addresses") or ()
-        for port in subset.get("ports") or ({"port": ""},)
-    ]
-    more = f" + {len(shown) - 3} more..." if len(shown) > 3 else ""
-    return ",".join(shown[:3]) + more or "<none>"
-
-
 def _last_seen(event: Obj, now: float) -> str:
     series = event.get("series") or {}
     stamp = (
@@ -144,16 +120,6 @@ SECRET = (
     AGE,
 )
 SERVICE_ACCOUNT = (NAME, Column("Secrets", _count("secrets"), type="integer", priority=1), AGE)
-SERVICE = (
-    NAME,
-    Column("Type", _at("spec", "type")),
-    Column("Cluster-IP", _at("spec", "clusterIP")),
-    Column("External-IP", lambda _service, _now: "<none>"),
-    Column("Port(s)", _ports),
-    AGE,
-    Column("Selector", _service_selector, priority=1),
-)
-ENDPOINTS = (NAME, Column("Endpoints", _endpoint_list), AGE)
 LEASE = (NAME, Column("Holder", _at("spec", "holderIdentity", empty="")), AGE)
 CRD = (
     NAME,

@@ -222,6 +222,8 @@ class Operations:
         if old is not None and not found:
             found += meta.finalizer_findings(obj, old)
             found += resource_type.strategy.validate_update(obj, old)
+        if not found:
+            found += resource_type.strategy.allocate(self.store, obj, old)
         if found:
             name = obj["metadata"].get("name", "")
             raise invalid(resource_type.kind, resource_type.group, name, found)

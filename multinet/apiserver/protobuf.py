@@ -89,7 +89,14 @@ _SERVICE_SPEC: _Message = {
     11: _Field("externalTrafficPolicy"),
     12: _Field("healthCheckNodePort", "plain-int"),
     13: _Field("publishNotReadyAddresses", "plain-bool"),
+    14: _part("sessionAffinityConfig", {1: _part("clientIP", {1: _Field("timeoutSeconds", "int")})}),
+    17: _Field("ipFamilyPolicy"),
     18: _Field("clusterIPs", repeated=True),
+    19: _Field("ipFamilies", repeated=True),
+    20: _Field("allocateLoadBalancerNodePorts", "bool"),
+    21: _Field("loadBalancerClass"),
+    22: _Field("internalTrafficPolicy"),
+    23: _Field("trafficDistribution"),
 }
 _ACCESS_SPEC: _Message = {
     1: _part(

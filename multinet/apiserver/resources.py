@@ -16,6 +16,7 @@ from multinet.model.objects import Obj
 
 if TYPE_CHECKING:
     from multinet.apiserver.schema import Schema
+    from multinet.apiserver.store import Store
 
 OBJECT_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -63,6 +64,10 @@ def _valid_change(_obj: Obj, _old: Obj) -> Iterable[FieldError]:
     return ()
 
 
+def _nothing_to_give(_store: Store, _obj: Obj, _old: Obj | None) -> Iterable[FieldError]:
+    return ()
+
+
 def _free(_obj: Obj) -> bool:
     return False
 
@@ -78,7 +83,8 @@ class Strategy:
 
     ``grace_seconds(obj, asked)`` returns for how long a deletion is left to somebody else to finish (0: at
     once). ``prepare_delete`` marks an object that stays for a while; ``held`` tells whether something beside
-    ``metadata.finalizers`` keeps it.
+    ``metadata.finalizers`` keeps it. ``allocate(store, obj, old)`` gives a valid object, in place, what no
+    other object may have, and yields what can't be given.
     """
 
     prepare_create: Callable[[Obj], None] = _keep
@@ -89,6 +95,7 @@ class Strategy:
     grace_seconds: Callable[[Obj, int | None], int] = at_once
     prepare_delete: Callable[[Obj], None] = _keep
     held: Callable[[Obj], bool] = _free
+    allocate: Callable[[Store, Obj, Obj | None], Iterable[FieldError]] = _nothing_to_give
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from multinet.apiserver.kubelet_proxy import KubeletProxy
 from multinet.apiserver.lifecycle import CRDS, Lifecycle
 from multinet.apiserver.operations import Operations, Options, Target
 from multinet.apiserver.resources import Types
+from multinet.apiserver.service_kinds import API_ADDRESS, api_service
 from multinet.apiserver.store import Store
 from multinet.errors import LabError
 from multinet.model.crds import crd_manifests
@@ -63,7 +64,7 @@ class ApiServer:
         ``workdir`` takes what ``kubeconfig`` (file) and ``pki_dir`` don't name. ``advertise`` is the URL for
         clients. Raises ``LabError`` if the address can't be used.
         """
-        names = [host, urlsplit(advertise).hostname or ""]
+        names = [host, urlsplit(advertise).hostname or "", API_ADDRESS]
         credentials = pki.issue(pki_dir or workdir / "pki", names)
         operations = Operations(Store(), Types(BUILTINS))
         kubelets = KubeletProxy(lambda name: _node(operations, name), credentials.token)
@@ -86,6 +87,8 @@ class ApiServer:
             url = advertise or f"https://{host}:{bound}"
             path = kubeconfig or workdir / "kubeconfig"
             pki.write_kubeconfig(path, url, credentials)
+            for group, plural, obj in api_service(url):
+                _create(operations, group, plural, "default", obj)
             _log.info("serving %s", url)
             yield ApiServer(url, path, credentials.token, credentials.ca_pem, operations)
         finally:

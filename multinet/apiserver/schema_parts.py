@@ -1,0 +1,29 @@
+"""Structural schemas of built-in kinds, written as blank-separated field names by type."""
+
+from __future__ import annotations
+
+from multinet.model.objects import Obj
+
+OPEN: Obj = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+TEXT: Obj = {"type": "string"}
+NUMBER: Obj = {"type": "integer"}
+FLAG: Obj = {"type": "boolean"}
+
+
+def nullable(schema: Obj) -> Obj:
+    """Allow null, which Kubernetes reads as absent."""
+    return {**schema, "nullable": True}
+
+
+def list_of(item: Obj) -> Obj:
+    """A list of such items."""
+    return {"type": "array", "items": item}
+
+
+def fields(text: str = "", numbers: str = "", flags: str = "", open_: str = "", **others: Obj) -> Obj:
+    """Build an object schema from blank-separated names by type."""
+    properties: Obj = {}
+    for names, schema in ((text, TEXT), (numbers, NUMBER), (flags, FLAG), (open_, OPEN)):
+        properties.update({name: nullable(schema) for name in names.split()})
+    properties.update({name: nullable(schema) for name, schema in others.items()})
+    return {"type": "object", "properties": properties}
