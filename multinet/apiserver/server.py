@@ -77,10 +77,11 @@ class ApiServer:
             dispatcher.handle,
             request_factory=_request,
             handler_cancellation=True,
+            access_log=None,  # Writing one took a sixth of the server's time.
             max_line_size=_LINE_LIMIT,
             max_field_size=_LINE_LIMIT,
         )
-        runner = web.ServerRunner(server, access_log=None, shutdown_timeout=_STOP_S)
+        runner = web.ServerRunner(server, shutdown_timeout=_STOP_S)
         await runner.setup()
         try:
             bound = await _listen(runner, host, port, credentials)
