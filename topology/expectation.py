@@ -162,6 +162,7 @@ class Expectations:
                 knows=self._knows,
             )
             names = requests.interface_names(selected, self._dialect)
+            requests.port_security(annotations_of(pod))
             rerouted = any(item.default_route is not None for item in selected)
             first = self._default_network(pod, namespace, networks)
         except InputError as error:

@@ -229,7 +229,7 @@ def _interface_properties(vmi: Obj, pod: PodRef | None, notes: Notes, cluster: s
     interface = Interface.from_object(vmi)
     made: Obj = {
         "display_name": interface_name(vmi, cluster)[-1],
-        "port_security_enabled": True,
+        "port_security_enabled": interface.port_security,
         "virtual_machine_interface_mac_addresses": {"mac_address": [interface.mac] if interface.mac else []},
     }
     bindings = {"host_id": interface.node} if interface.node else {}

@@ -83,6 +83,7 @@ class InterfaceWriter:
             "mtu": 0,
             "defaultRoute": [],
         }
+        spec |= _port_security(ask)
         notes = with_machines(Notes(identity, ask.fq_name), [machine.uuid] if machine else [])
         notes = _with_groups(notes, ask).with_properties(_kept(ask))
         wanted: Obj = {"apiVersion": API_VERSION, "kind": "VirtualMachineInterface"}
@@ -119,6 +120,7 @@ class InterfaceWriter:
                 "metadata": _merged_metadata(found, metadata),
                 "spec": {**section(found, "spec"), **spec},
             }
+        found = {**found, "spec": {**section(found, "spec"), **_port_security(ask)}}
         written = await ask.client.replace(VIRTUAL_MACHINE_INTERFACES, notes.put_on(found))
         await self._view.settle(VIRTUAL_MACHINE_INTERFACES, written)
 
@@ -277,6 +279,12 @@ def _with_groups(notes: Notes, ask: Ask) -> Notes:
 
 def _kept(ask: Ask) -> Obj:
     return {name: value for name, value in ask.kept.items() if name != _BINDINGS}
+
+
+def _port_security(ask: Ask) -> Obj:
+    """What the node agent must know of it, where the request says anything."""
+    said = ask.kept.get("port_security_enabled")
+    return {} if said is None else {"portSecurity": bool(said)}
 
 
 def _merged_metadata(found: Obj, added: Obj) -> Obj:

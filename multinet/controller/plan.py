@@ -5,7 +5,7 @@ Everything a selection can ask for is either met exactly or refused with a reaso
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from multinet.controller.default_network import DefaultNetwork
 from multinet.controller.definitions import Definitions
@@ -24,7 +24,7 @@ from multinet.model.objects import (
     metadata_of,
     namespace_of,
 )
-from multinet.model.requests import RequestError, Wanted, interface_names, wanted
+from multinet.model.requests import RequestError, Wanted, interface_names, port_security, wanted
 from multinet.model.selected import NetworkSelection, SelectionError
 
 __all__ = ["Plan", "Planner", "Wanted"]
@@ -62,6 +62,7 @@ class Planner:
         uid = str(metadata_of(pod).get("uid", ""))
         try:
             names = interface_names(selected, self._dialect)
+            secured = port_security(annotations_of(pod))
         except RequestError as error:
             raise Refusal.of(error, error.reason) from error
         rerouted = any(item.default_route is not None for item in selected)
@@ -70,7 +71,8 @@ class Planner:
         for number, item in enumerate(selected, start=1):
             try:
                 network = self._network_of(item, namespace_of(pod))
-                interfaces.append(_wanted(number, item, network, names[number - 1], uid))
+                made = _wanted(number, item, network, names[number - 1], uid)
+                interfaces.append(replace(made, port_security=secured))
             except Refusal as refusal:
                 if refusal.transient or not self._dialect.half_built_pods:
                     raise

@@ -84,6 +84,7 @@ class Interface:
     pod's default routes through this interface; an empty tuple says that there is none through it (index 0
     when another interface was asked to carry it); None is the rule without a request: index 0 has a
     default route through its gateway, the others have none. ``bandwidth`` limits this interface alone.
+    ``port_security``: it may send what carries its own MAC and addresses only.
     """
 
     pod: PodRef
@@ -100,6 +101,7 @@ class Interface:
     mtu: int = 0
     default_route: tuple[str, ...] | None = None
     bandwidth: Bandwidth | None = None
+    port_security: bool = True
 
     @property
     def name(self) -> str:
@@ -141,6 +143,7 @@ class Interface:
             mtu=int(spec.get("mtu") or 0),
             default_route=None if routes is None else tuple(routes),
             bandwidth=Bandwidth.from_spec(spec.get("bandwidth")),
+            port_security=bool(spec.get("portSecurity", True)),
         )
 
     def to_object(self) -> Obj:
@@ -171,6 +174,8 @@ class Interface:
             spec["defaultRoute"] = list(self.default_route)
         if self.bandwidth is not None:
             spec["bandwidth"] = self.bandwidth.to_spec()
+        if not self.port_security:
+            spec["portSecurity"] = False
         return {
             "apiVersion": API_VERSION,
             "kind": "VirtualMachineInterface",

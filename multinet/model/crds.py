@@ -208,6 +208,7 @@ def _virtual_machine_interface() -> Obj:
             "mtu": _INTEGER,
             "defaultRoute": {"type": "array", "items": {"type": "string"}, "nullable": True},
             "bandwidth": {"type": "object", "properties": dict.fromkeys(RATES, _RATE)},
+            "portSecurity": _BOOLEAN,
         },
     }
     columns = [

@@ -25,6 +25,8 @@ FINALIZER_IN_USE = f"{API_GROUP}/in-use"
 ANNOTATION_ATTACHED_SELECTION = f"{API_GROUP}/selection"
 ANNOTATION_IGNORED_SELECTION = f"{API_GROUP}/ignored-selection"
 ANNOTATION_SELECTION = "k8s.v1.cni.cncf.io/networks"
+ANNOTATION_PORT_SECURITY = "opencontrail.org/port_security"
+"""On a pod: "false" lets its interfaces in NAD networks send what is not their own (a VNF that forwards)."""
 ANNOTATION_STATUS = "k8s.v1.cni.cncf.io/network-status"
 
 

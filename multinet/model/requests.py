@@ -10,14 +10,14 @@ implementation.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from multinet.errors import InputError
 from multinet.model import naming
 from multinet.model.dialect import Dialect
 from multinet.model.networks import IPAddress, Subnet, VirtualNetwork
-from multinet.model.objects import ANNOTATION_SELECTION
+from multinet.model.objects import ANNOTATION_PORT_SECURITY, ANNOTATION_SELECTION
 from multinet.model.selected import Bandwidth, NetworkSelection
 
 
@@ -33,7 +33,7 @@ class RequestError(InputError):
 class Wanted:
     """One interface to make. ``fixed`` are requested addresses; otherwise each of ``subnets`` gives one.
 
-    ``default_route`` has the meaning it has in :class:`multinet.model.attachments.Interface`.
+    ``default_route`` and ``port_security`` mean what they do in :class:`multinet.model.attachments.Interface`.
     """
 
     index: int
@@ -46,6 +46,23 @@ class Wanted:
     fixed: tuple[IPAddress, ...] = ()
     default_route: tuple[str, ...] | None = None
     bandwidth: Bandwidth | None = None
+    port_security: bool = True
+
+
+def port_security(annotations: Mapping[str, str]) -> bool:
+    """Whether a pod's interfaces in NAD networks are held to their own MAC and addresses; they are unless asked.
+
+    ``RequestError`` for a value that is neither yes nor no: neither is what its author can have meant.
+    """
+    value = annotations.get(ANNOTATION_PORT_SECURITY, "true")
+    if value not in ("true", "false"):
+        raise RequestError(
+            "PortSecurityInvalid",
+            f"{value!r} does not say whether source addresses are checked",
+            where=f"annotation {ANNOTATION_PORT_SECURITY}",
+            next_step='write "false" for a pod that forwards between its networks, else leave it out',
+        )
+    return value == "true"
 
 
 def interface_names(selected: Sequence[NetworkSelection], dialect: Dialect) -> list[str]:

@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
-import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 
-from multinet.vrouter import addressing, forwarding, kernelstate, links, netns, rules, shaping
+from multinet.vrouter import (
+    addressing,
+    forwarding,
+    guard,
+    kernelstate,
+    links,
+    netns,
+    planning,
+    rules,
+    shaping,
+)
 from multinet.vrouter.checking import problems
 from multinet.vrouter.datapath import (
     BRIDGED,
@@ -76,6 +84,7 @@ class BridgeDatapath:
         self._ipv6 = netns.has_ipv6()
         self._mtu = _USUAL_MTU
         self._underlay_link = ("", "")
+        self._guard: guard.Guard = guard.Unguarded()
 
     @property
     def mtu(self) -> int:
@@ -93,6 +102,7 @@ class BridgeDatapath:
             attachment for attachment in known if any(_is_there(port, ours) for port in attachment.ports)
         )
         used = {index for attachment in alive for port in attachment.ports for index in port.node_devices}
+        self._guard = guard.make(self._underlay_link[0], alive)
         used |= self._adopt(alive, {link.name: link for link in ours.values()})
         orphans = sorted(set(ours) - used)
         if orphans:
@@ -116,9 +126,9 @@ class BridgeDatapath:
                     next_step="ask for a smaller MTU, or raise the MTU of the underlay",
                 )
             forwarding.forwarding_of(each.network)
-            _refuse_routed_ipv6(each)
+            planning.refuse_routed_ipv6(each)
             mtu = each.mtu or min(_USUAL_MTU, self._mtu)
-            name = f"tap{_short(pod_uid)}-{each.index}"
+            name = planning.host_name(pod_uid, each.index)
             led = self._index() if each.bandwidth is not None and each.bandwidth.egress_rate else 0
             ports.append(Port(each, name, self._index(), _POD_INDEX + each.index, mtu, led))
         return Attachment(container_id, netns, pod, pod_uid, tuple(ports))
@@ -193,6 +203,7 @@ class BridgeDatapath:
         for task in self._background:
             task.cancel()
         self._remover.close()
+        self._guard.close()
         self._socket.close()
 
     async def settled(self) -> None:
@@ -288,6 +299,7 @@ class BridgeDatapath:
         await self._remover.remove(index for port in attachment.ports for index in port.node_devices)
         doomed = [rule for port in attachment.ports for rule in forwarding.port_rules(port)]
         self._socket.send([rule.delete() for rule in doomed])
+        self._guard.forget(attachment)
 
     def _undo(self, place: Place) -> None:
         others = [active.place for active in self._networks.values() if active.place is not place]
@@ -297,7 +309,7 @@ class BridgeDatapath:
         place, wanted = active.place, self._remotes(active.place.network.vni)
         requests = forwarding.changes(place, active.remotes or frozenset(), wanted)
         if active.remotes is None:
-            keep, bridged = _known(place, wanted), place.network.mode == BRIDGED
+            keep, bridged = forwarding.known(place, wanted), place.network.mode == BRIDGED
             stale = kernelstate.forget_remotes(self._socket, place.vxlan, keep, bridged=bridged)
             requests = [*stale, *requests]
         active.remotes = None
@@ -305,6 +317,7 @@ class BridgeDatapath:
         active.remotes = wanted
 
     def _plug(self, attachment: Attachment, pod_netns: int) -> None:
+        self._guard.admit(attachment)
         near = []
         for port in attachment.ports:
             place = self._networks[port.wanted.network.vni].place
@@ -362,32 +375,6 @@ class BridgeDatapath:
 def _is_there(port: Port, ours: dict[int, kernelstate.Link]) -> bool:
     link = ours.get(port.host_index)
     return link is not None and link.name == port.host_name
-
-
-def _known(place: Place, wanted: frozenset[Remote]) -> frozenset[tuple[str, str]]:
-    """What of ``wanted`` a VXLAN device may already have, in the form of ``forget_remotes``."""
-    keep = set()
-    for remote in wanted:
-        if place.network.mode == BRIDGED:
-            keep |= {(remote.mac, remote.node_ip), (addressing.FLOOD_MAC, remote.node_ip)}
-        else:
-            keep.add((forwarding.router_mac(remote.node_ip), remote.node_ip))
-            keep |= {(f"{address}/32", remote.node_ip) for address in remote.addresses}
-    return frozenset(keep)
-
-
-def _refuse_routed_ipv6(wanted: Wanted) -> None:
-    if wanted.network.mode == ROUTED and any(":" in cidr for cidr in wanted.addresses):
-        raise DatapathError(
-            f"interface {wanted.name} asks for an IPv6 address in a routed network, which is IPv4 only",
-            next_step=f"set forwardingMode {BRIDGED} on networks with IPv6 subnets",
-        )
-
-
-def _short(pod_uid: str) -> str:
-    if re.match(r"[0-9a-f]{8}(-|$)", pod_uid):
-        return pod_uid[:8]
-    return hashlib.sha256(pod_uid.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def _attach_failed(attachment: Attachment, error: Exception) -> DatapathError:

@@ -66,7 +66,8 @@ class Remote:
 class Wanted:
     """One interface to make: ``addresses`` are CIDRs, ``gateways`` those of its default routes.
 
-    ``mtu`` 0 is the largest usual one that the underlay carries.
+    ``mtu`` 0 is the largest usual one that the underlay carries. ``guarded``: it may use its own MAC and
+    addresses only.
     """
 
     index: int
@@ -77,6 +78,7 @@ class Wanted:
     mtu: int
     network: Network
     bandwidth: Bandwidth | None = None
+    guarded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Port:
             "askedMtu": wanted.mtu,
             "shaperIndex": self.shaper_index,
             **shaped,
+            "guarded": wanted.guarded,
         }
 
     @classmethod
@@ -135,6 +138,7 @@ class Port:
             mtu=int(spec["askedMtu"]),
             network=Network.from_spec(spec["network"]),
             bandwidth=Bandwidth.from_spec(spec.get("bandwidth")),
+            guarded=bool(spec.get("guarded", True)),
         )
         return cls(
             wanted,

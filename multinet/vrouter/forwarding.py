@@ -254,6 +254,18 @@ def changes(place: Place, before: frozenset[Remote], after: frozenset[Remote]) -
     ]
 
 
+def known(place: Place, wanted: frozenset[Remote]) -> frozenset[tuple[str, str]]:
+    """What of ``wanted`` a VXLAN device may already have, in the form of ``forget_remotes``."""
+    keep = set()
+    for remote in wanted:
+        if place.network.mode == BRIDGED:
+            keep |= {(remote.mac, remote.node_ip), (addressing.FLOOD_MAC, remote.node_ip)}
+        else:
+            keep.add((router_mac(remote.node_ip), remote.node_ip))
+            keep |= {(f"{address}/32", remote.node_ip) for address in remote.addresses}
+    return frozenset(keep)
+
+
 def forwarding_of(network: Network) -> Forwarding:
     """The kind of forwarding a network asks for."""
     if network.mode == ROUTED:

@@ -48,6 +48,7 @@ def wanted(plan: PodPlan, view: ClusterView, config: Mapping[str, Any]) -> list[
                 mtu=interface.mtu,
                 network=network_of(network),
                 bandwidth=runtime if interface.is_default else interface.bandwidth,
+                guarded=interface.port_security,
             )
         )
     return found

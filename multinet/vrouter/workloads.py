@@ -164,6 +164,7 @@ class Workloads:
             mtu=interface.mtu,
             network=self._view.network_as_seen(interface),
             bandwidth=interface.bandwidth,
+            guarded=interface.port_security,
         )
 
     def _fits(self, record: Record, workload: _Workload | None, wanted: Wanted | None) -> bool:

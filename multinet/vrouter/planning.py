@@ -1,0 +1,28 @@
+"""What an interface will be called on the node, and which wishes no data path of this kind can meet."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from multinet.vrouter.datapath import BRIDGED, ROUTED, DatapathError, Wanted
+
+
+def host_name(pod_uid: str, index: int) -> str:
+    """The name of the node's end of a pod's interface: at most 15 characters, unique on the node."""
+    return f"tap{_short(pod_uid)}-{index}"
+
+
+def refuse_routed_ipv6(wanted: Wanted) -> None:
+    """``DatapathError`` for an IPv6 address in a routed network."""
+    if wanted.network.mode == ROUTED and any(":" in cidr for cidr in wanted.addresses):
+        raise DatapathError(
+            f"interface {wanted.name} asks for an IPv6 address in a routed network, which is IPv4 only",
+            next_step=f"set forwardingMode {BRIDGED} on networks with IPv6 subnets",
+        )
+
+
+def _short(pod_uid: str) -> str:
+    if re.match(r"[0-9a-f]{8}(-|$)", pod_uid):
+        return pod_uid[:8]
+    return hashlib.sha256(pod_uid.encode("utf-8", "surrogateescape")).hexdigest()[:8]
