@@ -87,6 +87,7 @@ def main() -> int:
             _tun(),
             _netem(),
             _nft(),
+            _nft_families(),
             _bpf(),
             _capture(),
         ]
@@ -178,6 +179,31 @@ def _nft() -> Capability:
         remedy = f"a kernel with nf_tables; as root: modprobe nf_tables {_NFT_FOR}"
         return Capability("nft", False, why, remedy)
     return Capability("nft", True, program)
+
+
+def _nft_families() -> Capability:
+    """Sources of frames are checked in families that a kernel may lack, though it has nf_tables."""
+    name, program = "nft bridge, arp", shutil.which("nft")
+    chain = "probe { type filter hook input priority 0; }"
+    for family in ("bridge", "arp"):
+        script = f"table {family} probe {{ chain {chain} }}\n"
+        done = (
+            subprocess.run(
+                [program or "nft", "--check", "-f", "-"],
+                input=script,
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=False,
+            )
+            if program
+            else None
+        )
+        if done is None or done.returncode:
+            why = "program nft not found" if done is None else f"{family}: {done.stderr.strip()}"
+            remedy = "a kernel with these nf_tables families (pods' source addresses are not checked without)"
+            return Capability(name, False, why, remedy)
+    return Capability(name, True, "made chains")
 
 
 def _bpf() -> Capability:

@@ -33,7 +33,7 @@ class RequestError(InputError):
 class Wanted:
     """One interface to make. ``fixed`` are requested addresses; otherwise each of ``subnets`` gives one.
 
-    ``default_route`` and ``port_security`` mean what they do in :class:`multinet.model.attachments.Interface`.
+    ``default_route`` and ``port_security`` are those of :class:`multinet.model.attachments.Interface`.
     """
 
     index: int
@@ -50,9 +50,9 @@ class Wanted:
 
 
 def port_security(annotations: Mapping[str, str]) -> bool:
-    """Whether a pod's interfaces in NAD networks are held to their own MAC and addresses; they are unless asked.
+    """Whether a pod's interfaces in NAD networks are held to their own MAC and addresses.
 
-    ``RequestError`` for a value that is neither yes nor no: neither is what its author can have meant.
+    They are unless it asks. ``RequestError`` for a value that is neither yes nor no.
     """
     value = annotations.get(ANNOTATION_PORT_SECURITY, "true")
     if value not in ("true", "false"):

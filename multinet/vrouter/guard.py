@@ -1,13 +1,13 @@
 """Port security: what a pod sends carries its own MAC and its own addresses, or goes nowhere.
 
-Each interface may use its MAC and those addresses that its pod has in that network: as IP source, as ARP sender,
-and as target of a neighbour advertisement. Checked where a frame enters the node, bridged interfaces in the
-``bridge`` family, routed ones in ``ip`` and ``arp``. Chains and sets are made once, when the agent starts; a pod
-costs one transaction of set elements (:mod:`multinet.vrouter.nftsets`), keyed by the ifindex of the node's end,
-which is never used again. The rules outlive the agent, and an agent that starts replaces them in one step.
+Each interface may use its MAC and those addresses that its pod has in that network: as IP source, as ARP
+sender, and as target of a neighbour advertisement. Checked where a frame enters the node, bridged interfaces
+in the ``bridge`` family, routed ones in ``ip`` and ``arp``. Chains and sets are made once, when the agent
+starts; a pod costs one transaction of set elements (:mod:`multinet.vrouter.nftsets`), keyed by the ifindex of
+the node's end, which is never used again. The rules outlive the agent; one that starts replaces them at once.
 
-Two more things are kept here, being about the same ports: no pod sends VXLAN to a node's own UDP port (it would
-get frames into any network; decision 8), and nothing of a bridged network gets to the node's own stack.
+Two more things are kept here, being about the same ports: no pod sends VXLAN to a node's own UDP port (it
+would get frames into any network), and nothing of a bridged network gets to the node's own stack.
 
 Without nft all of it is missing: that is said once, ``./lab doctor`` names it, and traffic goes on unguarded.
 """

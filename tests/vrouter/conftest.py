@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from multinet.vrouter.bridge import BridgeDatapath
 from multinet.vrouter.states import StateFiles
 from multinet.vrouter.view import ClusterView
 
+ETH_P_ALL = 3
 CONFIG = {"cniVersion": "1.0.0", "name": "multinet", "type": "multinet-cni"}
 VNIS = {"default": 1, "red": 0x22, "blue": 0x33, "iso": 0x44, "iso2": 0x55, "dual": 0x66, "dual2": 0x77}
 ROUTED = ("default", "iso", "iso2")
@@ -76,7 +78,7 @@ class Cluster:
         for what, obj in self.objects:
             getattr(view, f"{what}_changed")(None, obj)
 
-    def pod(self, node, name, nets, *, uid=None, namespace="default", limits=None):
+    def pod(self, node, name, nets, *, uid=None, namespace="default", limits=None, secured=True):
         """Decide a pod as the controller does; returns (VM object, VMI objects)."""
         number = len(self.numbers) + 1
         uid = uid or f"{number:08x}-0000-4000-8000-000000000000"
@@ -103,6 +105,7 @@ class Cluster:
                     mac=f"02:00:00:00:{number:02x}:{index:02x}",
                     addresses=addresses,
                     bandwidth=(limits or {}).get(network),
+                    port_security=secured or index == 0,
                 )
             )
         for interface in interfaces:
@@ -181,6 +184,7 @@ class Lab:
         self.underlay_mtu = underlay_mtu
         self.nodes = {}
         self.namespaces = []
+        self.sockets = []
         ip("link", "add", "name", "fabric", "type", "bridge")
         ip("link", "set", "fabric", "up", "mtu", str(underlay_mtu))
         for network in networks().values():
@@ -218,12 +222,23 @@ class Lab:
                 await each.agent.reconcile(vni)
         return decided
 
+    def listen(self, namespace, device):
+        """A socket that hears every frame on a device of a namespace, from now on until the lab ends."""
+        with Path(f"/run/netns/{namespace}").open() as handle, netns.entered(handle.fileno()):
+            heard = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        heard.bind((device, ETH_P_ALL))
+        heard.setblocking(False)
+        self.sockets.append(heard)
+        return heard
+
     def ping(self, source, address, *words, count=1):
         argv = ["ip", "netns", "exec", source, "ping", "-n", "-c", str(count), "-W", "1", "-i", "0.2"]
         done = subprocess.run([*argv, *words, address], capture_output=True, text=True, check=False)
         return done.returncode == 0, done.stdout
 
     def close(self):
+        for each in self.sockets:
+            each.close()
         for node in self.nodes.values():
             node.datapath.close()
             ip("link", "delete", f"f-{node.name}")
