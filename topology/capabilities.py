@@ -183,26 +183,18 @@ def _nft() -> Capability:
 
 def _nft_families() -> Capability:
     """Sources of frames are checked in families that a kernel may lack, though it has nf_tables."""
-    name, program = "nft bridge, arp", shutil.which("nft")
-    chain = "probe { type filter hook input priority 0; }"
+    name = "nft bridge, arp"
+    remedy = "a kernel with these nf_tables families (without: pods' source addresses are not checked)"
+    program = shutil.which("nft")
+    if program is None:
+        return Capability(name, False, "program nft not found", f"apt-get install nftables {_NFT_FOR}")
     for family in ("bridge", "arp"):
-        script = f"table {family} probe {{ chain {chain} }}\n"
-        done = (
-            subprocess.run(
-                [program or "nft", "--check", "-f", "-"],
-                input=script,
-                capture_output=True,
-                text=True,
-                timeout=10,
-                check=False,
-            )
-            if program
-            else None
+        script = f"add table {family} p; add chain {family} p c {{ type filter hook input priority 0; }}"
+        done = subprocess.run(
+            [program, "--check", script], capture_output=True, text=True, check=False, timeout=10
         )
-        if done is None or done.returncode:
-            why = "program nft not found" if done is None else f"{family}: {done.stderr.strip()}"
-            remedy = "a kernel with these nf_tables families (pods' source addresses are not checked without)"
-            return Capability(name, False, why, remedy)
+        if done.returncode:
+            return Capability(name, False, f"{family}: {done.stderr.strip()}", remedy)
     return Capability(name, True, "made chains")
 
 

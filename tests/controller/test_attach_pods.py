@@ -58,6 +58,16 @@ async def test_the_same_network_twice_gives_two_interfaces(world):
     assert len({item["mac"] for item in made}) == 3
 
 
+async def test_port_security_is_off_where_asked_for_and_never_on_interface_0(world):
+    world.nad("default/left", cidr=CIDR)
+    for value, said in (("true", [None, None]), ("false", [None, False])):
+        world.pod(f"default/{value}", "left", annotations={"opencontrail.org/port_security": value})
+        made = await world.attached(f"default/{value}")
+        assert [item.get("portSecurity") for item in made] == said
+    world.pod("default/typo", "left", annotations={"opencontrail.org/port_security": "no"})
+    await world.refused("default/typo", "PortSecurityInvalid")
+
+
 async def test_requests_are_honoured_exactly(world):
     world.nad("default/left", cidr=CIDR)
     world.nad("default/right", cidr="10.21.0.0/24")

@@ -97,6 +97,15 @@ def test_an_unknown_network_fails_the_pod_or_is_skipped_as_the_dialect_says():
     assert short(classic) == [(0, "eth0", "cluster-wide-default", 4), (1, "eth1", "default/right", 5)]
 
 
+def test_port_security_can_be_switched_off_but_not_by_a_typo():
+    for value, wrong in (("false", False), ("off", True)):
+        secured = pod("a", networks="right")
+        secured["metadata"]["annotations"]["opencontrail.org/port_security"] = value
+        (decided,) = Expectations().observe([secured], [RIGHT_NAD], [DEFAULT, RIGHT])
+        assert bool(decided.problem) is wrong
+        assert len(decided.interfaces) == (0 if wrong else 2)
+
+
 def test_a_mapped_network_must_exist_and_a_bad_selection_says_where():
     (found,) = expect(pod("a", networks="other/mapped"), networks=[DEFAULT])
     assert "other/mapped" in found.problem

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
+from pyroute2.netlink.nfnetlink.nftsocket import nft_set_elem_list_msg
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from multinet.vrouter import addressing, links, netlink, rules
+from multinet.vrouter import addressing, guard, links, netlink, nftsets, rules
 
 MESSAGES = {16: ifinfmsg, 17: ifinfmsg, 19: ifinfmsg, 20: ifaddrmsg, 21: ifaddrmsg,
             24: rtmsg, 25: rtmsg, 28: ndmsg, 29: ndmsg,
@@ -152,3 +155,25 @@ def test_a_damaged_attribute_ends_the_list():
     good = netlink.u32(5, 7)
     assert list(netlink.attributes(good + b"\xff\xff\x01\x00")) == [(5, b"\x07\0\0\0")]
     assert list(netlink.attributes(good + b"\x01\x00\x01\x00")) == [(5, b"\x07\0\0\0")]
+
+
+def test_set_elements():
+    key = nftsets.concatenated(
+        nftsets.index_key(0x10001), netlink.mac_bytes("02:00:00:00:00:01"), b"\x0a\1\2\3"
+    )
+    assert len(key) == 16  # each field in registers of its own
+    group = nftsets.Elements(nftsets.BRIDGE, "guard", "ipv4", (key, key), (b"\1\0\0\0",) * 2)
+    data = nftsets._message(10 << 8 | 12, netlink.CREATE, 7, nftsets._body(group), family=group.family)
+    message = nft_set_elem_list_msg(data)
+    message.decode()
+    assert (message["header"]["type"], message["nfgen_family"], message["res_id"]) == (0xA0C, 7, 0)
+    assert message.get_attr("NFTA_SET_ELEM_LIST_TABLE") == "guard"
+    assert message.get_attr("NFTA_SET_ELEM_LIST_SET") == "ipv4"
+    first, second = message.get_attr("NFTA_SET_ELEM_LIST_ELEMENTS")
+    assert first.get_attr("NFTA_SET_ELEM_KEY").get_attr("NFTA_DATA_VALUE") == key
+    assert second.get_attr("NFTA_SET_ELEM_DATA").get_attr("NFTA_DATA_VALUE") == b"\1\0\0\0"
+    assert struct.pack(">H", 10) in nftsets._message(16, 0, 1, b"", resource=10)
+
+
+def test_link_local_addresses_are_made_of_the_mac():
+    assert guard.link_local("02:00:00:11:22:33") == bytes.fromhex("fe80000000000000000000fffe112233")
