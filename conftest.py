@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
+
+from topology import isolation
 
 _ISOLATED = "MULTINET_ISOLATED"
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Register the plugin unless its entry point did; registering it adds its options."""
+    """Register the plugins unless their entry points did; registering one adds its options."""
     if not pluginmanager.has_plugin("multinet"):
         from scenarios import pytest_plugin
 
         pluginmanager.register(pytest_plugin, "multinet")
+    if not pluginmanager.has_plugin("multinet-conformance"):
+        from conformance import plugin
+
+        pluginmanager.register(plugin, "multinet-conformance")
 
 
 def _isolated() -> bool:
     """Whether this process is in a PID namespace made for it, and so in a network namespace of its own."""
-    if os.environ.get(_ISOLATED) == "1" or os.getpid() == 1:
-        return True
-    try:
-        return Path("/proc/1/comm").read_text().strip() == "lab-init"
-    except OSError:
-        return False
+    return os.environ.get(_ISOLATED) == "1" or os.getpid() == 1 or isolation.inside()
 
 
 def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001 - pytest's signature

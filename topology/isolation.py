@@ -45,6 +45,17 @@ _WATCHED = _FORWARDED | {signal.SIGCHLD}
 _SAME_REQUEST_S = 0.3
 
 
+_INIT_NAME = "lab-init"
+
+
+def inside() -> bool:
+    """Whether this process is below a PID 1 of ours, so in namespaces made to be thrown away."""
+    try:
+        return Path("/proc/1/comm").read_text().strip() == _INIT_NAME
+    except OSError:
+        return False
+
+
 def enter(*, hostname: str = "multinet", parent_pid: int | None = None) -> None:
     """Go into new namespaces; return there as root in a child of a new init process.
 
@@ -183,7 +194,7 @@ def _init(alive_read: int, setup_write: int, hostname: str) -> None:
             os._exit(128 + signal.SIGKILL)  # end of file: the outer died before die_with_parent
         # The terminal's Ctrl-C must reach the runner once: from the outer, not as a member of its group.
         os.setsid()
-        linux.set_process_name("lab-init")
+        linux.set_process_name(_INIT_NAME)
         _furnish(hostname)
     except OSError as error:
         os.write(setup_write, f"{error.strerror or error}".encode())

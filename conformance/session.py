@@ -1,0 +1,271 @@
+"""The hooks of one conformance run: start the target once, judge every test, sum up, report.
+
+With pytest-xdist the controlling process starts the target and collects; workers get the facts and test.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance import catalogue, profiles, verdicts
+from conformance.applicability import Rows, Scope, markers_of, rows_of
+from conformance.evidence import Evidence, Judged, verdict_of
+from conformance.profiles import SPEC_VERSIONS, Profile
+from conformance.target import Claim, Facts, Target
+from conformance.verdicts import Verdict
+from multinet.errors import MultinetError
+
+_ROWS: pytest.StashKey[Rows] = pytest.StashKey()
+_EVIDENCE: pytest.StashKey[Evidence] = pytest.StashKey()
+_FACTS = "conformance_facts"
+_UNKNOWN_STATUS = 10
+_COULD_NOT_RUN = 3
+_SHOWN = {
+    Verdict.PASS: ("passed", ".", "PASS"),
+    Verdict.FAIL: ("failed", "F", "FAIL"),
+    Verdict.UNSAFE: ("failed", "U", "UNSAFE"),
+    Verdict.FAIL_CLOSED: ("fail-closed", "c", "FAIL-CLOSED"),
+    Verdict.AMBIGUOUS: ("ambiguous", "a", "AMBIGUOUS"),
+    Verdict.DOCUMENTED_LIMITATION: ("documented-limitation", "d", "DOCUMENTED-LIMITATION"),
+    Verdict.UNSUPPORTED_OK: ("unsupported-ok", "u", "UNSUPPORTED-OK"),
+    Verdict.NOT_APPLICABLE: ("skipped", "s", "NOT-APPLICABLE"),
+    Verdict.UNKNOWN: ("unknown", "?", "UNKNOWN"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of a run."""
+
+    profiles: tuple[Profile, ...]
+    spec_version: str
+    strict: bool
+    report: Path | None
+    known_issues: Path | None
+
+
+def settings(config: pytest.Config) -> Settings:
+    """Options as values; ``pytest.UsageError`` names the choices."""
+    version = config.getoption("spec_version") or ""
+    if version and version not in SPEC_VERSIONS:
+        raise pytest.UsageError(f"--spec-version {version}: choose from {', '.join(SPEC_VERSIONS)}")
+    try:
+        chosen = tuple(Profile(name) for name in config.getoption("profile") or ())
+    except ValueError as error:
+        raise pytest.UsageError(f"--profile: {error}: choose from {', '.join(Profile)}") from None
+    base = config.invocation_params.dir
+
+    def path(option: str) -> Path | None:
+        value = config.getoption(option)
+        return base / value if value else None
+
+    return Settings(
+        chosen, version, config.getoption("strict_verdicts"), path("report"), path("known_issues")
+    )
+
+
+class Session:
+    """A pytest plugin, registered when there is a target."""
+
+    NAME = "conformance-session"
+
+    def __init__(self, target: Target, options: Settings) -> None:
+        self.judged: list[Judged] = []
+        self._target = target
+        self._options = options
+        claim = target.claim
+        self.scope = Scope(
+            catalogue.load(),
+            claim,
+            frozenset(options.profiles) or claim.profiles,
+            options.spec_version or claim.spec_version,
+        )
+        self._facts: Facts | None = None
+        self._attached = False
+        self._owner = True
+        self._folder: Path | None = None
+
+    @property
+    def claim(self) -> Claim:
+        """What the target says of itself."""
+        return self._target.claim
+
+    def attached(self) -> Target:
+        """The target, reachable from this process."""
+        if self._facts is None:
+            raise MultinetError("the target was not started")
+        if not self._attached:
+            self._target.attach(self._facts)
+            self._attached = True
+        return self._target
+
+    def evidence_of(self, item: pytest.Item) -> Evidence:
+        """The evidence of a test; the same one for its fixtures and itself."""
+        return item.stash.setdefault(_EVIDENCE, Evidence())
+
+    # -- start and end ---------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Start the target, or take over the facts of who did."""
+        config = session.config
+        given = getattr(config, "workerinput", None)
+        self._owner = given is None
+        if given is not None:
+            self._facts = json.loads(given[_FACTS])
+            return
+        if config.getoption("collectonly"):
+            return
+        self._folder = Path(tempfile.mkdtemp(prefix="conformance-"))
+        try:
+            self._facts = self._target.start(self._folder)
+        except MultinetError as error:
+            self._target.stop()
+            pytest.exit(f"the target could not be started: {error}", returncode=_COULD_NOT_RUN)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of pytest-xdist how to reach the target."""
+        node.workerinput[_FACTS] = json.dumps(self._facts)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Stop the target; unknown is no pass."""
+        if not self._owner:
+            return
+        self._target.stop()
+        if exitstatus == pytest.ExitCode.OK and any(one.verdict is Verdict.UNKNOWN for one in self.judged):
+            session.exitstatus = _UNKNOWN_STATUS
+        if self._folder is not None and session.exitstatus == pytest.ExitCode.OK:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    # -- collection ------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out tests of other profiles, and mark the rest so that ``-m`` can select by rows."""
+        kept: list[pytest.Item] = []
+        left_out: list[pytest.Item] = []
+        names: set[str] = set()
+        for item in items:
+            rows = rows_of(item, self.scope)
+            if rows is not None:
+                item.stash[_ROWS] = rows
+            (left_out if rows is not None and rows.deselected else kept).append(item)
+        for item in kept:
+            found = item.stash.get(_ROWS, None)
+            if found is None:
+                continue
+            every = [self.scope.catalogue[row] for row in (*found.decided, *found.excluded)]
+            for name in dict.fromkeys(markers_of(every)):
+                if name not in names:
+                    names.add(name)
+                    config.addinivalue_line("markers", f"{name}: rows of the requirement catalogue")
+                item.add_marker(getattr(pytest.mark, name))
+        items[:] = kept
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+
+    # -- tests -----------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """A test whose rows are all not applicable is not run."""
+        rows = item.stash.get(_ROWS, None)
+        if rows is not None and not rows.decided:
+            pytest.skip("; ".join(f"{row}: {why}" for row, why in rows.excluded.items()))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Judge, and let pytest's outcome follow from the verdict."""
+        report = yield
+        rows = item.stash.get(_ROWS, None)
+        error = call.excinfo.value if call.excinfo is not None else None
+        if rows is None or (call.when != "call" and error is None):
+            return report
+        judged = self._judge(item, rows, error, call.duration)
+        report.conformance = judged.plain()  # type: ignore[attr-defined]
+        report.user_properties.append(("requirements", " ".join(judged.rows)))
+        report.user_properties.append(("verdict", str(judged.verdict)))
+        self._set_outcome(report, item, judged)
+        return report
+
+    def _judge(self, item: pytest.Item, rows: Rows, error: BaseException | None, seconds: float) -> Judged:
+        evidence = self.evidence_of(item)
+        verdict, reason, suite_error = verdict_of(evidence, error)
+        judged = Judged(
+            item.nodeid, {}, reason, evidence.input, evidence.expected, evidence.observed, evidence.logs
+        )
+        judged.seconds, judged.suite_error = round(seconds, 3), suite_error
+        limits = {limit.row: limit for limit in self.claim.limits}
+        for row in rows.decided or rows.excluded:
+            limited = row in limits and verdict in {*verdicts.FAILED, Verdict.FAIL_CLOSED}
+            judged.rows[row] = str(Verdict.DOCUMENTED_LIMITATION if limited else verdict)
+            if limited:
+                judged.reason = f"{judged.reason} [documented: {limits[row].source}]"
+        return judged
+
+    def _set_outcome(self, report: pytest.TestReport, item: pytest.Item, judged: Judged) -> None:
+        path, line, _ = item.reportinfo()
+        if judged.suite_error or self.is_failure(judged):
+            report.outcome = "failed"
+            if report.longrepr is None or isinstance(report.longrepr, tuple):
+                report.longrepr = f"{judged.verdict}: {judged.reason}"
+        elif judged.verdict in (Verdict.UNKNOWN, Verdict.NOT_APPLICABLE):
+            report.outcome = "skipped"
+            report.longrepr = (str(path), (line or 0) + 1, f"{judged.verdict}: {judged.reason}")
+        else:
+            report.outcome, report.longrepr = "passed", None
+
+    def is_failure(self, judged: Judged) -> bool:
+        """Whether a test turns the run red."""
+        return any(
+            verdicts.is_failure(Verdict(verdict), strict=self._options.strict)
+            for row, verdict in judged.rows.items()
+            if row not in judged.known
+        )
+
+    # -- what is shown ---------------------------------------------------------------------------------------
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect, in the process that sums up."""
+        plain = getattr(report, "conformance", None)
+        if plain is not None and self._owner:
+            self.judged.append(Judged.from_plain(plain))
+
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> tuple[str, str, str | tuple[str, Mapping[str, bool]]] | None:
+        """The verdict's own letter and word."""
+        plain = getattr(report, "conformance", None)
+        if plain is None:
+            return None
+        judged = Judged.from_plain(plain)
+        if judged.suite_error:
+            return "error", "E", "SUITE-ERROR"
+        category, letter, word = _SHOWN[judged.verdict]
+        return (category if report.outcome != "failed" else "failed"), letter, word
+
+    def pytest_report_header(self) -> list[str]:
+        """Who is tested, by what."""
+        about, scope = self.claim.implementation, self.scope
+        chosen = ", ".join(profile for profile in profiles.Profile if profile in scope.profiles)
+        return [
+            f"conformance of {about.project} {about.version} ({self.claim.mode})",
+            f"multi-network standard {scope.version}; profiles: {chosen}",
+        ]
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Where the evidence is."""
+        if self._folder is not None and self._folder.exists() and terminalreporter.stats.get("failed"):
+            terminalreporter.write_line(f"logs of the target: {self._folder}")

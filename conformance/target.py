@@ -1,0 +1,202 @@
+"""What an implementation under test tells the suite: how it is started, what it understands, what it claims.
+
+A target is one small module with a function ``make(argument)``, named on the command line as
+``NAME[:ARGUMENT]``; see ``docs/targets.md``. The suite asks only what is here: no test knows whom it tests.
+
+One object lives in every process of a test run. :meth:`Target.start` is called in one of them and returns
+plain facts (paths, addresses) with which :meth:`Target.attach` makes all of them ready; :meth:`Target.stop`
+is called where it was started.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from conformance.profiles import NEWEST, Feature, Profile
+from multinet.errors import InputError, MultinetError
+from multinet.model.objects import Obj
+
+Facts = Mapping[str, Any]
+
+
+class CannotProvideError(MultinetError):
+    """The target has nothing of the kind a test asks for; the test is not applicable to it."""
+
+
+class CannotObserveError(MultinetError):
+    """Something can't be seen from here (no access to the pod's namespace, say); the verdict is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """Who is under test, for the report."""
+
+    organization: str
+    project: str
+    url: str
+    version: str
+    contact: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A requirement that the implementation documents not to meet; ``source`` is where it says so."""
+
+    row: str
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a target says of itself. ``mode`` tells setups of one implementation apart in reports."""
+
+    implementation: Implementation
+    profiles: frozenset[Profile]
+    features: frozenset[Feature] = frozenset()
+    spec_version: str = NEWEST
+    mode: str = "default"
+    limits: tuple[Limit, ...] = ()
+
+
+class Target(Protocol):
+    """An implementation under test."""
+
+    @property
+    def claim(self) -> Claim:
+        """What it says of itself; known before anything is started."""
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it may only be started in namespaces of its own, since it makes links and the like."""
+
+    def start(self, folder: Path) -> Facts:
+        """Start what has to run, with files in ``folder``; called once a session. Facts are plain JSON."""
+
+    def attach(self, facts: Facts) -> None:
+        """Be ready in this process; ``facts`` are what :meth:`start` returned, perhaps elsewhere."""
+
+    def stop(self) -> None:
+        """End what :meth:`start` started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A wish: a NAD that selects a network with these subnets (CIDRs; none: the target's choice).
+
+    ``same_as`` asks for another NAD of the network that an earlier wish stands for. ``addressless``: the
+    network assigns no addresses. ``without_config``: nothing in ``spec``, a network the implementation knows
+    by the NAD's name.
+    """
+
+    name: str
+    namespace: str
+    subnets: tuple[str, ...] = ()
+    same_as: Network | None = None
+    addressless: bool = False
+    without_config: bool = False
+
+
+@runtime_checkable
+class ClusterTarget(Target, Protocol):
+    """A Kubernetes API with the implementation on it."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig that works in this process."""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Nodes that take pods."""
+
+    def nad(self, network: Network) -> Obj:
+        """The NetworkAttachmentDefinition for a wish; ``CannotProvideError`` where it has none."""
+
+    def container(self) -> Obj:
+        """A container spec that idles on this cluster; the suite adds nothing to it."""
+
+    def netns(self, namespace: str, pod: str) -> str:
+        """Path of the pod's network namespace; ``CannotObserveError`` where it can't be reached."""
+
+    def control_netns(self) -> Sequence[str]:
+        """Namespaces that may hold the other ends of pods' links (the nodes'), for controls of probes."""
+
+    def logs(self) -> Mapping[str, Path]:
+        """Log files that may prove a verdict, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginCall:
+    """One way to call a plugin: a configuration without ``cniVersion`` and ``name``, which tests set.
+
+    ``needs_previous``: it only works chained, after a plugin that made an interface. ``ipam`` says whether
+    the configuration lets the plugin assign addresses.
+    """
+
+    config: Mapping[str, Any]
+    needs_previous: bool = False
+    ipam: bool = True
+    capabilities: frozenset[str] = frozenset()
+
+
+@runtime_checkable
+class PluginTarget(Target, Protocol):
+    """A CNI plugin: an executable that tests call themselves."""
+
+    @property
+    def binary(self) -> Path:
+        """The executable."""
+
+    @property
+    def cni_path(self) -> tuple[Path, ...]:
+        """Folders for ``CNI_PATH``, where it finds the plugins it delegates to."""
+
+    def call(self) -> PluginCall:
+        """How it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """``NAME[:ARGUMENT]`` as it was written."""
+
+    name: str
+    argument: str = field(default="")
+
+    @classmethod
+    def parse(cls, text: str) -> Named:
+        """Split at the first colon."""
+        name, _, argument = text.partition(":")
+        return cls(name, argument)
+
+
+def make(text: str) -> Target:
+    """The target that ``NAME[:ARGUMENT]`` names: a module of ``conformance.targets``, or any with a dot.
+
+    Raises ``InputError`` for a name that is no such module, or an argument it does not take.
+    """
+    named = Named.parse(text)
+    module = named.name if "." in named.name else f"conformance.targets.{named.name.replace('-', '_')}"
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        known = ", ".join(sorted(path.stem for path in _folder().glob("[a-z]*.py")))
+        hint = f"known are {known}; your own: a module's dotted name, see docs/targets.md"
+        raise InputError(f"no target {named.name!r}", next_step=hint)
+    try:
+        factory = importlib.import_module(module).make
+    except AttributeError:
+        hint = "see docs/targets.md"
+        raise InputError("a target's module needs make(argument)", where=module, next_step=hint) from None
+    target: Target = factory(named.argument)
+    return target
+
+
+def _folder() -> Path:
+    return Path(__file__).with_name("targets")

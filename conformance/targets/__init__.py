@@ -1,0 +1,1 @@
+"""Implementations under test, one small module each; ``docs/targets.md`` tells how to write another."""
