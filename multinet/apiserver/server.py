@@ -15,23 +15,15 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
-from multinet.apiserver import pki
-from multinet.apiserver.builtins import BUILTINS
-from multinet.apiserver.codec import copied
+from multinet.apiserver import cluster, pki
 from multinet.apiserver.dispatch import Dispatcher
-from multinet.apiserver.errors import StatusError
 from multinet.apiserver.kubelet_proxy import KubeletProxy
-from multinet.apiserver.lifecycle import CRDS, Lifecycle
-from multinet.apiserver.operations import Operations, Options, Target
-from multinet.apiserver.resources import Types
+from multinet.apiserver.operations import Operations
 from multinet.apiserver.service_kinds import API_ADDRESS, api_service
-from multinet.apiserver.store import Store
 from multinet.errors import LabError
-from multinet.model.crds import crd_manifests
 from multinet.model.objects import Obj
 
 _log = logging.getLogger("multinet.apiserver")
-NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _STOP_S = 1.0
 _BODY_LIMIT = 3 * 1024 * 1024
 _LINE_LIMIT = 128 * 1024
@@ -66,10 +58,8 @@ class ApiServer:
         """
         names = [host, urlsplit(advertise).hostname or "", API_ADDRESS]
         credentials = pki.issue(pki_dir or workdir / "pki", names)
-        operations = Operations(Store(), Types(BUILTINS))
+        operations, lifecycle = cluster.assemble(ca_pem=credentials.ca_pem, crds=crds)
         kubelets = KubeletProxy(lambda name: _node(operations, name), credentials.token)
-        lifecycle = Lifecycle(operations, lambda name: _furnish(operations, name, credentials.ca_pem))
-        _populate(operations, crd_manifests() if crds is None else crds)
         dispatcher = Dispatcher(operations, lifecycle, credentials.token, kubelets)
         # A client that went away must end its watch at once, so handlers are cancelled on disconnect.
         # An exec's command line is in the URL, so lines may be long.
@@ -89,7 +79,7 @@ class ApiServer:
             path = kubeconfig or workdir / "kubeconfig"
             pki.write_kubeconfig(path, url, credentials)
             for group, plural, obj in api_service(url):
-                _create(operations, group, plural, "default", obj)
+                cluster.create(operations, group, plural, "default", obj)
             _log.info("serving %s", url)
             yield ApiServer(url, path, credentials.token, credentials.ca_pem, operations)
         finally:
@@ -127,30 +117,3 @@ async def _listen(runner: web.ServerRunner, host: str, port: int, credentials: p
 def _node(operations: Operations, name: str) -> Obj | None:
     entry = operations.store.get("nodes", "", name)
     return entry.view() if entry else None
-
-
-def _populate(operations: Operations, crds: Iterable[Obj]) -> None:
-    for name in NAMESPACES:
-        _create(operations, "", "namespaces", "", {"metadata": {"name": name}})
-    for crd in crds:
-        _create(operations, "apiextensions.k8s.io", CRDS.partition(".")[0], "", copied(crd))
-
-
-def _furnish(operations: Operations, namespace: str, ca_pem: str) -> None:
-    """Give a new namespace what every namespace has."""
-    _create(operations, "", "serviceaccounts", namespace, {"metadata": {"name": "default"}})
-    authority = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": ca_pem}}
-    _create(operations, "", "configmaps", namespace, authority)
-
-
-def _create(operations: Operations, group: str, plural: str, namespace: str, obj: Obj) -> None:
-    resource_type = operations.types.find(group, plural)
-    if resource_type is None:
-        raise LabError(f"the API server doesn't serve {plural}")
-    target = Target(resource_type, resource_type.versions[0], namespace)
-    try:
-        operations.create(target, obj, Options())
-    except StatusError as error:
-        raise LabError(
-            f"the API server can't create its own {plural}", where=obj["metadata"]["name"], why=error.message
-        ) from error
