@@ -132,7 +132,8 @@ class Wait(Model):
         None, alias="virtualNetworks", description="VirtualNetwork objects that must be Ready."
     )
     roles: list[str] | None = Field(
-        None, description="Roles on cp that must be ready, such as configapi, which starts after the lab."
+        None,
+        description="Roles on cp that must be ready, such as configapi and workloads, which start late.",
     )
     until: Literal["Ready", "Running", "Scheduled", "Gone"] = Field(
         "Ready", alias="for", description="The state to wait for; networks know Ready and Gone."

@@ -25,7 +25,7 @@ from scenarios.schema import split
 
 NETWORK = "opencontrail.org/network"
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
-ROLES_ON_CP = ("apiserver", "controller", "scheduler", "configapi")
+ROLES_ON_CP = ("apiserver", "controller", "scheduler", "configapi", "workloads")
 ROLES = (*ROLES_ON_CP, "kubelet", "vrouter")
 _DNS_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
 _MAKES_OBJECTS = frozenset({"apply", "create", "replace", "edit", "patch"})

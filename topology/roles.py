@@ -25,12 +25,13 @@ ENTRIES: Mapping[str, str] = MappingProxyType(
         "kubelet": "multinet.kubelet.main:main",
         "vrouter": "multinet.vrouter.main:main",
         "configapi": "multinet.configapi.main:main",
+        "workloads": "multinet.workloads.main:main",
     }
 )
 
-#: Roles that pods don't need. They start when the lab is ready, and whoever uses one waits for it by name:
+#: Roles that single pods don't need. They start when the lab is ready; who uses one waits for it by name:
 #: importing and filling the config API takes 0.15 s of the one processor that the agents start on.
-LATE = frozenset({"configapi"})
+LATE = frozenset({"configapi", "workloads"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,14 @@ def control_plane(spec: LabSpec, paths: Paths, address: str, entries: Mapping[st
 
 def late(paths: Paths, entries: Mapping[str, str]) -> tuple[Role, ...]:
     """The roles of the control plane that start when the lab is ready."""
-    listen = f"0.0.0.0:{CONFIG_API_PORT}"
-    argv = ("--kubeconfig", str(paths.kubeconfig), "--listen", listen)
-    return tuple(Role(name, CONTROL_PLANE, entries[name], argv) for name in sorted(LATE) if name in entries)
+    common = ("--kubeconfig", str(paths.kubeconfig))
+    arguments = {
+        "configapi": (*common, "--listen", f"0.0.0.0:{CONFIG_API_PORT}"),
+        "workloads": common,
+    }
+    return tuple(
+        Role(name, CONTROL_PLANE, entries[name], argv) for name, argv in arguments.items() if name in entries
+    )
 
 
 def worker(

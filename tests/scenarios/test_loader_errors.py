@@ -160,7 +160,8 @@ CASES = {
     "unknown kind": (
         HEAD + NAD.replace("kind: NetworkAttachmentDefinition", "kind: NetworkAttachmentDefinitions"),
         "s.yaml:10:17: no such kind of object: NetworkAttachmentDefinitions: a lab has ConfigMap, "
-        "CustomResourceDefinition, InstanceIP, Lease, Namespace, NetworkAttachmentDefinition, Node, "
+        "CustomResourceDefinition, EndpointSlice, Endpoints, InstanceIP, Lease, "
+        "Namespace, NetworkAttachmentDefinition, Node, "
         "Pod, Secret, "
         "Service, VirtualMachine, VirtualMachineInterface, VirtualNetwork "
         "(did you mean 'NetworkAttachmentDefinition'?)",
@@ -168,12 +169,12 @@ CASES = {
     "unknown role": (
         HEAD + "    - name: kill\n      fault: { kill: { role: vruter, node: node1 } }\n",
         "s.yaml:8:30: no such role: 'vruter': roles are apiserver, controller, scheduler, configapi, "
-        "kubelet, vrouter (did you mean 'vrouter'?)",
+        "workloads, kubelet, vrouter (did you mean 'vrouter'?)",
     ),
     "a role that is not on cp": (
         HEAD + "    - name: wait\n      wait: { roles: [configap] }\n",
         "s.yaml:8:23: no such role on cp: 'configap': roles on cp are apiserver, controller, scheduler, "
-        "configapi (did you mean 'configapi'?)",
+        "configapi, workloads (did you mean 'configapi'?)",
     ),
     "roles can't be gone": (
         HEAD + "    - name: wait\n      wait: { roles: [configapi], for: Gone }\n",

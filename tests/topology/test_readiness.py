@@ -214,8 +214,9 @@ def test_role_command_lines_are_what_the_roles_expect(tmp_path):
         "--root-dir /run/multinet/nodes/node1"
     )
     assert roles.preload(roles.ENTRIES)[0] == "multinet.apiserver.main"
-    (config_api,) = roles.late(paths, roles.ENTRIES)
+    config_api, workloads = roles.late(paths, roles.ENTRIES)
     assert (config_api.id, config_api.entry) == ("configapi-cp", "multinet.configapi.main:main")
+    assert " ".join(workloads.argv) == "--kubeconfig /run/multinet/lab/kubeconfig"
     assert " ".join(config_api.argv) == "--kubeconfig /run/multinet/lab/kubeconfig --listen 0.0.0.0:8082"
     assert "multinet.configapi.main" not in roles.preload(roles.ENTRIES)
 

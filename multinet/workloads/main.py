@@ -1,0 +1,66 @@
+"""The workload controllers as a process: ``python -m multinet.workloads.main --kubeconfig FILE``.
+
+A cluster with a kube-controller-manager of its own does not need it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from multinet.errors import MultinetError
+from multinet.kube import notify
+from multinet.kube.client import Client
+from multinet.kube.config import load_kubeconfig
+from multinet.workloads.services import ServiceController
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv: list[str]) -> int:
+    """Run until SIGTERM; 0 at a clean end, 1 when it could not start."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    parser = argparse.ArgumentParser(prog="multinet-workloads", description="controllers of workloads")
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    options = parser.parse_args(argv)
+    status = 0
+    try:
+        uvloop.run(run(options.kubeconfig))
+    except* MultinetError as group:
+        status = 1
+        for error in group.exceptions:
+            _log.error("%s", error)
+    return status
+
+
+async def run(kubeconfig: Path) -> None:
+    """Run all controllers in this event loop until SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Client(load_kubeconfig(kubeconfig)) as client, asyncio.TaskGroup() as group:
+        ready = asyncio.Event()
+        running = [group.create_task(ServiceController(client).run(ready), name="services")]
+        group.create_task(_announce(ready), name="readiness")
+        await stop.wait()
+        for task in running:
+            task.cancel()
+
+
+async def _announce(ready: asyncio.Event) -> None:
+    await ready.wait()
+    notify.ready()
+    _log.info("the workload controllers work")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
