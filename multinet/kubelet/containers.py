@@ -59,6 +59,9 @@ class Container:
         self.exit: Exit | None = None
         self.previous: Exit | None = None
         self.attempts = 0
+        # What a postStart hook and the probes say of the present run; without any, nothing is waited for.
+        self.startup_passed = True
+        self.readiness_passed = True
         self._directory = directory
         self._launcher = launcher
         self._on_exit = on_exit
@@ -68,6 +71,21 @@ class Container:
     def running(self) -> bool:
         """Whether the command runs."""
         return self.run is not None and self.exit is None
+
+    @property
+    def started(self) -> bool:
+        """Whether the command runs and has come up."""
+        return self.running and self.startup_passed
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may be sent traffic."""
+        return self.started and self.readiness_passed
+
+    @property
+    def root(self) -> Path:
+        """An empty directory, where the next run's own root is put together."""
+        return self._directory / "root"
 
     @property
     def restarts(self) -> int:
@@ -85,7 +103,15 @@ class Container:
         """The log of the latest run, or of the one before it."""
         return self._prefix(self.attempts - int(previous)).with_suffix(".log")
 
-    async def start(self, sandbox_pid: int, command: Sequence[str], env: Mapping[str, str], cwd: str) -> None:
+    async def start(
+        self,
+        sandbox_pid: int,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        *,
+        mounts: Path | None = None,
+    ) -> None:
         """Start the command (empty: idle until SIGTERM); a failure becomes an :class:`Exit` of this run."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self.previous, self.exit = self.exit or self.previous, None
@@ -93,7 +119,7 @@ class Container:
         prefix = self._prefix(self.attempts)
         try:
             monitor, pid = await self._launcher.container(
-                sandbox_pid, prefix, cwd, command or self._launcher.idle, env
+                sandbox_pid, prefix, cwd, command or self._launcher.idle, env, mounts=mounts
             )
         except StartError as error:
             now = time.time()
@@ -117,6 +143,11 @@ class Container:
             self.exit = _unknown(time.time())
         elif self.running:
             self._watch()
+
+    def forget_end(self) -> None:
+        """Take the latest run as one of before: it is to be done again."""
+        if self.exit is not None:
+            self.run, self.exit, self.previous = None, None, self.exit
 
     async def stop(self, grace_s: float, hurry: asyncio.Event) -> None:
         """SIGTERM; SIGKILL after ``grace_s`` seconds, or one second after ``hurry`` was set."""

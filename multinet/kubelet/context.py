@@ -11,6 +11,7 @@ from multinet.kube.client import Client
 from multinet.kube.recorder import EventRecorder
 from multinet.kubelet.launcher import Launcher
 from multinet.kubelet.network import NodeNetwork
+from multinet.kubelet.references import References
 from multinet.kubelet.sandbox import SandboxStore
 
 
@@ -50,5 +51,6 @@ class NodeContext:
     network: NodeNetwork
     sandboxes: SandboxStore
     launcher: Launcher
+    references: References
     pods_dir: Path
     timing: Timing

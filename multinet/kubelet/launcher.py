@@ -52,10 +52,21 @@ class Launcher:
         return int(await self._report("start sandbox", argv, {}))
 
     async def container(
-        self, target: int, prefix: Path, cwd: str, command: Sequence[str], env: Mapping[str, str]
+        self,
+        target: int,
+        prefix: Path,
+        cwd: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        mounts: Path | None = None,
     ) -> tuple[int, int]:
-        """Start a command in a sandbox; return the PIDs of its monitor and of itself."""
-        argv = [*self.helper, "run", str(target), str(prefix), cwd, "--", *command]
+        """Start a command in a sandbox; return the PIDs of its monitor and of itself.
+
+        ``mounts`` is a file of steps (:mod:`multinet.kubelet.mounts`) that furnish it before.
+        """
+        options = ["--mounts", str(mounts)] if mounts is not None else []
+        argv = [*self.helper, "run", *options, str(target), str(prefix), cwd, "--", *command]
         monitor, pid = (await self._report("start container", argv, env)).split()
         return int(monitor), int(pid)
 

@@ -1,9 +1,8 @@
 """The kubelet of an emulated node: pods bound to it become sandboxes with a network and processes.
 
 Stands in for kubelet and container runtime. What others can see is real: the API traffic, the CNI calls,
-namespaces, processes, logs, exec. What is not: images are not pulled or run (a container is its command on
-the node's file system; without a command it idles), no volumes (a container that mounts one is refused, the
-service account token ``kube-api-access-*`` left out silently), no probes, no resource limits.
+namespaces, processes, volumes, probes, logs, exec. What is not: images are not pulled or run (a container is
+its command on the node's file system; without a command it idles), no resource limits, no users.
 
 Sandboxes and containers live on when this process ends; the next one finds them by their files.
 """
@@ -39,6 +38,7 @@ from multinet.kubelet.launcher import Launcher
 from multinet.kubelet.network import NodeNetwork
 from multinet.kubelet.node import KUBELET_PORT, NodeStatus
 from multinet.kubelet.podset import PodSet
+from multinet.kubelet.references import References
 from multinet.kubelet.sandbox import SandboxStore
 from multinet.kubelet.server import KubeletServer
 from multinet.kubelet.wakeup import wait_or_timeout
@@ -145,6 +145,7 @@ def build_context(options: Options, client: Client, timing: Timing, launcher: La
         network=NodeNetwork(runtime, options.cni_conf_dir, options.watch_dirs),
         sandboxes=SandboxStore(state / "sandboxes", options.node_name, launcher),
         launcher=launcher,
+        references=References(client),
         pods_dir=state / "pods",
         timing=timing,
     )
@@ -157,6 +158,7 @@ async def _serve(options: Options, context: NodeContext, token: str, stop: async
     server = KubeletServer(context, token, pods.find, informer.store.values)
     async with contextlib.AsyncExitStack() as cleanup, asyncio.TaskGroup() as group:
         cleanup.push_async_callback(pods.close)
+        cleanup.callback(context.references.close)
         running = [
             group.create_task(informer.run(), name="pod informer"),
             group.create_task(context.network.run(), name="pod network"),

@@ -2,11 +2,17 @@
  *
  *   pause sandbox [--host-network] [--etc DIR] HOSTNAME ID
  *                                            new net, pid, mount, uts, ipc namespaces; prints the PID
- *   pause run TARGET PREFIX CWD -- ARGV...   container in TARGET's namespaces, watched by a monitor
+ *   pause run [--mounts FILE] TARGET PREFIX CWD -- ARGV...
+ *                                            container in TARGET's namespaces, watched by a monitor
  *   pause exec [-t] TARGET CWD -- ARGV...    command in TARGET's namespaces on this terminal
  *   pause idle                               sleeps until SIGTERM: the container without a command
  *
  * The hostname, hosts and resolv.conf in DIR cover those which are in /etc.
+ *
+ * With --mounts the container gets a mount namespace of its own, in which the steps in FILE are done first.
+ * A step is three texts with a NUL after each: `tmpfs PATH -`, `dir PATH -`, `file PATH -`, `link TEXT PATH`,
+ * `bind SOURCE PATH` (with what is mounted below), `same SOURCE PATH` (a bind, unless the source has vanished),
+ * `ro PATH -`, `root PATH -` (becomes /). mounts.py plans them.
  *
  * Sandbox and monitor leave their parent (setsid, orphaned to the lab's init), so that they live on when
  * the kubelet restarts. ID and PREFIX are in their command lines: that is how a restarted kubelet tells
@@ -31,6 +37,9 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,8 +61,8 @@ static int die(int status, const char *what) {
 }
 
 static int usage(void) {
-  fputs("usage: pause sandbox [--host-network] [--etc DIR] HOSTNAME ID | run TARGET PREFIX CWD -- ARGV... |"
-        " exec [-t] TARGET CWD -- ARGV... | idle\n", stderr);
+  fputs("usage: pause sandbox [--host-network] [--etc DIR] HOSTNAME ID |"
+        " run [--mounts FILE] TARGET PREFIX CWD -- ARGV... | exec [-t] TARGET CWD -- ARGV... | idle\n", stderr);
   return 2;
 }
 
@@ -292,6 +301,65 @@ static int watch(int log, struct stream *streams, int child_signals, pid_t pid) 
   return status;
 }
 
+/* ---- the mounts of one container ---- */
+
+static char *read_steps(const char *path, size_t *size) {
+  struct stat found;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || fstat(fd, &found)) return NULL;
+  char *text = malloc(found.st_size + 1);
+  *size = 0;
+  for (ssize_t n = 1; text && n > 0 && *size < (size_t)found.st_size; *size += n)
+    if ((n = read(fd, text + *size, found.st_size - *size)) < 0) return NULL;
+  close(fd);
+  return text;
+}
+
+static int read_only(const char *path) {
+  struct statvfs found;
+  if (statvfs(path, &found)) return -1;
+  /* In a user namespace these may be locked: a remount must repeat them. Their values are the same. */
+  unsigned long kept = found.f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME);
+  if (found.f_flag & ST_RELATIME) kept |= MS_RELATIME;
+  return mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | kept, NULL);
+}
+
+static int mount_step(const char *verb, const char *a, const char *b) {
+  if (!strcmp(verb, "tmpfs")) /* unbindable: a bind of what it lies in must not take it along */
+    return mount("tmpfs", a, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") || mount(NULL, a, NULL, MS_UNBINDABLE, NULL);
+  if (!strcmp(verb, "dir")) return mkdir(a, 0755) && errno != EEXIST;
+  if (!strcmp(verb, "file")) {
+    if (!access(a, F_OK)) return 0;
+    int fd = open(a, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    return fd < 0 ? -1 : close(fd);
+  }
+  if (!strcmp(verb, "link")) return symlink(a, b);
+  if (!strcmp(verb, "bind")) return mount(a, b, NULL, MS_BIND | MS_REC, NULL);
+  if (!strcmp(verb, "same")) return mount(a, b, NULL, MS_BIND | MS_REC, NULL) && errno != ENOENT;
+  if (!strcmp(verb, "ro")) return read_only(a);
+  if (!strcmp(verb, "root"))
+    return chdir(a) || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/");
+  errno = EINVAL;
+  return -1;
+}
+
+static int do_steps(char *text, size_t size) {
+  char *part[3], *end = text + size;
+  if (unshare(CLONE_NEWNS)) return die(CANNOT_START, "a mount namespace for the container");
+  while (text < end) {
+    for (int i = 0; i < 3; i++) {
+      part[i] = text;
+      text = memchr(text, 0, end - text);
+      if (!text++) return errno = EINVAL, die(CANNOT_START, "the file of mounts");
+    }
+    if (mount_step(part[0], part[1], part[2])) {
+      fprintf(stderr, "%s %s %s: %s\n", part[0], part[1], part[2], strerror(errno));
+      return CANNOT_START;
+    }
+  }
+  return 0;
+}
+
 static int signal_pipe = -1;
 
 static void on_child(int number) {
@@ -300,7 +368,7 @@ static void on_child(int number) {
   errno = saved;
 }
 
-static void monitor(struct target *target, char **argv, int report) {
+static void monitor(struct target *target, const char *mounts, char **argv, int report) {
   static struct stream streams[2] = {{-1, "stdout", 0, {0}}, {-1, "stderr", 0, {0}}};
   const char *prefix = argv[3];
   char path[4096], text[128];
@@ -316,6 +384,12 @@ static void monitor(struct target *target, char **argv, int report) {
     dprintf(report, "!enter the PID namespace: %s", strerror(errno));
     _exit(1);
   }
+  size_t size = 0;
+  char *steps = mounts ? read_steps(mounts, &size) : NULL;
+  if (mounts && !steps) {
+    dprintf(report, "!%s: %s", mounts, strerror(errno));
+    _exit(1);
+  }
   signal_pipe = signals[1];
   struct sigaction action = {.sa_handler = on_child, .sa_flags = SA_RESTART};
   sigaction(SIGCHLD, &action, NULL);
@@ -329,6 +403,7 @@ static void monitor(struct target *target, char **argv, int report) {
     fcntl(err[1], F_SETFD, 0);
     for (int i = 0; i < NS_COUNT; i++)
       if (setns(target->ns[i], 0)) _exit(die(CANNOT_START, NAMESPACES[i]));
+    if (steps && do_steps(steps, size)) _exit(CANNOT_START);
     if (chdir(argv[4])) _exit(die(CANNOT_START, argv[4]));
     int saved = fcntl(2, F_DUPFD_CLOEXEC, 3);
     dup2(err[1], 2);
@@ -362,6 +437,8 @@ static void monitor(struct target *target, char **argv, int report) {
 }
 
 static int run(int argc, char **argv) {
+  const char *mounts = argc > 3 && !strcmp(argv[2], "--mounts") ? argv[3] : NULL;
+  if (mounts) argc -= 2, argv += 2;
   if (argc < 7 || strcmp(argv[5], "--")) return usage();
   struct target target;
   int report[2], failed = open_target(argv[2], &target);
@@ -372,7 +449,7 @@ static int run(int argc, char **argv) {
   if (pid == 0) {
     close(report[0]);
     setsid();
-    monitor(&target, argv, report[1]);
+    monitor(&target, mounts, argv, report[1]);
   }
   close(report[1]);
   char text[1024] = {0};

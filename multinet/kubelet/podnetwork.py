@@ -16,6 +16,7 @@ from multinet.errors import MultinetError, NetworkingError
 from multinet.kubelet import etcfiles
 from multinet.kubelet.cleanup import completed
 from multinet.kubelet.context import NodeContext
+from multinet.kubelet.runtimeargs import capability_args
 from multinet.kubelet.sandbox import Sandbox
 from multinet.model.objects import Obj, section, uid_of
 
@@ -23,8 +24,11 @@ _log = logging.getLogger(__name__)
 INTERFACE = "eth0"
 
 
-def attachment_of(sandbox: Sandbox) -> Attachment:
-    """The parameters every CNI call for this sandbox gets, those of containerd and CRI-O."""
+def attachment_of(sandbox: Sandbox, capability_args: Obj | None = None) -> Attachment:
+    """The parameters every CNI call for this sandbox gets, those of containerd and CRI-O.
+
+    ``capability_args`` are needed at ADD only: the runtime remembers them for the other calls.
+    """
     return Attachment(
         container_id=sandbox.container_id,
         netns=sandbox.cni_netns,
@@ -34,25 +38,28 @@ def attachment_of(sandbox: Sandbox) -> Attachment:
             ("K8S_POD_NAMESPACE", sandbox.namespace),
             ("K8S_POD_NAME", sandbox.name),
             ("K8S_POD_INFRA_CONTAINER_ID", sandbox.container_id),
-            ("K8S_POD_UID", sandbox.uid),
+            ("K8S_POD_UID", sandbox.api_uid or sandbox.uid),
         ),
+        capability_args=capability_args or {},
     )
 
 
-async def set_up(context: NodeContext, pod: Obj) -> Sandbox:
+async def set_up(context: NodeContext, pod: Obj, *, api_uid: str = "") -> Sandbox:
     """Make the sandbox and attach it; raises what hindered it, with nothing left behind."""
+    arguments = capability_args(pod)
     if not section(pod, "spec").get("hostNetwork") and not context.network.ready:
         raise NetworkingError(context.network.message)
     if section(pod, "spec").get("hostNetwork"):
         sandbox = await context.sandboxes.create(pod)
         return context.sandboxes.attached(sandbox, (context.node_ip,))
     etc = etcfiles.write(context.pods_dir / uid_of(pod), pod)
-    sandbox = await context.sandboxes.create(pod, etc)
+    sandbox = await context.sandboxes.create(pod, etc, api_uid=api_uid)
     config = context.network.config
     try:
         if config is None:
             raise NetworkingError(context.network.message)
-        result = await context.runtime.add(config, attachment_of(sandbox))
+        _tell_unserved(context, pod, config, arguments)
+        result = await context.runtime.add(config, attachment_of(sandbox, arguments))
         addresses = default_addresses(result)
         if not addresses:
             raise PluginError(config.name, "ADD", f"the result has no address for {INTERFACE}")
@@ -62,6 +69,16 @@ async def set_up(context: NodeContext, pod: Obj) -> Sandbox:
         # A cancelled ADD (the pod is being deleted) too: what the plugin did so far must be undone.
         await completed(_undo(context, sandbox, config))
         raise
+
+
+def _tell_unserved(context: NodeContext, pod: Obj, config: NetworkConfig, arguments: Obj) -> None:
+    """Say which wishes of the pod no plugin of the node's network can meet."""
+    capabilities = [plugin.get("capabilities") or {} for plugin in config.plugins]
+    for name in sorted(arguments):
+        if any(declared.get(name) for declared in capabilities):
+            continue
+        message = f"no plugin of network {config.name} has the capability {name}: it is not done for this pod"
+        context.recorder.record(pod, "Warning", "NotSupportedByNetwork", message)
 
 
 async def tear_down(context: NodeContext, sandbox: Sandbox) -> None:

@@ -14,6 +14,7 @@ import logging
 import shutil
 import time
 from collections.abc import Awaitable
+from datetime import datetime
 from typing import TypeVar
 
 from multinet import waits
@@ -24,9 +25,10 @@ from multinet.kubelet import podnetwork
 from multinet.kubelet.cleanup import settled
 from multinet.kubelet.context import NodeContext
 from multinet.kubelet.podcontainers import PodContainers
-from multinet.kubelet.podspec import grace_seconds
+from multinet.kubelet.podspec import grace_seconds, ignored_fields
+from multinet.kubelet.references import references_of
 from multinet.kubelet.sandbox import Sandbox
-from multinet.kubelet.status import PodView, pod_status, timestamp
+from multinet.kubelet.status import CONDITIONS, PodView, pod_status, timestamp
 from multinet.kubelet.statuswriter import StatusWriter
 from multinet.kubelet.wakeup import wait_or_timeout
 from multinet.model.objects import Obj, key_of, name_of, namespace_of, section, uid_of
@@ -37,9 +39,14 @@ _GONE_GRACE_S = 1.0
 
 
 class PodWorker:
-    """The life of one pod (one uid) on this node. ``sandbox`` is one found from an earlier kubelet."""
+    """The life of one pod (one uid) on this node. ``sandbox`` is one found from an earlier kubelet.
 
-    def __init__(self, context: NodeContext, pod: Obj, sandbox: Sandbox | None = None) -> None:
+    A ``static`` pod is not from the API: what the API has of it is a mirror (:meth:`mirrored_by`).
+    """
+
+    def __init__(
+        self, context: NodeContext, pod: Obj, sandbox: Sandbox | None = None, *, static: bool = False
+    ) -> None:
         self.pod = pod
         self.sandbox = sandbox
         self.containers = PodContainers(context, pod, self.wake)
@@ -49,7 +56,10 @@ class PodWorker:
         self._gone = asyncio.Event()
         self._failures = 0
         self._status: Obj = dict(section(pod, "status"))
-        self._writer = StatusWriter(context.client, pod, context.timing.api)
+        self._writer = StatusWriter(context.client, {} if static else pod, context.timing.api, lasting=static)
+        self._static = static
+        self._mirror: Obj = {}
+        self._ended: tuple[str, str] | None = None
         self._sandbox_watch: asyncio.Task[None] | None = None
         if _is_ending(pod):
             self._ending.set()
@@ -61,6 +71,18 @@ class PodWorker:
         if _concern(pod) != _concern(self.pod):
             self._wake.set()
         self.pod = pod
+
+    def mirrored_by(self, mirror: Obj) -> None:
+        """Know which object in the API shows the static pod now."""
+        if uid_of(mirror) != uid_of(self._mirror):
+            self._writer.retarget(mirror)
+            self._wake.set()
+        self._mirror = mirror
+
+    def retire(self) -> None:
+        """The static pod is wanted no more: end it with its grace."""
+        self._ending.set()
+        self._wake.set()
 
     def gone(self) -> None:
         """The pod is no longer in the API: end it without grace."""
@@ -77,6 +99,7 @@ class PodWorker:
         writer = asyncio.create_task(self._writer.run(), name=f"status of {key_of(self.pod)}")
         try:
             self.containers.recover()
+            self._say_what_is_ignored()
             if self.sandbox is not None:
                 self._watch_sandbox(self.sandbox)
             await self._live()
@@ -85,6 +108,7 @@ class PodWorker:
         finally:
             writer.cancel()
             self.containers.abandon()
+            self._context.references.unfollow(uid_of(self.pod))
             if self._sandbox_watch is not None:
                 self._sandbox_watch.cancel()
 
@@ -95,23 +119,49 @@ class PodWorker:
                 delay = await self._sync()
             except _EndingError:
                 return
+            except WaitExpiredError as error:
+                self._failures += 1
+                _log.warning("%s is looked at later: %s", key_of(self.pod), error)
+                delay = self._context.timing.api.delay(self._failures)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                delay = self._report_unreadable(error)
             await wait_or_timeout(self._wake, delay)
 
     async def _sync(self) -> float | None:
         """One look at everything; returns in how many seconds to look again (None: when woken)."""
         if section(self.pod, "status").get("phase") in ("Succeeded", "Failed"):
             return await self._release()
+        wanted = references_of(self.pod)
+        self._context.references.follow(uid_of(self.pod), wanted, self.wake)
+        await self._unless_ending(self._context.references.synced(wanted))
         sandbox = await self._ensure_sandbox()
         if sandbox is None:
             return self._context.timing.sandbox.delay(self._failures)
         delay = await self.containers.sync(self.pod, sandbox)
+        left = self._deadline()
         phase = self._publish()
         if phase in ("Succeeded", "Failed"):
             return await self._release()
-        return delay
+        return min((item for item in (delay, left) if item is not None), default=None)
+
+    def _deadline(self) -> float | None:
+        """Seconds until ``activeDeadlineSeconds`` are over; when they are, the pod has failed."""
+        limit = section(self.pod, "spec").get("activeDeadlineSeconds")
+        started = self._status.get("startTime")
+        if limit is None or not started:
+            return None
+        left = datetime.fromisoformat(started).timestamp() + float(limit) - time.time()
+        if left <= 0:
+            self._ended = (
+                "DeadlineExceeded",
+                "Pod was active on the node longer than the specified deadline",
+            )
+            return None
+        return left
 
     async def _release(self) -> float | None:
         """Give back the network of a pod that is done; its containers' logs stay."""
+        await self._stop_containers()
         held = self._held()
         if held is None or await self._tear_down(held):
             return None
@@ -119,17 +169,21 @@ class PodWorker:
 
     async def _ensure_sandbox(self) -> Sandbox | None:
         sandbox = self.sandbox
-        if sandbox is not None and sandbox.attached and sandbox.is_alive():
+        if sandbox is not None and sandbox.attached and sandbox.is_alive() and not self._outdated(sandbox):
             return sandbox
         held = self._held()
         if held is not None:
             message = "Pod sandbox changed, it will be killed and re-created."
             self._context.recorder.record(self.pod, "Normal", "SandboxChanged", message)
+            await self._stop_containers()
             if not await self._tear_down(held):
                 return None
+            self.containers.sandbox_changed()
         self._publish(within_s=self._context.timing.pending_status_s)
         try:
-            self.sandbox = await self._unless_ending(podnetwork.set_up(self._context, self.pod))
+            self.sandbox = await self._unless_ending(
+                podnetwork.set_up(self._context, self.pod, api_uid=uid_of(self._mirror))
+            )
         except (MultinetError, OSError) as error:
             self._failures += 1
             self._report_set_up(error)
@@ -137,6 +191,25 @@ class PodWorker:
         self._failures = 0
         self._watch_sandbox(self.sandbox)
         return self.sandbox
+
+    def _outdated(self, sandbox: Sandbox) -> bool:
+        """Whether the network is that of a mirror which has been replaced."""
+        now = uid_of(self._mirror)
+        return self._static and bool(now) and not sandbox.host_network and sandbox.api_uid != now
+
+    def _say_what_is_ignored(self) -> None:
+        fields = ignored_fields(self.pod)
+        if fields and not self._ending.is_set():
+            message = (
+                f"fields without effect on an emulated node: {', '.join(f'spec.{name}' for name in fields)}"
+            )
+            self._context.recorder.record(self.pod, "Warning", "FieldsIgnored", message)
+
+    def _report_unreadable(self, error: Exception) -> float | None:
+        _log.warning("%s: its spec can't be read", key_of(self.pod), exc_info=error)
+        self.containers.refuse_all(self.pod, f"the pod's spec can't be read: {type(error).__name__}: {error}")
+        self._publish()
+        return None
 
     def _held(self) -> Sandbox | None:
         return self.sandbox or self._context.sandboxes.find(uid_of(self.pod))
@@ -181,19 +254,20 @@ class PodWorker:
             has_network=attached,
             pod_ips=sandbox.addresses if sandbox is not None else (),
             host_ip=self._context.node_ip,
+            ended=self._ended,
         )
-        # The last status computed is newer than the one in the informer.
-        self._status = pod_status({**self.pod, "status": self._status}, view, timestamp(time.time()))
+        # The last status computed is newer than the one in the informer, except for others' conditions.
+        shown = self._mirror if self._static else self.pod
+        said = section(shown, "status").get("conditions") or ()
+        own = [item for item in self._status.get("conditions") or () if item.get("type") in CONDITIONS]
+        conditions = [*own, *(item for item in said if item.get("type") not in CONDITIONS)]
+        before = {**self._status, "conditions": conditions}
+        self._status = pod_status({**self.pod, "status": before}, view, timestamp(time.time()))
         self._writer.publish(self._status, within_s=within_s)
         return str(self._status["phase"])
 
     async def _end(self) -> None:
-        grace = _GONE_GRACE_S if self._gone.is_set() else grace_seconds(self.pod)
-        try:
-            await self.containers.stop(grace, self._gone)
-        except WaitExpiredError as error:
-            # Whatever holds it up is in the sandbox, whose end nothing in it survives.
-            _log.warning("%s: %s; its sandbox is ended all the same", key_of(self.pod), error)
+        await self._stop_containers()
         failures = 0
         while (held := self._held()) is not None:
             if await self._tear_down(held):
@@ -204,6 +278,14 @@ class PodWorker:
         directory = self._context.pods_dir / uid_of(self.pod)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
         await self._delete_from_api()
+
+    async def _stop_containers(self) -> None:
+        grace = _GONE_GRACE_S if self._gone.is_set() else grace_seconds(self.pod)
+        try:
+            await self.containers.stop(self.pod, grace, self._gone)
+        except WaitExpiredError as error:
+            # Whatever holds it up is in the sandbox, whose end nothing in it survives.
+            _log.warning("%s: %s; its sandbox is ended all the same", key_of(self.pod), error)
 
     async def _tear_down(self, sandbox: Sandbox) -> bool:
         if self._sandbox_watch is not None:
@@ -220,11 +302,12 @@ class PodWorker:
         return True
 
     async def _delete_from_api(self) -> None:
+        shown = self._mirror if self._static else self.pod
         failures = 0
-        while not self._gone.is_set():
+        while not self._gone.is_set() and uid_of(shown):
             try:
                 await self._context.client.delete(
-                    PODS, name_of(self.pod), namespace_of(self.pod), grace_seconds=0, uid=uid_of(self.pod)
+                    PODS, name_of(shown), namespace_of(shown), grace_seconds=0, uid=uid_of(shown)
                 )
                 return
             except (NotFoundError, ConflictError):
@@ -251,4 +334,9 @@ def _concern(pod: Obj) -> tuple[object, ...]:
         metadata.get("annotations"),
         metadata.get("labels"),
         metadata.get("deletionTimestamp"),
+        [
+            (item.get("type"), item.get("status"))
+            for item in section(pod, "status").get("conditions") or ()
+            if item.get("type") not in CONDITIONS
+        ],
     )

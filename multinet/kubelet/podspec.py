@@ -2,9 +2,6 @@
 
 Images are not run. A container without ``command`` would run its image's entry point: its ``args`` are run
 when their first word is an executable here (what an image without entry point would do); else it idles.
-
-Volumes are not supported, and a container that mounts one is refused. One is left out silently: the
-service account token that the API server adds to each pod by itself (``kube-api-access-*``).
 """
 
 from __future__ import annotations
@@ -20,8 +17,7 @@ from multinet.model.objects import Obj, annotations_of, labels_of, name_of, name
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")
 _SUBSCRIPT = re.compile(r"metadata\.(annotations|labels)\['([^']+)'\]")
-_TOKEN_VOLUME = "kube-api-access-"
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +55,56 @@ def command_of(container: Mapping[str, Any], env: Mapping[str, str]) -> tuple[st
     arguments = [expand(word, env) for word in container.get("args") or ()]
     if command:
         return (*command, *arguments)
-    if arguments and shutil.which(arguments[0], path=env.get("PATH", _PATH)):
+    if arguments and shutil.which(arguments[0], path=env.get("PATH", PATH)):
         return tuple(arguments)
     return ()
 
 
-def check_volumes(pod: Obj, container: Mapping[str, Any]) -> None:
-    """``InputError`` naming the first volume the container uses, and its type, unless it can do without."""
-    volumes = {str(item.get("name")): item for item in section(pod, "spec").get("volumes") or ()}
-    uses = [(use, "mountPath") for use in container.get("volumeMounts") or ()]
-    uses += [(use, "devicePath") for use in container.get("volumeDevices") or ()]
-    for use, path in uses:
-        name = str(use.get("name"))
-        where = f"container {container.get('name')}, {path} {use.get(path)}"
-        if name not in volumes:
-            raise InputError(f"volume {name} is not among the pod's volumes", where=where)
-        # Without a source, a volume is an emptyDir (Kubernetes API, "Volume").
-        kind = next((key for key in volumes[name] if key != "name"), "emptyDir")
-        if not (kind == "projected" and name.startswith(_TOKEN_VOLUME)):
-            raise InputError(
-                f"volume {name} of type {kind} is not supported",
-                where=where,
-                next_step="take the mount out; containers see the node's file system",
-            )
+def working_dir(container: Mapping[str, Any]) -> str:
+    """Where its command starts."""
+    return str(container.get("workingDir") or "/")
+
+
+def is_sidecar(container: Mapping[str, Any]) -> bool:
+    """Whether an init container runs on beside the others ("Sidecar Containers")."""
+    return container.get("restartPolicy") == "Always"
+
+
+# Fields that would change what a container is or may, and the place of each; ``[]`` is a list on the way.
+_IGNORED = (
+    "hostPID",
+    "hostIPC",
+    "runtimeClassName",
+    "ephemeralContainers",
+    "setHostnameAsFQDN",
+    "securityContext.runAsUser",
+    "securityContext.runAsGroup",
+    "securityContext.fsGroup",
+    "securityContext.sysctls",
+    "containers[].securityContext.runAsUser",
+    "containers[].securityContext.runAsGroup",
+    "containers[].securityContext.readOnlyRootFilesystem",
+    "containers[].securityContext.capabilities",
+    "containers[].resources.limits",
+    "containers[].stdin",
+)
+
+
+def ignored_fields(pod: Obj) -> tuple[str, ...]:
+    """Which fields of the spec have a value and no effect here."""
+    return tuple(field for field in _IGNORED if _has(section(pod, "spec"), field.split(".")))
+
+
+def _has(held: object, path: Sequence[str]) -> bool:
+    if not path:
+        return bool(held)
+    if not isinstance(held, Mapping):
+        return False
+    name, listed = path[0].removesuffix("[]"), path[0].endswith("[]")
+    below = held.get(name)
+    if listed:
+        return isinstance(below, list) and any(_has(item, path[1:]) for item in below)
+    return _has(below, path[1:])
 
 
 def expand(text: str, env: Mapping[str, str]) -> str:
@@ -92,23 +115,6 @@ def expand(text: str, env: Mapping[str, str]) -> str:
         return "$" if name is None else env.get(name, match[0])
 
     return _REFERENCE.sub(value, text)
-
-
-def environment_of(pod: Obj, container: Mapping[str, Any], facts: PodFacts) -> dict[str, str]:
-    """The container's environment; ``InputError`` for a source that is not supported or not there."""
-    if container.get("envFrom"):
-        raise InputError("envFrom is not supported", where=f"container {container.get('name')}")
-    env = {"PATH": _PATH, "HOSTNAME": name_of(pod)}
-    for entry in container.get("env") or ():
-        source = entry.get("valueFrom")
-        if source is None:
-            env[entry["name"]] = expand(str(entry.get("value") or ""), env)
-        elif "fieldRef" in source:
-            env[entry["name"]] = field_value(pod, str(source["fieldRef"].get("fieldPath")), facts)
-        else:
-            kind = next(iter(source), "an empty valueFrom")
-            raise InputError(f"env from {kind} is not supported", where=f"variable {entry['name']}")
-    return env
 
 
 def field_value(pod: Obj, path: str, facts: PodFacts) -> str:

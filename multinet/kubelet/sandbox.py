@@ -37,7 +37,8 @@ _END_LIMIT_S = 5.0
 class Sandbox:
     """One sandbox. ``pid`` is its PID 1 as seen from the node; ``cni_netns`` the path plugins get.
 
-    ``addresses`` are those of the pod's default interface; empty until the network is attached.
+    ``addresses`` are those of the pod's default interface; empty until the network is attached. ``api_uid``
+    is the uid under which the API knows the pod: another one for a static pod, that of its mirror.
     """
 
     namespace: str
@@ -50,6 +51,7 @@ class Sandbox:
     host_network: bool = False
     attached: bool = False
     addresses: tuple[str, ...] = ()
+    api_uid: str = ""
 
     @property
     def netns(self) -> str:
@@ -74,7 +76,7 @@ class SandboxStore:
         self._launcher = launcher
         directory.mkdir(parents=True, exist_ok=True)
 
-    async def create(self, pod: Obj, etc: Path | None = None) -> Sandbox:
+    async def create(self, pod: Obj, etc: Path | None = None, *, api_uid: str = "") -> Sandbox:
         """Make the namespaces of a pod with PID 1 in them; the network is not attached yet.
 
         The files in ``etc`` cover those of the same names in the sandbox's ``/etc``.
@@ -94,6 +96,7 @@ class SandboxStore:
                 node=self._node,
                 cni_netns="" if host_network else netns.publish(pid, netns.path_of(container_id)),
                 host_network=host_network,
+                api_uid=api_uid or uid_of(pod),
             )
             self._write(sandbox)
         except BaseException:
@@ -189,7 +192,12 @@ async def _discard(starting: asyncio.Future[int]) -> None:
         await runtime_exec.exited(pid)
 
 
-_KEYS = {"container_id": "containerID", "cni_netns": "cniNetns", "host_network": "hostNetwork"}
+_KEYS = {
+    "container_id": "containerID",
+    "cni_netns": "cniNetns",
+    "host_network": "hostNetwork",
+    "api_uid": "apiUID",
+}
 
 
 def _to_json(sandbox: Sandbox) -> Obj:
@@ -209,4 +217,5 @@ def _from_json(record: dict[str, Any]) -> Sandbox:
         host_network=bool(record["hostNetwork"]),
         attached=bool(record["attached"]),
         addresses=tuple(record["addresses"]),
+        api_uid=str(record.get("apiUID") or record["uid"]),
     )

@@ -17,12 +17,14 @@ import trustme
 from aiohttp import web
 
 from multinet.errors import InputError
+from multinet.kubelet.attendant import sources_of
 from multinet.kubelet.containers import Container
 from multinet.kubelet.context import NodeContext
+from multinet.kubelet.environment import environment_of
 from multinet.kubelet.execstream import PROTOCOLS, ExecRequest, serve
 from multinet.kubelet.logs import LogOptions, stream
 from multinet.kubelet.pods import PodWorker
-from multinet.kubelet.podspec import PodFacts, containers_of, environment_of
+from multinet.kubelet.podspec import containers_of, working_dir
 from multinet.kubelet.sandbox import Sandbox
 from multinet.model.objects import Obj
 
@@ -121,9 +123,9 @@ class KubeletServer:
     async def _exec(self, request: web.Request) -> web.StreamResponse:
         worker, container = self._find(request)
         sandbox = worker.sandbox
-        if sandbox is None or not container.running:
+        if sandbox is None or container.run is None or not container.running:
             raise web.HTTPBadRequest(text=f'container "{container.name}" is not running')
-        wanted = _exec_request(request, self.context, worker.pod, sandbox, container.name)
+        wanted = _exec_request(request, self.context, worker.pod, sandbox, container)
         socket = web.WebSocketResponse(protocols=PROTOCOLS, max_msg_size=0)
         if not socket.can_prepare(request):
             raise web.HTTPBadRequest(text="exec is spoken over WebSocket only")
@@ -134,7 +136,7 @@ class KubeletServer:
 
 
 def _exec_request(
-    request: web.Request, context: NodeContext, pod: Obj, sandbox: Sandbox, container: str
+    request: web.Request, context: NodeContext, pod: Obj, sandbox: Sandbox, container: Container
 ) -> ExecRequest:
     def flag(*names: str) -> bool:
         return any(request.query.get(name, "").lower() in ("1", "true") for name in names)
@@ -144,12 +146,17 @@ def _exec_request(
         raise web.HTTPBadRequest(text="exec needs at least one command=")
     tty = flag("tty")
     specs = (*containers_of(pod), *containers_of(pod, "initContainers"))
-    spec = next(item for item in specs if item["name"] == container)
-    env = environment_of(pod, spec, PodFacts(context.node, context.node_ip, sandbox.addresses))
+    spec = next(item for item in specs if item["name"] == container.name)
+    try:
+        env = environment_of(pod, spec, sources_of(context, sandbox))
+    except InputError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error
+    # The command's process, not the sandbox: the container may have mounts of its own.
+    target = container.run.pid if container.run is not None else sandbox.pid
     if tty:
         env.setdefault("TERM", "xterm")
     return ExecRequest(
-        argv=context.launcher.exec_argv(sandbox.pid, str(spec.get("workingDir") or "/"), command, tty=tty),
+        argv=context.launcher.exec_argv(target, working_dir(spec), command, tty=tty),
         env=env,
         stdin=flag("input", "stdin"),
         stdout=flag("output", "stdout"),

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from multinet.kubelet.containers import Container, Exit
-from multinet.kubelet.podspec import containers_of, restart_policy
+from multinet.kubelet.podspec import containers_of, is_sidecar, restart_policy
 from multinet.model.objects import Obj, section
 
+# The conditions which this kubelet decides; others belong to others.
+CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 # The keys of a status which this kubelet owns; others are left as they are.
 OWNED = (
     "phase",
@@ -29,7 +31,10 @@ OWNED = (
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """What there is of a pod on the node. ``waiting`` maps a container to (reason, message)."""
+    """What there is of a pod on the node. ``waiting`` maps a container to (reason, message).
+
+    ``ended`` is set when the pod as a whole has failed: (reason, message).
+    """
 
     init: Sequence[Container]
     main: Sequence[Container]
@@ -37,6 +42,7 @@ class PodView:
     has_network: bool
     pod_ips: tuple[str, ...]
     host_ip: str
+    ended: tuple[str, str] | None = None
 
 
 def timestamp(seconds: float) -> str:
@@ -49,15 +55,18 @@ def pod_status(pod: Obj, view: PodView, now: str) -> Obj:
     existing = section(pod, "status")
     phase = phase_of(pod, view)
     done = phase in ("Succeeded", "Failed")
-    init_done = all(item.exit is not None and item.exit.code == 0 for item in view.init)
-    ready = init_done and all(item.running for item in view.main) and not done
-    unready = [item.name for item in view.main if not item.running]
+    init_done = not any(_holds_back(spec, item) for spec, item in _inits(pod, view))
+    serving = (*(item for spec, item in _inits(pod, view) if is_sidecar(spec)), *view.main)
+    unready = [item.name for item in serving if not item.ready]
+    ready = init_done and not unready and not done
     listed = f"containers with unready status: [{' '.join(unready)}]"
     why = ("PodCompleted", "") if done else ("ContainersNotReady", listed)
+    gates = () if not ready else _closed_gates(pod)
+    pod_why = ("ReadinessGatesNotReady", f"readiness gates: {', '.join(gates)}") if gates else why
     conditions = [
         _condition("PodReadyToStartContainers", view.has_network and not done),
         _condition("Initialized", init_done, "" if init_done else "ContainersNotInitialized"),
-        _condition("Ready", ready, *(("", "") if ready else why)),
+        _condition("Ready", ready and not gates, *(("", "") if ready and not gates else pod_why)),
         _condition("ContainersReady", ready, *(("", "") if ready else why)),
         _condition("PodScheduled", True),
     ]
@@ -69,6 +78,8 @@ def pod_status(pod: Obj, view: PodView, now: str) -> Obj:
         "conditions": _merged(existing.get("conditions") or (), conditions, now),
         "containerStatuses": _statuses(containers_of(pod), view.main, view.waiting),
     }
+    if view.ended is not None:
+        status |= {"reason": view.ended[0], "message": view.ended[1]}
     if view.pod_ips:
         status |= {"podIP": view.pod_ips[0], "podIPs": [{"ip": ip} for ip in view.pod_ips]}
     if view.init:
@@ -80,9 +91,13 @@ def pod_status(pod: Obj, view: PodView, now: str) -> Obj:
 def phase_of(pod: Obj, view: PodView) -> str:
     """The phase by the rules of Kubernetes ("Pod Lifecycle")."""
     policy = restart_policy(pod)
-    if any(item.exit is not None and item.exit.code != 0 for item in view.init) and policy == "Never":
+    if view.ended is not None:
         return "Failed"
-    if any(item.exit is None or item.exit.code != 0 for item in view.init):
+    inits = _inits(pod, view)
+    if policy == "Never" and any(_failed(item) for spec, item in inits if not is_sidecar(spec)):
+        return "Failed"
+    # A sidecar counts once: when it has been started, what becomes of it later changes no phase.
+    if any(_holds_back(spec, item) and not (is_sidecar(spec) and item.attempts) for spec, item in inits):
         return "Pending"
     if any(not item.attempts for item in view.main):
         return "Pending"
@@ -92,6 +107,27 @@ def phase_of(pod: Obj, view: PodView) -> str:
     if all(found is not None and found.code == 0 for found in exits):
         return "Succeeded"
     return "Failed" if policy == "Never" else "Running"
+
+
+def _inits(pod: Obj, view: PodView) -> list[tuple[Mapping[str, Any], Container]]:
+    return list(zip(containers_of(pod, "initContainers"), view.init, strict=True))
+
+
+def _holds_back(spec: Mapping[str, Any], item: Container) -> bool:
+    """Whether what comes after this init container has to wait for it."""
+    return not item.started if is_sidecar(spec) else item.exit is None or item.exit.code != 0
+
+
+def _failed(item: Container) -> bool:
+    return item.exit is not None and item.exit.code != 0
+
+
+def _closed_gates(pod: Obj) -> tuple[str, ...]:
+    """The readiness gates whose conditions somebody has still to set."""
+    conditions = section(pod, "status").get("conditions") or ()
+    met = {item.get("type") for item in conditions if item.get("status") == "True"}
+    gates = [str(gate.get("conditionType")) for gate in section(pod, "spec").get("readinessGates") or ()]
+    return tuple(gate for gate in gates if gate not in met)
 
 
 def status_patch(existing: Mapping[str, Any], wanted: Obj) -> Obj:
@@ -108,7 +144,7 @@ def _statuses(
     init: bool = False,
 ) -> list[Obj]:
     return [
-        _container_status(spec, container, waiting.get(container.name), init=init)
+        _container_status(spec, container, waiting.get(container.name), init=init and not is_sidecar(spec))
         for spec, container in zip(specs, containers, strict=True)
     ]
 
@@ -131,8 +167,8 @@ def _container_status(
         "image": str(spec.get("image") or ""),
         "imageID": "",
         "containerID": container.identity,
-        "ready": container.running if not init else container.exit is not None and container.exit.code == 0,
-        "started": container.running,
+        "ready": container.exit is not None and container.exit.code == 0 if init else container.ready,
+        "started": container.started,
         "restartCount": container.restarts,
         "state": state,
         "lastState": last,

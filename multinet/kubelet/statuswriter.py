@@ -18,9 +18,13 @@ _log = logging.getLogger(__name__)
 
 
 class StatusWriter:
-    """Keeps the status of one pod written; :meth:`run` is its task."""
+    """Keeps the status of one pod written; :meth:`run` is its task.
 
-    def __init__(self, client: Client, pod: Obj, backoff: Backoff) -> None:
+    A ``lasting`` one outlives the pod in the API: it is a mirror's, which may be deleted and made anew.
+    """
+
+    def __init__(self, client: Client, pod: Obj, backoff: Backoff, *, lasting: bool = False) -> None:
+        self._lasting = lasting
         self._client = client
         self._pod = pod
         self._backoff = backoff
@@ -38,6 +42,12 @@ class StatusWriter:
         if not within_s:
             self._urgent.set()
 
+    def retarget(self, pod: Obj) -> None:
+        """Write to this object from now on."""
+        self._pod = pod
+        self._written = dict(section(pod, "status"))
+        self._asked.set()
+
     async def run(self) -> None:
         """Write until cancelled, or until the pod is gone from the API."""
         failures = 0
@@ -49,7 +59,7 @@ class StatusWriter:
             self._urgent.clear()
             wanted = self._wanted
             try:
-                if wanted is not None and not await self._write(wanted):
+                if wanted is not None and not await self._write(wanted) and not self._lasting:
                     return
                 failures = 0
             except (InvalidError, ForbiddenError):
@@ -62,7 +72,7 @@ class StatusWriter:
 
     async def _write(self, wanted: Obj) -> bool:
         patch = status_patch(self._written, wanted)
-        if not patch:
+        if not patch or not uid_of(self._pod):
             return True
         body = {"metadata": {"uid": uid_of(self._pod)}, "status": patch}
         try:

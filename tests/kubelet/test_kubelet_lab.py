@@ -74,11 +74,11 @@ def mounting(**mount):
 
 async def test_a_container_does_not_run_without_a_volume_it_mounts(lab):
     await lab.start_kubelet()
-    volumes = [{"name": "data", "emptyDir": {}}]
+    volumes = [{"name": "data", "nfs": {"server": "files", "path": "/"}}]
     await lab.pod("web", volumes=volumes, containers=[mounting(name="data", mountPath="/data")])
     pod = await lab.until("web", "waiting", config_error)
     state = pod["status"]["containerStatuses"][0]["state"]["waiting"]
-    assert "volume data of type emptyDir" in state["message"]
+    assert "volume data of type nfs" in state["message"]
     assert "/data" in state["message"]
     assert pod["status"]["phase"] == "Pending"
     patch = {"metadata": {"labels": {"looked": "again"}}}

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from multinet.kubelet.launcher import Launcher
+from multinet.kubelet.mounts import Mount, plan
 
 pytestmark = pytest.mark.lab
 SOURCE = Path(__file__).parents[2] / "multinet" / "kubelet" / "pause.c"
@@ -201,3 +202,54 @@ def test_wrong_use_shows_usage(helper):
     assert call(helper, "run", "1", "2").returncode == 2
     assert call(helper, "sandbox", "--etc", "name", "id").returncode == 2
     assert sys.executable  # the Python helper needs it
+
+
+def steps_file(path, *steps):
+    path.write_bytes(b"".join(os.fsencode(text) + b"\0" for step in steps for text in step))
+    return str(path)
+
+
+def test_a_container_with_mounts_has_a_root_of_its_own(helper, sandbox, tmp_path):
+    volume, root = tmp_path / "volume", tmp_path / "root"
+    volume.mkdir()
+    root.mkdir()
+    (volume / "file").write_text("content\n")
+    wanted = (
+        Mount(volume, "/nowhere/deep", read_only=True),
+        Mount(volume, "/data"),
+        Mount(volume / "file", "/etc/hostname"),
+        Mount(volume / "file", "/etc/no-such-file"),
+    )
+    steps = steps_file(tmp_path / "steps", *plan(root, wanted), ("same", "/gone", "/data"))
+    script = (
+        "cat file /etc/hostname /etc/no-such-file; touch /nowhere/deep/x || touch /data/y; exec sleep 100"
+    )
+    command = ("run", "--mounts", steps, str(sandbox), str(tmp_path / "1"), "/data", "--", "sh", "-c", script)
+    done = call(helper, *command)
+    assert done.returncode == 0, done.stderr
+    _monitor, pid = done.stdout.split()
+    while len(log := (tmp_path / "1.log").read_text().splitlines()) < 4 or not (volume / "y").exists():
+        assert Path(f"/proc/{pid}").exists(), log
+    assert [line.split(" ", 3)[3] for line in log[:3]] == ["content"] * 3
+    assert "Read-only file system" in log[3]
+    # exec finds the container's own view by its process; the sandbox and the machine have nothing of it.
+    assert call(helper, "exec", pid, "/", "--", "cat", "/data/file").stdout == "content\n"
+    assert call(helper, "exec", str(sandbox), "/", "--", "ls", "/data").returncode != 0
+    assert not Path("/data").exists()
+    assert not list(root.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (("bind", "/no/such", "/tmp"), "bind /no/such /tmp: No such file or directory"),
+        (("fly", "a", "b"), "fly a b: Invalid argument"),
+    ],
+)
+def test_a_mount_that_fails_is_named_and_the_command_does_not_run(helper, sandbox, tmp_path, step, told):
+    steps = steps_file(tmp_path / "steps", step)
+    done = call(helper, "run", "--mounts", steps, str(sandbox), str(tmp_path / "1"), "/", "--", "true")
+    assert (done.returncode, done.stderr.strip()) == (128, told)
+    missing = str(tmp_path / "none")
+    done = call(helper, "run", "--mounts", missing, str(sandbox), str(tmp_path / "1"), "/", "--", "true")
+    assert (done.returncode, done.stderr.strip()) == (128, f"{missing}: No such file or directory")

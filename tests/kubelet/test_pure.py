@@ -9,18 +9,19 @@ import pytest
 
 from multinet.errors import InputError
 from multinet.kubelet.containers import Container, Exit, Run
+from multinet.kubelet.environment import Sources, environment_of
 from multinet.kubelet.launcher import Launcher
 from multinet.kubelet.logs import LogOptions, read_existing
 from multinet.kubelet.main import parse
 from multinet.kubelet.podnetwork import default_addresses
-from multinet.kubelet.podspec import PodFacts, command_of, environment_of, expand, grace_seconds
+from multinet.kubelet.podspec import PodFacts, command_of, expand, grace_seconds
 from multinet.kubelet.status import PodView, pod_status, status_patch
 
 POD = {
     "metadata": {"name": "web", "namespace": "ns", "uid": "u1", "annotations": {"a/b": "c"}, "labels": {}},
     "spec": {"containers": [{"name": "c", "image": "i"}], "serviceAccountName": "robot"},
 }
-FACTS = PodFacts("n1", "100.64.0.11", ("10.32.0.7", "fd00::7"))
+SOURCES = Sources(PodFacts("n1", "100.64.0.11", ("10.32.0.7", "fd00::7")), lambda _reference: None)
 LOG = (
     b"2026-01-01T00:00:01.000000000Z stdout F one\n"
     b"2026-01-01T00:00:02.500000000Z stderr P tw\n"
@@ -61,7 +62,7 @@ def test_field_references_and_expansion():
             {"name": "NOTE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['a/b']"}}},
         ]
     }
-    env = environment_of(POD, spec, FACTS)
+    env = environment_of(POD, spec, SOURCES)
     assert env["B"] == "1-$(A)-$(NONE)"
     assert (env["IP"], env["NODE"], env["NOTE"], env["HOSTNAME"]) == ("10.32.0.7", "n1", "c", "web")
     assert expand("$(IP)!", env) == "10.32.0.7!"
@@ -70,14 +71,15 @@ def test_field_references_and_expansion():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"env": [{"name": "S", "valueFrom": {"secretKeyRef": {}}}]}, "secretKeyRef is not supported"),
+        ({"env": [{"name": "S", "valueFrom": {"secretKeyRef": {"name": "k"}}}]}, 'secret "k" not found'),
+        ({"env": [{"name": "S", "valueFrom": {"fileKeyRef": {}}}]}, "fileKeyRef is not supported"),
         ({"env": [{"name": "S", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]}, "unknown field"),
-        ({"envFrom": [{}]}, "envFrom is not supported"),
+        ({"envFrom": [{"configMapRef": {"name": "c"}}]}, 'configmap "c" not found'),
     ],
 )
 def test_unsupported_environment_is_an_error_not_a_gap(spec, message):
     with pytest.raises(InputError, match=message):
-        environment_of(POD, spec, FACTS)
+        environment_of(POD, spec, SOURCES)
 
 
 def test_commands_arguments_and_idling():

@@ -19,6 +19,7 @@ from multinet.kubelet.context import NodeContext, Timing
 from multinet.kubelet.launcher import Launcher
 from multinet.kubelet.pods import PodWorker
 from multinet.kubelet.processes import marked
+from multinet.kubelet.references import References
 from multinet.kubelet.sandbox import SandboxStore
 
 pytestmark = pytest.mark.lab
@@ -99,6 +100,7 @@ def stage_of(tmp_path):
             network=SimpleNamespace(ready=True, message="", problem="", config=config),
             sandboxes=SandboxStore(tmp_path / "sandboxes", "n1", stage),
             launcher=stage,
+            references=References(NoApi()),
             pods_dir=tmp_path / "pods",
             timing=Timing.default(),
         )

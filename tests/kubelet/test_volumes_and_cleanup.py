@@ -8,7 +8,7 @@ import pytest
 
 from multinet.errors import InputError
 from multinet.kubelet.cleanup import completed
-from multinet.kubelet.podspec import check_volumes
+from multinet.kubelet.volumes import check
 
 
 def pod(*volumes):
@@ -22,30 +22,28 @@ def mounting(name):
 @pytest.mark.parametrize(
     ("volume", "told"),
     [
-        ({"name": "v", "configMap": {"name": "x"}}, "volume v of type configMap is not supported"),
-        ({"name": "v"}, "volume v of type emptyDir is not supported"),
-        ({"name": "v", "projected": {}}, "volume v of type projected is not supported"),
-        ({"name": "kube-api-access-1", "secret": {}}, "type secret is not supported"),
+        ({"name": "v", "nfs": {"server": "x"}}, "volume v of type nfs is not supported"),
+        ({"name": "v", "persistentVolumeClaim": {}}, "type persistentVolumeClaim is not supported"),
         ({"name": "other", "secret": {}}, "volume v is not among the pod's volumes"),
     ],
 )
 def test_a_mounted_volume_is_refused_by_type(volume, told):
     name = volume["name"] if volume["name"] != "other" else "v"
     with pytest.raises(InputError, match=told) as caught:
-        check_volumes(pod(volume), mounting(name))
+        check(pod(volume), mounting(name))
     assert caught.value.where == "container c, mountPath /data"
 
 
 def test_a_block_device_is_refused_too():
     container = {"name": "c", "volumeDevices": [{"name": "v", "devicePath": "/dev/x"}]}
     with pytest.raises(InputError, match="persistentVolumeClaim"):
-        check_volumes(pod({"name": "v", "persistentVolumeClaim": {"claimName": "x"}}), container)
+        check(pod({"name": "v", "persistentVolumeClaim": {"claimName": "x"}}), container)
 
 
 def test_unmounted_volumes_and_the_automatic_token_are_no_reason():
     token = {"name": "kube-api-access-x7k2p", "projected": {"sources": []}}
-    check_volumes(pod({"name": "v", "emptyDir": {}}, token), mounting(token["name"]))
-    check_volumes(pod({"name": "v", "emptyDir": {}}), {"name": "c"})
+    check(pod({"name": "v", "emptyDir": {}}, token), mounting(token["name"]))
+    check(pod({"name": "v", "emptyDir": {}}), {"name": "c"})
 
 
 async def test_clean_up_goes_on_through_cancellations_which_are_delivered_afterwards():
