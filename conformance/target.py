@@ -129,6 +129,15 @@ class ClusterTarget(Target, Protocol):
     def logs(self) -> Mapping[str, Path]:
         """Log files that may prove a verdict, by name."""
 
+    def take_down(self, node: str) -> None:
+        """Make the implementation unavailable on a node, as while the node starts.
+
+        ``CannotProvideError`` where that is not possible; only the last of several nodes is asked for.
+        """
+
+    def bring_up(self, node: str) -> None:
+        """Undo :meth:`take_down`; returns when the node takes pods again."""
+
 
 @dataclass(frozen=True, slots=True)
 class PluginCall:

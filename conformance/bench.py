@@ -1,0 +1,301 @@
+"""What tests work with on a cluster: objects made, pods observed by three oracles, everything cleared away.
+
+Tests are plain functions; the API is spoken to in one event loop in a thread of this module, and local copies
+of pods and events make every wait a question that is asked again when something changes.
+
+A pod *settles* when it runs, or when somebody says in a Warning event that it can't. Neither within the limit
+is an answer as well: it does not run, and nobody says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, TypeVar
+
+from conformance.oracles import Seen, look
+from conformance.target import ClusterTarget, Network
+from multinet.errors import LabError, WaitExpiredError
+from multinet.kube import resources
+from multinet.kube.client import Client
+from multinet.kube.config import load_kubeconfig
+from multinet.kube.errors import NotFoundError
+from multinet.kube.informer import Informer
+from multinet.kube.resources import Resource
+from multinet.model.objects import ANNOTATION_SELECTION, Obj, join_key, name_of, namespace_of, uid_of
+from multinet.waits import wait_for
+from traffic.observation import Observation
+from traffic.probe import Pair, Prober
+
+T = TypeVar("T")
+SETTLE_LIMIT_S = 20.0
+_SYNC_LIMIT_S = 15.0
+_CALL_LIMIT_S = 60.0
+_GONE_LIMIT_S = 30.0
+_NOT_ABOUT_NETWORKS = frozenset({"FailedScheduling", "FailedMount", "BackOff", "Failed", "Unhealthy"})
+_KINDS = {
+    resource.kind: resource
+    for resource in (resources.PODS, resources.NADS, resources.NAMESPACES, resources.SERVICES)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PodWish:
+    """A pod to be: its selection (None: no annotation at all) and what else is special about it.
+
+    ``node`` is a position in the target's nodes; None spreads pods over all but the last one, which some
+    tests disturb. ``spec`` is merged into the pod's spec, ``labels`` and ``annotations`` into its metadata.
+    """
+
+    networks: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    node: int | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Bench:
+    """One per process of a test run. Use as a context manager."""
+
+    def __init__(self, target: ClusterTarget, name: str) -> None:
+        self.target = target
+        self._name = name
+        self._count = itertools.count(1)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="bench", daemon=True)
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._client: Client | None = None
+        self._copies: dict[Resource, Informer] = {}
+
+    def __enter__(self) -> Bench:
+        self._thread.start()
+        self.call(self._open())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.call(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_SYNC_LIMIT_S)
+        self._loop.close()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine in the bench's event loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_CALL_LIMIT_S)
+
+    @property
+    def client(self) -> Client:
+        """For calls of its own kind: ``bench.call(bench.client.get(...))``."""
+        assert self._client is not None
+        return self._client
+
+    async def _open(self) -> None:
+        self._client = await Client(load_kubeconfig(self.target.kubeconfig)).__aenter__()
+        for resource in (resources.PODS, resources.EVENTS):
+            informer = self._copies[resource] = Informer(self._client, resource)
+            informer.on_change(lambda _old, _new: self._changed.set())
+            self._tasks.append(asyncio.create_task(informer.run(), name=f"copy of {resource.plural}"))
+        for resource, informer in self._copies.items():
+            await wait_for(f"the list of {resource.plural}", informer.synced.wait(), _SYNC_LIMIT_S)
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.client.__aexit__(None, None, None)
+
+    def until(self, name: str, predicate: Callable[[], T | None], limit_s: float) -> T:
+        """The first answer of ``predicate`` that is not None; asked again at each change."""
+
+        async def ask() -> T:
+            while True:
+                self._changed.clear()
+                answer = predicate()
+                if answer is not None:
+                    return answer
+                await self._changed.wait()
+
+        return self.call(wait_for(name, ask(), limit_s))
+
+    # -- objects ---------------------------------------------------------------------------------------------
+
+    def space(self, hint: str = "") -> Space:
+        """A namespace of its own, with ranges of addresses nobody else uses."""
+        number = next(self._count)
+        name = f"conform-{self._name}-{number}" + (f"-{hint}" if hint else "")
+        self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        return Space(self, name)
+
+    def create(self, *objects: Obj) -> list[Obj]:
+        """Create objects side by side; the API's answers in the same order."""
+
+        async def every() -> list[Obj]:
+            return list(await asyncio.gather(*(self.client.create(_KINDS[o["kind"]], o) for o in objects)))
+
+        return self.call(every())
+
+    def delete(self, resource: Resource, *objects: Obj) -> None:
+        """Delete at once, without grace; objects that are gone already are fine."""
+
+        async def one(obj: Obj) -> None:
+            try:
+                await self.client.delete(resource, name_of(obj), namespace_of(obj) or None, grace_seconds=0)
+            except NotFoundError:
+                return
+
+        async def every() -> None:
+            await asyncio.gather(*(one(obj) for obj in objects))
+
+        self.call(every())
+
+    def pod_object(self, namespace: str, name: str) -> Obj | None:
+        """The newest copy of a pod."""
+        return self._copies[resources.PODS].store.get(join_key(namespace, name))
+
+    def events_about(self, pod: Obj) -> list[Obj]:
+        """Events about this incarnation of a pod, as they came."""
+        uid = uid_of(pod)
+        every = self._copies[resources.EVENTS].store.values()
+        return [event for event in every if (event.get("involvedObject") or {}).get("uid") == uid]
+
+    def refusals(self, pod: Obj) -> list[str]:
+        """What Warning events say of why it can't run."""
+        return [
+            f"{event.get('reason')}: {event.get('message')}"
+            for event in self.events_about(pod)
+            if event.get("type") == "Warning" and event.get("reason") not in _NOT_ABOUT_NETWORKS
+        ]
+
+    def gone(self, namespace: str, names: Iterable[str]) -> None:
+        """Return when none of these pods exists."""
+        wanted = list(names)
+
+        def none_left() -> bool | None:
+            return True if all(self.pod_object(namespace, name) is None for name in wanted) else None
+
+        self.until(f"the end of pods {', '.join(wanted)} in {namespace}", none_left, _GONE_LIMIT_S)
+
+
+class Space:
+    """A namespace for one test, or for the pods that several tests look at."""
+
+    def __init__(self, bench: Bench, namespace: str) -> None:
+        self.bench = bench
+        self.namespace = namespace
+        self._position = itertools.count()
+
+    def network(self, name: str, *subnets: str, **wish: Any) -> Network:
+        """A network made by a NAD in this namespace; a subnet of its own when none is given."""
+        chosen = subnets or (() if wish else (self.subnet(),))
+        network = Network(name, self.namespace, chosen, **wish)
+        self.bench.create(self.bench.target.nad(network))
+        return network
+
+    def subnet(self) -> str:
+        """An IPv4 block of 254 addresses that nobody else has."""
+        return f"{next(_blocks)}.0/24"
+
+    def subnet6(self) -> str:
+        """An IPv6 block that nobody else has."""
+        return f"fd00:{next(_blocks).replace('.', ':')}::/64"
+
+    def start(self, **wishes: PodWish | str | None) -> None:
+        """Create pods by name (``_`` stands for ``-``), without waiting."""
+        self.bench.create(*(self._pod(name.replace("_", "-"), wish) for name, wish in wishes.items()))
+
+    def pods(self, limit_s: float = SETTLE_LIMIT_S, **wishes: PodWish | str | None) -> dict[str, Seen]:
+        """Create pods and look at each when all have settled."""
+        self.start(**wishes)
+        return self.settled(*(name.replace("_", "-") for name in wishes), limit_s=limit_s)
+
+    def pod(self, networks: PodWish | str | None, limit_s: float = SETTLE_LIMIT_S) -> Seen:
+        """One pod, looked at when it has settled."""
+        name = f"p{next(self._position)}"
+        return self.pods(limit_s, **{name: networks})[name]
+
+    def settled(self, *names: str, limit_s: float = SETTLE_LIMIT_S) -> dict[str, Seen]:
+        """Look at pods when all have settled, or the limit is reached."""
+
+        def all_settled() -> bool | None:
+            return True if all(self._settled(name) for name in names) else None
+
+        # Where a limit is reached: which of them did not settle is told by what is seen of each.
+        with contextlib.suppress(WaitExpiredError):
+            self.bench.until(f"pods {', '.join(names)} to run or to be refused", all_settled, limit_s)
+        return {name: self.look(name) for name in names}
+
+    def look(self, name: str) -> Seen:
+        """What there is to see of a pod now."""
+        obj = self.bench.pod_object(self.namespace, name)
+        if obj is None:
+            raise LabError("this pod does not exist", where=f"{self.namespace}/{name}")
+        return look(self.bench.target, obj, self.bench.refusals(obj))
+
+    def remove(self, *names: str) -> None:
+        """Delete pods and wait until they are gone."""
+        self.bench.delete(resources.PODS, *({"metadata": self._named(name)} for name in names))
+        self.bench.gone(self.namespace, names)
+
+    def probe(
+        self, pairs: Iterable[tuple[tuple[Seen, str], tuple[Seen, str]]], protocols: Iterable[str] = ("icmp",)
+    ) -> list[Observation]:
+        """The wire: send from one named interface to another, and look for it on all interfaces."""
+        chosen = list(pairs)
+        seen = {one.key: one for pair in chosen for one, _ in pair}
+        endpoints = [endpoint for one in seen.values() for endpoint in one.interfaces]
+        places: list[Pair] = [((a.key, left), (b.key, right)) for (a, left), (b, right) in chosen]
+        prober = Prober(endpoints, control_netns=self.bench.target.control_netns())
+        return prober.run(places, list(protocols))
+
+    def close(self) -> None:
+        """Delete the namespace, and with it all that is in it; nobody waits."""
+        self.bench.delete(resources.NAMESPACES, {"metadata": {"name": self.namespace}})
+
+    def _settled(self, name: str) -> bool:
+        obj = self.bench.pod_object(self.namespace, name)
+        if obj is None:
+            return False
+        return (obj.get("status") or {}).get("phase") != "Pending" or bool(self.bench.refusals(obj))
+
+    def _named(self, name: str) -> dict[str, Any]:
+        return {"name": name, "namespace": self.namespace}
+
+    def _pod(self, name: str, wish: PodWish | str | None) -> Obj:
+        wish = wish if isinstance(wish, PodWish) else PodWish(wish)
+        annotations = dict(wish.annotations)
+        if wish.networks is not None:
+            annotations[ANNOTATION_SELECTION] = wish.networks
+        metadata = self._named(name) | {"annotations": annotations, "labels": dict(wish.labels)}
+        nodes = self.bench.target.nodes
+        position = next(self._position) % max(1, len(nodes) - 1) if wish.node is None else wish.node
+        spec = {"terminationGracePeriodSeconds": 0, "containers": [self.bench.target.container()]}
+        if nodes:
+            spec["nodeName"] = nodes[position]
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec | dict(wish.spec)}
+
+
+def _prefixes() -> Iterable[str]:
+    # 10.64.0.0 to 10.95.255.0, a part for each process by its number; cluster networks are elsewhere.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+    for number in itertools.count():
+        block = number % (4 * 256)
+        yield f"10.{64 + worker * 4 + block // 256}.{block % 256}"
+
+
+_blocks = iter(_prefixes())
+
+
+def selection(*elements: Mapping[str, Any], **keys: Any) -> str:
+    """The JSON form of a selection: of elements, and of one made of ``keys`` (``_`` stands for ``-``)."""
+    if keys:
+        elements = (*elements, {key.replace("_", "-"): value for key, value in keys.items()})
+    return json.dumps(list(elements))

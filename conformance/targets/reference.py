@@ -1,0 +1,157 @@
+"""``--target reference[:DIALECT]``: the implementation of this project, in a lab on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from conformance import labhost
+from conformance.profiles import Feature, Profile
+from conformance.target import (
+    CannotObserveError,
+    CannotProvideError,
+    Claim,
+    Facts,
+    Implementation,
+    Network,
+)
+from multinet.errors import InputError
+from multinet.model.objects import Obj
+from topology.sandboxes import read_sandboxes
+
+_NODES = 3
+_DIALECTS = ("default", "contrail-classic")
+_CONFIG = {"cniVersion": "0.3.1", "type": "contrail-k8s-cni"}
+_PROFILES = frozenset(
+    {
+        Profile.CORE,
+        Profile.NON_DELEGATING,
+        Profile.STATUS,
+        Profile.DEFAULT_ROUTE,
+        Profile.CONTRAIL_MULTINET,
+    }
+)
+_FEATURES = frozenset(
+    {
+        Feature.IPS,
+        Feature.MAC,
+        Feature.INTERFACE,
+        Feature.DEFAULT_ROUTE,
+        Feature.DUAL_STACK,
+        Feature.STATUS,
+        Feature.DEFAULT_NETWORK_ANNOTATION,
+    }
+)
+_CLASSIC = frozenset({Profile.CONTRAIL_MULTINET})
+
+
+def make(argument: str) -> ReferenceTarget:
+    """The reference in one of its dialects; ``default`` when none is named."""
+    dialect = argument or "default"
+    if dialect not in _DIALECTS:
+        raise InputError(f"no dialect {dialect!r}", next_step=f"choose {' or '.join(_DIALECTS)}")
+    return ReferenceTarget(dialect)
+
+
+class ReferenceTarget:
+    """A lab for the whole session; the last node is the one that may be disturbed."""
+
+    isolated = True
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+        self._lab = labhost.LabProcess()
+        self._facts: Facts = {}
+
+    @property
+    def claim(self) -> Claim:
+        """The default dialect claims the standard; the classic one what Contrail's documents promise."""
+        about = Implementation(
+            organization="multinet",
+            project="multinet",
+            url="https://github.com/tungstenfabric",
+            version=metadata.version("multinet"),
+        )
+        if self._dialect == "default":
+            return Claim(about, _PROFILES, _FEATURES, mode="default")
+        return Claim(about, _CLASSIC, frozenset({Feature.INTERFACE, Feature.STATUS}), mode=self._dialect)
+
+    def start(self, folder: Path) -> Facts:
+        """Start the lab."""
+        return self._lab.start(folder, nodes=_NODES, dialect=self._dialect)
+
+    def attach(self, facts: Facts) -> None:
+        """The lab is reached from any process in its namespaces."""
+        self._facts = facts
+
+    def stop(self) -> None:
+        """End the lab."""
+        self._lab.stop()
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The lab's."""
+        return Path(self._facts["kubeconfig"])
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The lab's nodes."""
+        return tuple(self._facts["nodes"])
+
+    def nad(self, network: Network) -> Obj:
+        """A network is made by its CIDR, or named as the one that another NAD made."""
+        if network.addressless or network.without_config:
+            raise CannotProvideError(
+                "every network of this implementation comes from its NAD, with addresses"
+            )
+        annotations = {}
+        if network.same_as is not None:
+            other = network.same_as
+            name = {
+                "domain": "default-domain",
+                "project": f"k8s-{other.namespace}",
+                "name": f"k8s-{other.name}-pod-network",
+            }
+            annotations["opencontrail.org/network"] = json.dumps(name)
+        elif network.subnets:
+            annotations["opencontrail.org/cidr"] = ",".join(network.subnets)
+        return {
+            "apiVersion": "k8s.cni.cncf.io/v1",
+            "kind": "NetworkAttachmentDefinition",
+            "metadata": {
+                "name": network.name,
+                "namespace": network.namespace,
+                "annotations": annotations,
+            },
+            "spec": {"config": json.dumps(_CONFIG)},
+        }
+
+    def container(self) -> Obj:
+        """Without a command a container of a lab idles."""
+        return {"name": "main", "image": "none"}
+
+    def netns(self, namespace: str, pod: str) -> str:
+        """As the kubelet notes it."""
+        found = read_sandboxes(Path(self._facts["sandboxes"]))
+        paths = [one.netns for one in found if (one.namespace, one.pod) == (namespace, pod)]
+        if not paths:
+            raise CannotObserveError("this pod has no sandbox", where=f"{namespace}/{pod}")
+        return paths[-1]
+
+    def control_netns(self) -> Sequence[str]:
+        """The nodes' namespaces."""
+        return list(self._facts["node_netns"].values())
+
+    def logs(self) -> Mapping[str, Path]:
+        """One per role and node."""
+        return {path.stem: path for path in sorted(Path(self._facts["logs"]).glob("*.log"))}
+
+    def take_down(self, node: str) -> None:
+        """Kill the node agent."""
+        labhost.order(self._facts, "kill", "vrouter", node)
+
+    def bring_up(self, node: str) -> None:
+        """Start the node agent again."""
+        labhost.order(self._facts, "restart", "vrouter", node)
