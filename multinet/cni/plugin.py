@@ -11,7 +11,7 @@ import socket
 import sys
 
 SOCKET_PATH = "/run/multinet-agent/agent.sock"
-SUPPORTED = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
+SUPPORTED = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 LIMIT = 16 * 1024 * 1024
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)("?)|[:{}\[\],]', re.DOTALL)
 
@@ -72,15 +72,15 @@ def ask(path: str, request: bytes) -> "tuple[int, bytes]":
 
 def agent_away(command: str, version: str, path: str, why: str) -> "tuple[int, bytes]":
     """What the plugin says by itself: VERSION, or "try again later"."""
+    shown = version if version in SUPPORTED else SUPPORTED[-1]
     if command == "VERSION":
-        shown = version if version in SUPPORTED else SUPPORTED[-1]
         listed = ",".join(f'"{item}"' for item in SUPPORTED)
         return 0, f'{{"cniVersion":"{shown}","supportedVersions":[{listed}]}}\n'.encode()
     code = 50 if command == "STATUS" else 11
     # As in C: bytes that JSON would need escaped are not worth it.
     shown_path = re.sub(rb"[^ !#-\[\]-~]", b"?", os.fsencode(path)[:200])
     return 1, (
-        f'{{"cniVersion":"{version or SUPPORTED[-1]}","code":{code},'
+        f'{{"cniVersion":"{shown}","code":{code},'
         f'"msg":"the multinet node agent can\'t be reached",'
         f'"details":"{why} (socket '
     ).encode() + shown_path + b'); is the agent running on this node?"}\n'

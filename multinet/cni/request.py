@@ -6,6 +6,7 @@ outcome is a :class:`Request` or a :class:`~multinet.cni.spec.CNIError`.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
 }
 # The version that brought a command; a configuration of an older one can't call it.
 _SINCE: Mapping[str, tuple[int, int, int]] = {CHECK: (0, 4, 0), GC: (1, 1, 0), STATUS: (1, 1, 0)}
+_VALID_KEYS = ("cni.dev/valid-attachments", "cni.dev/attachments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +99,19 @@ def parse(environment: Mapping[str, str], stdin: bytes) -> Request:
 def valid_attachments(config: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
     """GC's list as (container ID, interface name) pairs.
 
-    Read from ``cni.dev/valid-attachments``, or ``cni.dev/attachments`` as the text of 1.1.0 first had it.
-    A missing or malformed list is an error: taken for an empty one, it would delete everything.
+    Read from ``cni.dev/valid-attachments`` and ``cni.dev/attachments``, as the text of 1.1.0 first had it;
+    libcni sends both. What either lists is valid. A missing or malformed list is an error: taken for an empty
+    one, it would delete everything.
     """
-    listed = config.get("cni.dev/valid-attachments", config.get("cni.dev/attachments"))
-    if not isinstance(listed, list):
+    lists = [config[key] for key in _VALID_KEYS if key in config]
+    if not lists or not all(isinstance(listed, list) for listed in lists):
         raise CNIError(
             spec.INVALID_CONFIG,
             "GC without a list of valid attachments",
             "set cni.dev/valid-attachments to a list of {containerID, ifname}",
         )
     found = set()
-    for item in listed:
+    for item in itertools.chain(*lists):
         pair = (item.get("containerID"), item.get("ifname")) if isinstance(item, dict) else (None, None)
         if not isinstance(pair[0], str) or not isinstance(pair[1], str):
             raise CNIError(
@@ -118,6 +121,24 @@ def valid_attachments(config: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
             )
         found.add((pair[0], pair[1]))
     return frozenset(found)
+
+
+def refuse_runtime_config(config: Mapping[str, Any]) -> None:
+    """``CNIError`` (code 2) for capabilities that the runtime wants to be acted on; there are none here.
+
+    What a pod gets is decided before ADD, from its annotations; passing over, say, port mappings in silence
+    would leave the user without them (CNI conventions, "Dynamic Plugin specific fields").
+    """
+    given = config.get("runtimeConfig")
+    if given is not None and not isinstance(given, dict):
+        raise CNIError(spec.INVALID_CONFIG, "runtimeConfig is not a JSON object", repr(given)[:200])
+    for key, value in (given or {}).items():
+        if value not in (None, "", [], {}):
+            raise CNIError(
+                spec.UNSUPPORTED_FIELD,
+                f"runtimeConfig.{key} is not supported: {json.dumps(value)[:200]}",
+                f"take {key} out of the plugin's capabilities; selections of networks say what a pod gets",
+            )
 
 
 def _decode(stdin: bytes) -> Obj:

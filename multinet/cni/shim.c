@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define SOCKET_PATH "/run/multinet-agent/agent.sock"
-#define SUPPORTED "[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]"
+#define SUPPORTED "[\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]"
 #define NEWEST "1.1.0"
 #define LIMIT (16u * 1024 * 1024)
 
@@ -117,18 +117,18 @@ static const char *printable(const char *path) {
 static int agent_away(const char *command, const char *path, const char *why) {
   struct buffer out = {0};
   char text[1024];
+  int known = strlen(version) == 5 && strstr(SUPPORTED, version) != NULL;
+  const char *spoken = known ? version : NEWEST;
   int length;
   if (strcmp(command, "VERSION") == 0) {
-    int known = version[0] != 0 && strstr(SUPPORTED, version) != NULL && strlen(version) == 5;
-    length = snprintf(text, sizeof text, "{\"cniVersion\":\"%s\",\"supportedVersions\":%s}\n",
-                      known ? version : NEWEST, SUPPORTED);
+    length = snprintf(text, sizeof text, "{\"cniVersion\":\"%s\",\"supportedVersions\":%s}\n", spoken, SUPPORTED);
     append(&out, text, (size_t)length);
     return answer(0, &out);
   }
   length = snprintf(text, sizeof text,
                     "{\"cniVersion\":\"%s\",\"code\":%d,\"msg\":\"the multinet node agent can't be reached\","
                     "\"details\":\"%s (socket %s); is the agent running on this node?\"}\n",
-                    version[0] ? version : NEWEST, strcmp(command, "STATUS") == 0 ? 50 : 11, why, printable(path));
+                    spoken, strcmp(command, "STATUS") == 0 ? 50 : 11, why, printable(path));
   append(&out, text, (size_t)length);
   return answer(1, &out);
 }

@@ -1,7 +1,6 @@
-"""CNI's data types: versions, errors, results, and the parameters that both sides must agree on.
+"""What both sides of CNI must agree on: versions, errors, names and parameters.
 
-Source: CNI specification 1.1.0 (sections 2, 5 and "Error"), and its tags 0.3.1, 0.4.0 and 1.0.0 where the
-result of an older version has another shape. 0.3.0 has the shape of 0.3.1.
+Source: CNI specification 1.1.0 (sections 2, 5 and "Error"). Results are in :mod:`multinet.cni.results`.
 """
 
 from __future__ import annotations
@@ -9,14 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from ipaddress import ip_interface
 from typing import Any
 
 from multinet.errors import NetworkingError
 from multinet.model.objects import Obj
 
-SUPPORTED_VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
+SUPPORTED_VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 # libcni's rule: a configuration without a version is one of before there were versions.
 UNSTATED_VERSION = "0.1.0"
 
@@ -57,62 +54,6 @@ class CNIError(NetworkingError):
 
     def to_json(self, version: str) -> bytes:
         """The error object as it is printed on stdout."""
-        return encode(self.to_object(version))
-
-
-@dataclass(frozen=True, slots=True)
-class ResultInterface:
-    """An interface that exists now; ``sandbox`` is CNI_NETNS, or empty for one on the node itself."""
-
-    name: str
-    mac: str
-    sandbox: str = ""
-    mtu: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ResultAddress:
-    """An address (``a.b.c.d/len``) on the interface at position ``interface`` of the result."""
-
-    address: str
-    interface: int | None = None
-    gateway: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ResultRoute:
-    """A route that exists now; without ``gw`` it goes by the interface's gateway."""
-
-    dst: str
-    gw: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What ADD made, without any version's shape; :meth:`to_object` gives it one."""
-
-    interfaces: tuple[ResultInterface, ...] = ()
-    ips: tuple[ResultAddress, ...] = ()
-    routes: tuple[ResultRoute, ...] = ()
-    nameservers: tuple[str, ...] = ()
-    extra: Obj = field(default_factory=dict)
-
-    def to_object(self, version: str) -> Obj:
-        """The result in the shape of ``version``; ``CNIError`` (code 1) for one we don't speak."""
-        check_version(version)
-        shape = version_key(version)
-        made: Obj = {
-            **self.extra,
-            "cniVersion": version,
-            "interfaces": [_interface(item, with_mtu=shape >= (1, 1, 0)) for item in self.interfaces],
-            "ips": [_address(item, with_family=shape < (1, 0, 0)) for item in self.ips],
-            "routes": [{"dst": item.dst, **({"gw": item.gw} if item.gw else {})} for item in self.routes],
-            "dns": {"nameservers": list(self.nameservers)} if self.nameservers else {},
-        }
-        return made
-
-    def to_json(self, version: str) -> bytes:
-        """The result as it is printed on stdout."""
         return encode(self.to_object(version))
 
 
@@ -195,26 +136,6 @@ def parse_args(text: str) -> dict[str, str]:
             )
         found[key] = value
     return found
-
-
-def _interface(item: ResultInterface, *, with_mtu: bool) -> Obj:
-    made: Obj = {"name": item.name, "mac": item.mac}
-    if item.sandbox:
-        made["sandbox"] = item.sandbox
-    if with_mtu and item.mtu:
-        made["mtu"] = item.mtu
-    return made
-
-
-def _address(item: ResultAddress, *, with_family: bool) -> Obj:
-    made: Obj = {"address": item.address}
-    if with_family:
-        made["version"] = str(ip_interface(item.address).version)
-    if item.interface is not None:
-        made["interface"] = item.interface
-    if item.gateway:
-        made["gateway"] = item.gateway
-    return made
 
 
 def _shown(value: object) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from multinet.cni import request as cni
-from multinet.cni import spec
+from multinet.cni import results, spec
 from multinet.cni.request import Request
 from multinet.cni.spec import CNIError
 from multinet.cni.wire import Call, Reply
@@ -23,7 +23,7 @@ from multinet.errors import ApiError, MultinetError, WaitExpiredError
 from multinet.model.attachments import AttachedInterface, VirtualMachine
 from multinet.model.dialect import DEFAULT, Dialect
 from multinet.vrouter import pods
-from multinet.vrouter.datapath import Attachment, Datapath
+from multinet.vrouter.datapath import Attachment, Datapath, NetnsError
 from multinet.vrouter.ledger import Ledger
 from multinet.vrouter.states import Record, StateFiles
 from multinet.vrouter.view import ClusterView, PodPlan, network_of
@@ -133,6 +133,8 @@ class Agent:
         return b""
 
     async def _add(self, request: Request) -> bytes:
+        cni.refuse_runtime_config(request.config)
+        previous = results.previous_result(request.config)
         self._refuse_second(request)
         plan = await self._plan(request)
         wanted = pods.wanted(plan, self._view, request.config)
@@ -155,7 +157,7 @@ class Agent:
         except BaseException:
             await self.ledger.forget(record)
             raise
-        return pods.result(made, plan.interfaces).to_json(request.version)
+        return spec.encode(pods.result(made, plan.interfaces).to_object(request.version, previous))
 
     async def _plan(self, request: Request) -> PodPlan:
         namespace, pod = request.arg("K8S_POD_NAMESPACE"), request.arg("K8S_POD_NAME")
@@ -197,8 +199,13 @@ class Agent:
                 f"container {request.container_id} is not attached by {request.ifname}",
                 "nothing to check: call ADD",
             )
+        previous = results.previous_result(request.config)
+        if previous is None:
+            raise CNIError(
+                spec.INVALID_CONFIG, "CHECK without prevResult", "give the result of ADD as prevResult"
+            )
         found = [
-            *pods.contradictions(request.config.get("prevResult"), record.attachment),
+            *pods.contradictions(previous, record.attachment),
             *self._datapath.check(record.attachment),
         ]
         if found:
@@ -239,6 +246,8 @@ def _refusal(error: Exception) -> CNIError:
         return error
     if isinstance(error, WaitExpiredError | ApiError):
         return CNIError(spec.TRY_AGAIN_LATER, error.what, _evidence(error))
+    if isinstance(error, NetnsError):
+        return CNIError(spec.INVALID_ENVIRONMENT, f"CNI_NETNS: {error.what}", _evidence(error))
     if isinstance(error, MultinetError):
         return CNIError(spec.DATAPATH_FAILED, error.what, _evidence(error))
     if isinstance(error, OSError):

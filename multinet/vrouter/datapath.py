@@ -25,6 +25,10 @@ class DatapathError(NetworkingError):
     """The kernel refused what the data path asked for; nothing of it is left."""
 
 
+class NetnsError(DatapathError):
+    """The sandbox's network namespace can't be used; nothing was made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """A virtual network as a node sees it; ``services`` are addresses the node itself answers for.

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from multinet.vrouter.datapath import DatapathError
+from multinet.vrouter.datapath import DatapathError, NetnsError
 
 _CLONE_NEWNET = 0x40000000
 _NS_GET_NSTYPE = 0xB703
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 def opened(path: str) -> Iterator[int]:
     """A descriptor of the network namespace at ``path``, which must be another than our own.
 
-    ``DatapathError`` says what is wrong with the path.
+    ``NetnsError`` says what is wrong with the path.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -104,8 +104,8 @@ def _is_netns(descriptor: int) -> bool:
         return False
 
 
-def _refused(path: str, why: str) -> DatapathError:
-    return DatapathError(f"the network namespace {path!r} can't be used", why=why)
+def _refused(path: str, why: str) -> NetnsError:
+    return NetnsError(f"the network namespace {path!r} can't be used", why=why)
 
 
 def _setns(descriptor: int) -> None:

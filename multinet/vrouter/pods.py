@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from multinet.cni import spec
-from multinet.cni.spec import CNIError, Result, ResultAddress, ResultInterface, ResultRoute
+from multinet.cni.results import Result, ResultAddress, ResultInterface, ResultRoute
+from multinet.cni.spec import CNIError
 from multinet.model import status
 from multinet.model.attachments import AttachedInterface, Interface
+from multinet.model.objects import Obj
 from multinet.model.selected import RATES, Bandwidth
 from multinet.vrouter.datapath import Attachment, Wanted
 from multinet.vrouter.view import ClusterView, PodPlan, network_of
@@ -133,22 +135,19 @@ def network_status(seen: Sequence[AttachedInterface], interfaces: Sequence[Inter
     )
 
 
-def contradictions(previous: object, attachment: Attachment) -> list[str]:
+def contradictions(previous: Obj, attachment: Attachment) -> list[str]:
     """Where a prevResult (CHECK) differs from what was attached; others' interfaces are left alone."""
-    if not isinstance(previous, dict):
-        return ["the call has no prevResult"]
     ours = {port.wanted.name: port.wanted for port in attachment.ports}
-    found = []
-    listed = [item for item in previous.get("interfaces") or () if isinstance(item, dict)]
-    for item in listed:
-        port = ours.get(str(item.get("name"))) if item.get("sandbox") else None
-        if port is not None and item.get("mac") and str(item["mac"]).lower() != port.mac:
-            found.append(f"{port.name}: prevResult has MAC {item['mac']}, it was made with {port.mac}")
-    for item in previous.get("ips") or ():
-        position = item.get("interface") if isinstance(item, dict) else None
-        if not isinstance(position, int) or not 0 <= position < len(listed):
-            continue
-        port = ours.get(str(listed[position].get("name")))
-        if port is not None and item.get("address") not in port.addresses:
-            found.append(f"{port.name}: prevResult has address {item.get('address')}, which it never had")
+    listed = previous["interfaces"]
+    theirs = {str(item.get("name")): item for item in listed if item.get("sandbox")}
+    found = [f"{name}: prevResult does not have it" for name in ours if name not in theirs]
+    for name, port in ours.items():
+        mac = theirs.get(name, {}).get("mac")
+        if mac and str(mac).lower() != port.mac:
+            found.append(f"{name}: prevResult has MAC {mac}, it was made with {port.mac}")
+    for item in previous["ips"]:
+        if "interface" in item:
+            name = str(listed[item["interface"]].get("name"))
+            if name in ours and item["address"] not in ours[name].addresses:
+                found.append(f"{name}: prevResult has address {item['address']}, which it never had")
     return found

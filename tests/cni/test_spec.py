@@ -9,37 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multinet.cni import request, spec
-from multinet.cni.spec import CNIError, Result, ResultAddress, ResultInterface, ResultRoute
-
-RESULT = Result(
-    interfaces=(
-        ResultInterface("eth0", "02:00:00:00:00:01", "/run/netns/a", 1500),
-        ResultInterface("eth1", "02:00:00:00:00:02", "/run/netns/a", 1500),
-    ),
-    ips=(ResultAddress("10.47.255.252/12", 0, "10.47.255.254"), ResultAddress("10.1.1.252/24", 1)),
-    routes=(ResultRoute("0.0.0.0/0", "10.47.255.254"),),
-    nameservers=("10.47.255.253",),
-)
-
-
-@pytest.mark.parametrize("version", spec.SUPPORTED_VERSIONS)
-def test_a_result_has_the_shape_of_its_version(version):
-    made = json.loads(RESULT.to_json(version))
-    assert made["cniVersion"] == version
-    assert [item["interface"] for item in made["ips"]] == [0, 1]
-    assert [item["name"] for item in made["interfaces"]] == ["eth0", "eth1"]
-    assert all(item["sandbox"] == "/run/netns/a" for item in made["interfaces"])
-    assert made["routes"] == [{"dst": "0.0.0.0/0", "gw": "10.47.255.254"}]
-    assert made["dns"] == {"nameservers": ["10.47.255.253"]}
-    # ips[].version left with 1.0.0, interfaces[].mtu came with 1.1.0.
-    assert ("version" in made["ips"][0]) == (version < "1.0.0")
-    assert ("mtu" in made["interfaces"][0]) == (version >= "1.1.0")
-
-
-def test_an_unknown_version_is_refused():
-    with pytest.raises(CNIError) as caught:
-        RESULT.to_object("2.0.0")
-    assert caught.value.code == 1
+from multinet.cni.spec import CNIError
 
 
 def test_an_error_says_what_and_why():
@@ -104,11 +74,15 @@ def test_a_missing_variable_is_named(variable):
     assert variable in caught.value.msg
 
 
-@pytest.mark.parametrize("version", ["9.9.9", "", "1.0", "v1.0.0", None])
+@pytest.mark.parametrize("version", ["9.9.9", "", "1.0", "v1.0.0"])
 def test_unsupported_versions(version):
     with pytest.raises(CNIError) as caught:
         parse(cniVersion=version)
     assert caught.value.code == spec.INCOMPATIBLE_VERSION
+
+
+def test_a_configuration_without_a_version_is_one_of_before_there_were_versions():
+    assert parse(cniVersion=None).version == "0.1.0"
 
 
 @pytest.mark.parametrize(("command", "version"), [("CHECK", "0.3.1"), ("GC", "1.0.0"), ("STATUS", "1.0.0")])
@@ -132,6 +106,27 @@ def test_gc_without_a_list_is_refused_rather_than_taken_for_an_empty_one():
     listed = [{"containerID": "a", "ifname": "eth0"}]
     assert request.valid_attachments({"cni.dev/attachments": listed}) == {("a", "eth0")}
     assert request.valid_attachments({"cni.dev/valid-attachments": []}) == frozenset()
+    with pytest.raises(CNIError):
+        request.valid_attachments({"cni.dev/valid-attachments": [], "cni.dev/attachments": None})
+
+
+def test_gc_keeps_what_either_of_its_two_keys_lists():
+    lists = {
+        "cni.dev/valid-attachments": [{"containerID": "a", "ifname": "eth0"}],
+        "cni.dev/attachments": [{"containerID": "b", "ifname": "eth0"}],
+    }
+    assert request.valid_attachments(lists) == {("a", "eth0"), ("b", "eth0")}
+
+
+def test_capabilities_are_refused_by_name_and_value_unless_they_ask_for_nothing():
+    request.refuse_runtime_config({"runtimeConfig": {"ips": [], "mac": "", "dns": {}, "bandwidth": None}})
+    with pytest.raises(CNIError) as caught:
+        request.refuse_runtime_config({"runtimeConfig": {"portMappings": [{"hostPort": 8080}]}})
+    assert caught.value.code == spec.UNSUPPORTED_FIELD
+    assert 'portMappings is not supported: [{"hostPort": 8080}]' in caught.value.msg
+    with pytest.raises(CNIError) as caught:
+        request.refuse_runtime_config({"runtimeConfig": [1]})
+    assert caught.value.code == spec.INVALID_CONFIG
 
 
 JSON = st.recursive(

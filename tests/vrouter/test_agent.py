@@ -162,6 +162,45 @@ async def test_cni_ifname_must_be_the_first_interface(rig):
     assert "net1" in error["msg"]
 
 
+async def test_chained_it_adds_to_what_the_plugins_before_it_made(rig):
+    rig.cluster.pod("node1", "a", ["default"])
+    before = {
+        "cniVersion": "1.1.0",
+        "interfaces": [{"name": "lo9", "sandbox": "/run/netns/a"}],
+        "ips": [{"address": "10.9.0.2/24", "interface": 0}],
+        "x-vendor": 1,
+    }
+    code, result = await rig.call("ADD", config={"prevResult": before})
+    assert code == 0
+    assert [item["name"] for item in result["interfaces"]] == ["lo9", "eth0"]
+    assert [item["interface"] for item in result["ips"]] == [0, 1]
+    assert (result["cniVersion"], result["x-vendor"]) == ("1.1.0", 1)
+    assert await rig.call("CHECK", config={"prevResult": result}) == (0, {})
+
+
+async def test_what_add_cannot_act_on_is_refused_before_anything_is_made(rig):
+    rig.cluster.pod("node1", "a", ["default"])
+    for config, number in (
+        ({"prevResult": {"ips": [{"address": "?"}]}}, spec.INVALID_CONFIG),
+        ({"runtimeConfig": {"portMappings": [{"hostPort": 80}]}}, spec.UNSUPPORTED_FIELD),
+    ):
+        code, error = await rig.call("ADD", config=config)
+        assert (code, error["code"]) == (1, number)
+    assert rig.datapath.log == []
+
+
+async def test_check_goes_by_prevresult(rig):
+    rig.cluster.pod("node1", "a", ["default"])
+    _, result = await rig.call("ADD")
+    code, error = await rig.call("CHECK")
+    assert (code, error["code"]) == (1, spec.INVALID_CONFIG)
+    result["interfaces"].clear()
+    result["ips"].clear()
+    code, error = await rig.call("CHECK", config={"prevResult": result})
+    assert (code, error["code"]) == (1, spec.CHECK_FAILED)
+    assert "eth0: prevResult does not have it" in error["details"]
+
+
 async def test_del_of_another_interface_or_container_touches_nothing(rig):
     rig.cluster.pod("node1", "a", ["default"])
     await rig.call("ADD")
