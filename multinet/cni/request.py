@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,8 +123,8 @@ def valid_attachments(config: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
     return frozenset(found)
 
 
-def refuse_runtime_config(config: Mapping[str, Any]) -> None:
-    """``CNIError`` (code 2) for capabilities that the runtime wants to be acted on; there are none here.
+def refuse_runtime_config(config: Mapping[str, Any], acted_on: Collection[str] = ()) -> None:
+    """``CNIError`` (code 2) for capabilities the runtime asks for that are not ``acted_on``.
 
     What a pod gets is decided before ADD, from its annotations; passing over, say, port mappings in silence
     would leave the user without them (CNI conventions, "Dynamic Plugin specific fields").
@@ -133,7 +133,7 @@ def refuse_runtime_config(config: Mapping[str, Any]) -> None:
     if given is not None and not isinstance(given, dict):
         raise CNIError(spec.INVALID_CONFIG, "runtimeConfig is not a JSON object", repr(given)[:200])
     for key, value in (given or {}).items():
-        if value not in (None, "", [], {}):
+        if key not in acted_on and value not in (None, "", [], {}):
             raise CNIError(
                 spec.UNSUPPORTED_FIELD,
                 f"runtimeConfig.{key} is not supported: {json.dumps(value)[:200]}",

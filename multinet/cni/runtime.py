@@ -16,19 +16,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from multinet.cni import results, spec
 from multinet.cni.runtime_cache import Attachment, CachedAttachment, ResultCache
-from multinet.cni.runtime_config import (
-    SUPPORTED_VERSIONS,
-    NetworkConfig,
-    load_network,
-    parse_network,
-)
+from multinet.cni.runtime_config import NetworkConfig, load_network, parse_network
 from multinet.cni.runtime_errors import PluginError
 from multinet.cni.runtime_invoke import invoke, plugin_config
+from multinet.cni.spec import SUPPORTED_VERSIONS, CNIError
 from multinet.errors import InputError
 from multinet.model.objects import Obj
 
@@ -93,7 +90,13 @@ class Runtime:
                 answer = await self._invoke(plugin["type"], "ADD", config, attachment)
                 result = _checked_result(net, plugin["type"], answer)
             final = result if result is not None else {"cniVersion": net.cni_version}
-            self._cache.store(CachedAttachment(net.name, attachment, net.source, final))
+            try:
+                self._cache.store(CachedAttachment(net.name, attachment, net.source, final))
+            except OSError as error:
+                # Without it, DEL would not have the parameters of ADD: the caller undoes the attachment.
+                raise CNIError(
+                    spec.IO_FAILURE, "the result of ADD can't be kept for DEL", str(error)
+                ) from error
             return final
 
     async def check(self, net: NetworkConfig, attachment: Attachment) -> None:
@@ -113,23 +116,28 @@ class Runtime:
         async with self._turns.container(attachment.container_id):
             await self._delete(net, attachment)
 
-    async def gc(self, net: NetworkConfig, valid: Iterable[Attachment]) -> None:
+    async def gc(self, net: NetworkConfig, valid: Callable[[], Iterable[Attachment]]) -> None:
         """Take down what is remembered and no longer valid, then let the plugins (1.1.0) do the same.
 
-        Goes on after an error and raises the first one at the end.
+        ``valid`` is asked while nothing else runs, so that no attachment can be missing that was just made.
+        Goes on after an error and raises the first one at the end. With ``disableGC`` nothing is done: the
+        network's name is shared with others, whose attachments we don't know.
         """
-        keep = {(item.container_id, item.ifname) for item in valid}
+        if net.disable_gc:
+            return
         errors: list[PluginError] = []
         async with self._turns.alone():
+            keep = {(item.container_id, item.ifname) for item in valid()}
             for cached in list(self._cache.entries(net.name)):
                 held = cached.attachment
                 if (held.container_id, held.ifname) not in keep:
                     await _collect(errors, self._delete(net, held))
-            if net.at_least("1.1.0") and not net.disable_gc:
+            if net.at_least("1.1.0"):
                 listed = [{"containerID": container, "ifname": ifname} for container, ifname in sorted(keep)]
                 for plugin in net.plugins:
                     config = plugin_config(net, plugin, None, None)
-                    config["cni.dev/valid-attachments"] = listed
+                    # The text of 1.1.0 first had the second name; libcni sends both as well.
+                    config["cni.dev/valid-attachments"] = config["cni.dev/attachments"] = listed
                     await _collect(errors, self._invoke(plugin["type"], "GC", config, None))
         if errors:
             raise errors[0]
@@ -193,10 +201,16 @@ async def _collect(errors: list[PluginError], operation: Awaitable[object]) -> N
 
 
 def _checked_result(net: NetworkConfig, plugin: str, answer: Obj | None) -> Obj:
+    """The result in the version that was asked for, which the next plugin and our caller go by."""
     if answer is None:
         raise PluginError(plugin, "ADD", "printed no result")
     # libcni does the same: a result without a version has the one that was asked for.
     version = answer.setdefault("cniVersion", net.cni_version)
     if version not in SUPPORTED_VERSIONS:
         raise PluginError(plugin, "ADD", f"result has unknown cniVersion {version!r}")
-    return answer
+    if version == net.cni_version:
+        return answer
+    try:
+        return results.as_version(answer, net.cni_version)
+    except CNIError as error:
+        raise PluginError(plugin, "ADD", error.msg, details=error.details) from error

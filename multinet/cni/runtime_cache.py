@@ -46,6 +46,11 @@ class CachedAttachment:
     source: bytes
     result: Obj | None
 
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Network, container and interface: what tells attachments apart."""
+        return self.network, self.attachment.container_id, self.attachment.ifname
+
 
 @dataclass(frozen=True, slots=True)
 class ResultCache:
@@ -54,7 +59,7 @@ class ResultCache:
     directory: Path
 
     def store(self, cached: CachedAttachment) -> None:
-        """Write or replace the file of this attachment."""
+        """Write or replace the file of this attachment; ``OSError`` when that can't be done."""
         held = cached.attachment
         content = {
             "kind": _KIND,
@@ -70,16 +75,31 @@ class ResultCache:
         path = self._path(cached.network, held)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.tmp")
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        temporary.replace(path)
+        try:
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def load(self, network: str, attachment: Attachment) -> CachedAttachment | None:
         """Return what is remembered of the attachment; None where there is nothing readable."""
-        return _read(self._path(network, attachment))
+        path = self._path(network, attachment)
+        found = _read(path)
+        # Names hold the separator too: "a-b" with "c" has the file of "a" with "b-c".
+        wanted = (network, attachment.container_id, attachment.ifname)
+        if found is None or found.identity == wanted:
+            return found
+        _log.warning("%s: it is of %s, taken as absent", path, " ".join(found.identity))
+        return None
 
     def remove(self, network: str, attachment: Attachment) -> None:
-        """Forget the attachment."""
-        self._path(network, attachment).unlink(missing_ok=True)
+        """Forget the attachment; what can't be removed is only named, the next GC asks for DEL again."""
+        path = self._path(network, attachment)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("%s can't be removed: %s", path, error)
 
     def entries(self, network: str) -> Iterator[CachedAttachment]:
         """All readable entries of one network."""
@@ -99,17 +119,18 @@ def _read(path: Path) -> CachedAttachment | None:
         if content["kind"] != _KIND:
             raise ValueError(f"kind {content['kind']!r}")
         attachment = Attachment(
-            container_id=content["containerId"],
-            netns=content["netns"],
-            ifname=content["ifName"],
-            args=tuple((str(key), str(value)) for key, value in content["cniArgs"]),
-            capability_args=content["capabilityArgs"] or {},
+            container_id=str(content["containerId"]),
+            netns=str(content["netns"]),
+            ifname=str(content["ifName"]),
+            # libcni writes null where there is none of them.
+            args=tuple((str(key), str(value)) for key, value in content["cniArgs"] or ()),
+            capability_args=dict(content["capabilityArgs"] or {}),
         )
         result = content["result"] if isinstance(content["result"], dict) else None
         source = base64.b64decode(content["config"])
-        return CachedAttachment(content["networkName"], attachment, source, result)
+        return CachedAttachment(str(content["networkName"]), attachment, source, result)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         _log.warning("%s: damaged, taken as absent: %r", path, error)
         return None

@@ -1,9 +1,9 @@
 """The runtime's view of a CNI configuration directory (CNI specification 1.1.0, section 1).
 
-The directory is read as the container runtimes do it: files ending in ``.conflist``, ``.conf`` or ``.json``
-in lexical order of their names (of two that differ only in the ending, the list), the first usable one wins;
-a damaged one is passed over, and named in the error when none is left. A ``.conf`` of a single plugin is
-taken as a list of one.
+The directory is read as the container runtimes do it with libcni: files ending in ``.conf``, ``.conflist``
+or ``.json`` in lexical order of their names, the first usable one wins; a damaged one is passed over, and
+named in the error when none is left. A ``.conflist`` is a list, to which ``<name>/*.conf`` beside it add
+plugins unless ``loadOnlyInlinedPlugins`` is set; the others are of one plugin, taken as a list of one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from multinet.cni.spec import (
+    SUPPORTED_VERSIONS,
+    UNSTATED_VERSION,
+    CNIError,
+    check_network_name,
+    version_key,
+)
 from multinet.errors import InputError
 
-SUPPORTED_VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
-_ENDINGS = (".conflist", ".conf", ".json")
+_LIST = ".conflist"
+_ENDINGS = (_LIST, ".conf", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +43,16 @@ class NetworkConfig:
         return version_key(self.cni_version) >= version_key(version)
 
 
-def version_key(version: str) -> tuple[int, ...]:
-    """``"1.10.0"`` as something that sorts; ``ValueError`` when it is no version."""
-    parts = tuple(int(part) for part in version.split("-")[0].split("."))
-    if len(parts) != 3:
-        raise ValueError(version)
-    return parts
-
-
 def load_network(conf_dir: Path) -> NetworkConfig:
     """Return the first usable configuration of ``conf_dir``; ``InputError`` says why there is none."""
     try:
-        found = sorted(
-            (path for path in conf_dir.iterdir() if path.suffix in _ENDINGS),
-            key=lambda path: (path.stem, _ENDINGS.index(path.suffix)),
-        )
+        found = sorted(path for path in conf_dir.iterdir() if path.suffix in _ENDINGS and not path.is_dir())
     except OSError:
         found = []
     refused: list[str] = []
     for path in found:
         try:
-            return parse_network(path.read_bytes(), where=str(path))
+            return parse_network(_read_list(path), where=str(path))
         except OSError as error:
             refused.append(f"{path}: {error.strerror}")
         except InputError as error:
@@ -69,14 +65,44 @@ def load_network(conf_dir: Path) -> NetworkConfig:
     )
 
 
-def parse_network(text: bytes, *, where: str) -> NetworkConfig:
-    """Decode one configuration, a list or a single plugin's; ``InputError`` says what is wrong in it."""
+def _read_list(path: Path) -> bytes:
+    """The text of a configuration file as that of a complete list."""
+    text = path.read_bytes()
+    config = _decode(text, where=str(path))
+    if path.suffix != _LIST:
+        if "plugins" in config:
+            what = f"a list of plugins in a {path.suffix} file"
+            raise InputError(what, where=str(path), next_step=f"rename it to *{_LIST}")
+        return text
+    more = [_decode(each.read_bytes(), where=str(each)) for each in _beside(path, config)]
+    inline = config.get("plugins", [])
+    if more and isinstance(inline, list):
+        return json.dumps({**config, "plugins": [*inline, *more]}).encode()
+    if "plugins" not in config:
+        raise InputError("a list without plugins", where=str(path), next_step="rename it to *.conf?")
+    return text
+
+
+def _beside(path: Path, config: Mapping[str, Any]) -> list[Path]:
+    name = config.get("name")
+    if config.get("loadOnlyInlinedPlugins") is True or not isinstance(name, str) or not name or "/" in name:
+        return []
+    return sorted((path.parent / name).glob("*.conf"))
+
+
+def _decode(text: bytes, *, where: str) -> dict[str, Any]:
     try:
         config = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError("not JSON", where=where, why=str(error)) from error
     if not isinstance(config, dict):
         raise InputError("not a JSON object", where=where)
+    return config
+
+
+def parse_network(text: bytes, *, where: str) -> NetworkConfig:
+    """Decode one configuration, a list or a single plugin's; ``InputError`` says what is wrong in it."""
+    config = _decode(text, where=where)
     plugins = config.get("plugins", [config])
     if not isinstance(plugins, list) or not plugins:
         raise InputError("plugins must be a list of at least one plugin", where=where)
@@ -86,6 +112,11 @@ def parse_network(text: bytes, *, where: str) -> NetworkConfig:
     name = config.get("name")
     if not isinstance(name, str) or not name:
         raise InputError("a network needs a name", where=where)
+    try:
+        # It becomes a part of file names, here and in plugins.
+        check_network_name(name)
+    except CNIError as error:
+        raise InputError(error.msg, where=where, why=error.details) from error
     return NetworkConfig(
         name=name,
         cni_version=negotiate(config, where=where),
@@ -99,7 +130,9 @@ def parse_network(text: bytes, *, where: str) -> NetworkConfig:
 def negotiate(config: Mapping[str, Any], *, where: str = "") -> str:
     """The highest version among ``cniVersion`` and ``cniVersions`` that this runtime speaks."""
     offered = config.get("cniVersions") or []
-    single = config.get("cniVersion") or ("" if offered else SUPPORTED_VERSIONS[0])
+    if not isinstance(offered, list):
+        raise InputError("cniVersions must be a list", where=where)
+    single = config.get("cniVersion") or ("" if offered else UNSTATED_VERSION)
     versions: Sequence[Any] = [*([single] if single else []), *offered]
     usable = [version for version in versions if version in SUPPORTED_VERSIONS]
     if not usable:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -32,7 +33,7 @@ from multinet.kube.config import load_kubeconfig
 from multinet.kube.informer import Informer
 from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import PODS
-from multinet.kubelet import netns
+from multinet.kubelet import netns, podnetwork
 from multinet.kubelet.context import NodeContext, Timing
 from multinet.kubelet.launcher import Launcher
 from multinet.kubelet.network import NodeNetwork
@@ -49,7 +50,7 @@ _CONFIGURATION = {
     "cniVersion": "1.0.0",
     "cniVersions": ["1.0.0", "1.1.0"],
     "name": "multinet",
-    "plugins": [{"type": "multinet-cni"}],
+    "plugins": [{"type": "multinet-cni", "capabilities": {"bandwidth": True}}],
 }
 _FIRST_ANSWER_S = 0.3
 _AGENT_DIRECTORY = "/run/multinet-agent"
@@ -136,14 +137,16 @@ def build_context(options: Options, client: Client, timing: Timing, launcher: La
     """Wire up what the pods of this node share."""
     state = options.root_dir / "kubelet"
     runtime = Runtime(options.cni_bin_dirs, state / "cni-cache")
+    sandboxes = SandboxStore(state / "sandboxes", options.node_name, launcher)
+    needed = functools.partial(podnetwork.attachments, sandboxes)
     return NodeContext(
         node=options.node_name,
         node_ip=options.node_ip,
         client=client,
         recorder=EventRecorder(client, "kubelet", options.node_name),
         runtime=runtime,
-        network=NodeNetwork(runtime, options.cni_conf_dir, options.watch_dirs),
-        sandboxes=SandboxStore(state / "sandboxes", options.node_name, launcher),
+        network=NodeNetwork(runtime, options.cni_conf_dir, options.watch_dirs, needed),
+        sandboxes=sandboxes,
         launcher=launcher,
         references=References(client),
         pods_dir=state / "pods",

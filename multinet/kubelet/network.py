@@ -4,16 +4,19 @@ The plugin's agent may start at the same time as the kubelet or come back later,
 for by the clock: the configuration directory and the directories given as hints (where the agent's socket
 appears) are watched with inotify, and each change asks again. A bounded retry covers plugins that give no
 such sign.
+
+Before it says for the first time that a network is ready, what no sandbox here needs any more is taken down
+(CNI 1.1.0, "GC"): what a kubelet that was killed, or a node that was switched off, left attached.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from multinet.cni.runtime import NetworkConfig, PluginError, Runtime, load_network
+from multinet.cni.runtime import Attachment, NetworkConfig, PluginError, Runtime, load_network
 from multinet.errors import InputError
 from multinet.kube.backoff import Backoff
 from multinet.kubelet.inotify import DirectoryWatch
@@ -26,16 +29,25 @@ _RECHECK_S = 10.0
 class NodeNetwork:
     """The node's CNI configuration and its readiness, kept current by :meth:`run`.
 
-    ``asked`` is set once the plugins were asked for the first time.
+    ``asked`` is set once the plugins were asked for the first time; ``needed`` tells the attachments of all
+    sandboxes on file.
     """
 
-    def __init__(self, runtime: Runtime, conf_dir: Path, hints: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        conf_dir: Path,
+        hints: Sequence[Path] = (),
+        needed: Callable[[], Iterable[Attachment]] = tuple,
+    ) -> None:
         self.asked = asyncio.Event()
         self.config: NetworkConfig | None = None
         self.problem = "it was not asked yet"
         self._runtime = runtime
         self._conf_dir = conf_dir
         self._hints = tuple(hints)
+        self._needed = needed
+        self._collected: set[str] = set()
         self._backoff = Backoff(first_s=0.05, cap_s=1.0)
         self._callbacks: list[Callable[[], None]] = []
 
@@ -75,6 +87,7 @@ class NodeNetwork:
         try:
             self.config = load_network(self._conf_dir)
             await self._runtime.status(self.config)
+            await self._collect(self.config)
             self.problem = ""
         except (InputError, PluginError) as error:
             self.problem = str(error)
@@ -84,3 +97,13 @@ class NodeNetwork:
         _log.info("pod network: %s", self.problem or "ready")
         for callback in self._callbacks:
             callback()
+
+    async def _collect(self, config: NetworkConfig) -> None:
+        """Take down what is left over from earlier, once for each network."""
+        if config.name in self._collected:
+            return
+        self._collected.add(config.name)
+        try:
+            await self._runtime.gc(config, self._needed)
+        except PluginError as error:
+            _log.warning("what is left over in network %s was not all taken down: %s", config.name, error)

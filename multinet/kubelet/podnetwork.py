@@ -17,7 +17,7 @@ from multinet.kubelet import etcfiles
 from multinet.kubelet.cleanup import completed
 from multinet.kubelet.context import NodeContext
 from multinet.kubelet.runtimeargs import capability_args
-from multinet.kubelet.sandbox import Sandbox
+from multinet.kubelet.sandbox import Sandbox, SandboxStore
 from multinet.model.objects import Obj, section, uid_of
 
 _log = logging.getLogger(__name__)
@@ -79,6 +79,11 @@ def _tell_unserved(context: NodeContext, pod: Obj, config: NetworkConfig, argume
             continue
         message = f"no plugin of network {config.name} has the capability {name}: it is not done for this pod"
         context.recorder.record(pod, "Warning", "NotSupportedByNetwork", message)
+
+
+def attachments(sandboxes: SandboxStore) -> list[Attachment]:
+    """The attachments that the sandboxes on file need; any other is left over and may be taken down."""
+    return [attachment_of(sandbox) for sandbox in sandboxes.recorded() if not sandbox.host_network]
 
 
 async def tear_down(context: NodeContext, sandbox: Sandbox) -> None:

@@ -133,7 +133,7 @@ class Agent:
         return b""
 
     async def _add(self, request: Request) -> bytes:
-        cni.refuse_runtime_config(request.config)
+        cni.refuse_runtime_config(request.config, pods.CAPABILITIES)
         previous = results.previous_result(request.config)
         self._refuse_second(request)
         plan = await self._plan(request)

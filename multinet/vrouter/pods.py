@@ -15,6 +15,9 @@ from multinet.model.selected import RATES, Bandwidth
 from multinet.vrouter.datapath import Attachment, Wanted
 from multinet.vrouter.view import ClusterView, PodPlan, network_of
 
+#: What a runtime may ask for in runtimeConfig (CNI conventions); the rest is refused.
+CAPABILITIES = frozenset({"bandwidth"})
+
 
 def wanted(plan: PodPlan, view: ClusterView, config: Mapping[str, Any]) -> list[Wanted]:
     """The interfaces to make; ``CNIError`` carries the controller's reason where the pod is refused.

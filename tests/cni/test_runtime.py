@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from multinet.cni import spec
 from multinet.cni.runtime import Attachment, Runtime
 from multinet.cni.runtime_config import load_network, parse_network
 from multinet.cni.runtime_errors import PluginError
@@ -142,15 +143,57 @@ async def test_delete_uses_the_configuration_and_parameters_of_add(plugins):
     assert not list((plugins.cache / "results").iterdir())
 
 
-async def test_a_damaged_cache_file_does_not_hinder_delete(plugins):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: b"\0" * len(text),
+        lambda _: b"\x93garbage\xff",
+        lambda _: b"",
+        lambda _: b"[]",
+        lambda text: text.replace(b'"c1"', b'"c2"'),
+        lambda text: text.replace(b'"capabilityArgs": {}', b'"capabilityArgs": [1]'),
+    ],
+    ids=["cut", "zeroed", "garbage", "empty", "list", "of-another", "wrong-type"],
+)
+async def test_a_damaged_cache_file_does_not_hinder_delete(plugins, damage):
     await plugins.runtime.add(network(), ATTACHMENT)
     (entry,) = (plugins.cache / "results").iterdir()
-    assert json.loads(entry.read_text())["kind"] == "cniCacheV1"
-    entry.write_text('{"kind": "cniCa')
+    text = entry.read_bytes()
+    assert json.loads(text)["kind"] == "cniCacheV1"
+    entry.write_bytes(damage(text))
+    assert entry.read_bytes() != text
     await plugins.runtime.delete(network(), ATTACHMENT)
     assert plugins.calls[-2:] == ["two DEL", "one DEL"]
     assert "prevResult" not in plugins.stdin("one", "DEL")
     assert not entry.exists()
+
+
+async def test_a_cache_file_of_libcni_is_read(plugins):
+    await plugins.runtime.add(network(), Attachment("c1", "/run/netns/x", "eth0"))
+    (entry,) = (plugins.cache / "results").iterdir()
+    content = json.loads(entry.read_bytes())
+    entry.write_text(json.dumps({**content, "cniArgs": None, "capabilityArgs": None}))
+    await plugins.runtime.delete(network(), Attachment("c1", "", "eth0"))
+    assert plugins.env("one", "DEL")["CNI_NETNS"] == "/run/netns/x"
+
+
+async def test_a_result_that_cannot_be_kept_is_an_error(plugins):
+    plugins.cache.write_text("in the way")
+    with pytest.raises(CNIError) as caught:
+        await plugins.runtime.add(network(), ATTACHMENT)
+    assert caught.value.code == spec.IO_FAILURE
+    await plugins.runtime.delete(network(), ATTACHMENT)
+    assert plugins.calls == ["one ADD", "two ADD", "two DEL", "one DEL"]
+
+
+async def test_an_answer_in_another_version_is_put_into_the_one_asked_for(plugins):
+    plugins.script("one", "ADD", """echo '{"cniVersion":"0.2.0","ip4":{"ip":"10.0.0.9/24"}}'""")
+    plugins.script("two", "ADD", """echo '{"ips":[{"address":"10.0.0.9/24","version":"4"}]}'""")
+    result = await plugins.runtime.add(network("1.0.0"), ATTACHMENT)
+    previous = plugins.stdin("two", "ADD")["prevResult"]
+    assert (previous["cniVersion"], previous["ips"]) == ("1.0.0", [{"address": "10.0.0.9/24"}])
+    assert result["cniVersion"] == "1.0.0"
 
 
 async def test_an_error_stops_the_list_and_names_plugin_command_and_stderr(plugins):
@@ -234,17 +277,34 @@ async def test_gc_takes_down_what_is_not_valid_and_goes_on_after_an_error(plugin
     await plugins.runtime.add(network(), other)
     plugins.fail("one", "GC", "cannot collect")
     with pytest.raises(PluginError, match="cannot collect"):
-        await plugins.runtime.gc(network(), [ATTACHMENT])
+        await plugins.runtime.gc(network(), lambda: [ATTACHMENT])
     assert plugins.calls[4:] == ["two DEL", "one DEL", "one GC", "two GC"]
-    valid = plugins.stdin("two", "GC")["cni.dev/valid-attachments"]
-    assert valid == [{"containerID": "c1", "ifname": "eth0"}]
+    for key in ("cni.dev/valid-attachments", "cni.dev/attachments"):
+        assert plugins.stdin("two", "GC")[key] == [{"containerID": "c1", "ifname": "eth0"}]
     assert len(list((plugins.cache / "results").iterdir())) == 1
 
 
-async def test_gc_is_not_passed_on_where_it_is_disabled(plugins):
-    await plugins.runtime.gc(network(disableGC=True), [])
-    await plugins.runtime.gc(network("1.0.0"), [])
-    assert plugins.calls == []
+async def test_gc_does_nothing_where_it_is_disabled_and_asks_no_plugin_of_before_it(plugins):
+    await plugins.runtime.add(network("1.0.0"), ATTACHMENT)
+    await plugins.runtime.gc(network("1.0.0", disableGC=True), list)
+    assert plugins.calls == ["one ADD", "two ADD"]
+    await plugins.runtime.gc(network("1.0.0"), list)
+    assert plugins.calls[2:] == ["two DEL", "one DEL"]
+
+
+async def test_gc_waits_for_what_runs_and_asks_then_what_is_valid(plugins):
+    plugins.script("one", "ADD", """sleep 0.2; echo '{"cniVersion":"1.1.0"}'""")
+    single, made = network(plugins=[{"type": "one"}]), []
+
+    async def add():
+        await plugins.runtime.add(single, ATTACHMENT)
+        made.append(ATTACHMENT)
+
+    adding = asyncio.create_task(add())
+    await asyncio.sleep(0)
+    await plugins.runtime.gc(single, lambda: list(made))
+    await adding
+    assert plugins.calls == ["one ADD", "one GC"]
 
 
 async def test_operations_on_one_container_do_not_overlap(plugins):
@@ -262,17 +322,33 @@ async def test_operations_on_one_container_do_not_overlap(plugins):
 def test_the_first_usable_file_in_lexical_order_is_loaded(tmp_path):
     plugin = {"type": "one"}
     (tmp_path / "10-broken.conflist").write_text("{")
+    (tmp_path / "15-directory.conf").mkdir()
     (tmp_path / "20-same.conf").write_text(json.dumps({"cniVersion": "1.0.0", "name": "conf", **plugin}))
     listed = {"cniVersion": "1.0.0", "name": "list", "plugins": [plugin]}
     (tmp_path / "20-same.conflist").write_text(json.dumps(listed))
     (tmp_path / "05-ignored.txt").write_text("{}")
-    assert load_network(tmp_path).name == "list"
-    (tmp_path / "20-same.conflist").unlink()
     found = load_network(tmp_path)
     assert (found.name, found.plugins[0]["type"]) == ("conf", "one")
     (tmp_path / "20-same.conf").unlink()
-    with pytest.raises(InputError, match=r"no CNI network configuration.*10-broken.conflist: not JSON"):
+    assert load_network(tmp_path).name == "list"
+    (tmp_path / "20-same.conflist").rename(tmp_path / "20-same.json")
+    with pytest.raises(InputError, match=r"10-broken.conflist: not JSON.*rename it to \*.conflist"):
         load_network(tmp_path)
+
+
+def test_a_list_takes_plugins_from_the_directory_of_its_name(tmp_path):
+    listed = {"cniVersion": "1.1.0", "name": "net", "plugins": [{"type": "one"}]}
+    path = tmp_path / "10-net.conflist"
+    path.write_text(json.dumps(listed))
+    beside = tmp_path / "net"
+    beside.mkdir()
+    for name in ("20-three", "10-two"):
+        (beside / f"{name}.conf").write_text(json.dumps({"type": name[3:]}))
+    found = load_network(tmp_path)
+    assert [plugin["type"] for plugin in found.plugins] == ["one", "two", "three"]
+    assert parse_network(found.source, where="cache") == found
+    path.write_text(json.dumps({**listed, "loadOnlyInlinedPlugins": True}))
+    assert [plugin["type"] for plugin in load_network(tmp_path).plugins] == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -295,6 +371,8 @@ def test_the_highest_common_version_is_chosen(versions, chosen):
         ({"name": "n", "plugins": []}, "at least one plugin"),
         ({"name": "n", "plugins": [{"name": "x"}]}, r"plugins\[0\]: a plugin needs a type"),
         ({"plugins": [{"type": "one"}]}, "needs a name"),
+        ({"name": "../n", "plugins": [{"type": "one"}]}, "invalid network name"),
+        ({"name": "n", "cniVersions": 1, "plugins": [{"type": "one"}]}, "cniVersions must be a list"),
         (
             {"name": "n", "cniVersion": "7.0.0", "plugins": [{"type": "one"}]},
             "no usable cniVersion among 7.0.0",

@@ -271,7 +271,7 @@ async def test_a_killed_sandbox_is_replaced_by_del_then_add(lab):
     new = lab.sandbox(pod)
     assert new["containerID"] != old["containerID"]
     commands = [call.split()[0] for call in lab.calls() if "VERSION" not in call]
-    assert commands == ["ADD", "DEL", "ADD"]
+    assert commands == ["GC", "ADD", "DEL", "ADD"]
 
 
 async def test_restart_policies_exit_codes_and_phases(lab):
