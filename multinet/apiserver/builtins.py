@@ -9,6 +9,7 @@ from multinet.apiserver import core_columns as cells
 from multinet.apiserver import crd_types, merge_rules, pod_columns, pod_schema, pods
 from multinet.apiserver.errors import FieldError, expect, invalid_value, required
 from multinet.apiserver.names import dns_label
+from multinet.apiserver.network_policies import NETWORK_POLICY
 from multinet.apiserver.resources import ResourceType, Strategy, Version
 from multinet.apiserver.service_kinds import SERVICE_KINDS
 from multinet.model.objects import Obj
@@ -233,4 +234,4 @@ OTHERS = (
         answer=_self,
     ),
 )
-BUILTINS = CORE + SERVICE_KINDS + OTHERS
+BUILTINS = (*CORE, *SERVICE_KINDS, NETWORK_POLICY, *OTHERS)

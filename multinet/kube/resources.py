@@ -72,6 +72,8 @@ ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "Endpoint
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", True)
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False)
 NADS = Resource(NPWG_GROUP, "v1", "network-attachment-definitions", "NetworkAttachmentDefinition", True)
+NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", True)
+MULTI_NETWORK_POLICIES = Resource(NPWG_GROUP, "v1beta2", "multi-networkpolicies", "MultiNetworkPolicy", True)
 VIRTUAL_NETWORKS = _ours("virtualnetworks", "VirtualNetwork", namespaced=False)
 VIRTUAL_MACHINES = _ours("virtualmachines", "VirtualMachine", namespaced=True)
 VIRTUAL_MACHINE_INTERFACES = _ours("virtualmachineinterfaces", "VirtualMachineInterface", namespaced=True)

@@ -1,10 +1,11 @@
-"""The CustomResourceDefinitions: four kinds of our own and the NPWG's NetworkAttachmentDefinition."""
+"""The CustomResourceDefinitions: four kinds of our own and two of the NPWG."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from multinet.model.objects import API_GROUP, Obj
+from multinet.model.policy_schema import SPEC
 from multinet.model.selected import RATES
 
 _STRING: Obj = {"type": "string"}
@@ -36,6 +37,7 @@ def crd_manifests() -> list[Obj]:
     """The apiextensions.k8s.io/v1 manifests, in an order in which they can be applied."""
     return [
         _net_attach_def(),
+        _multi_network_policy(),
         _virtual_network(),
         _virtual_machine(),
         _virtual_machine_interface(),
@@ -112,6 +114,24 @@ def _net_attach_def() -> Obj:
         columns=[_AGE],
         required=(),
     )
+
+
+def _multi_network_policy() -> Obj:
+    # v1beta2 added endPort; both have the same schema here, as objects are served in any version.
+    names = _names("MultiNetworkPolicy", "multi-networkpolicies", "multi-policy")
+    names["singular"] = "multi-networkpolicy"
+    made = _crd(
+        names,
+        "Namespaced",
+        SPEC,
+        group="k8s.cni.cncf.io",
+        version="v1beta2",
+        columns=[_column("Policy For", ".metadata.annotations.k8s\\.v1\\.cni\\.cncf\\.io/policy-for"), _AGE],
+        required=(),
+    )
+    versions = made["spec"]["versions"]
+    versions.append({**versions[0], "name": "v1beta1", "storage": False})
+    return made
 
 
 def _virtual_network() -> Obj:

@@ -25,6 +25,7 @@ from multinet.model.dialect import DEFAULT, Dialect
 from multinet.vrouter import pods
 from multinet.vrouter.datapath import Attachment, Datapath, NetnsError
 from multinet.vrouter.ledger import Ledger
+from multinet.vrouter.policing import Everybody, Guard
 from multinet.vrouter.states import Record, StateFiles
 from multinet.vrouter.view import ClusterView, PodPlan, network_of
 from multinet.waits import wait_for
@@ -57,6 +58,7 @@ class Agent:
         *,
         limit_s: float = 30.0,
         dialect: Dialect = DEFAULT,
+        guard: Guard | None = None,
     ) -> None:
         self._view = view
         self._datapath = datapath
@@ -64,6 +66,8 @@ class Agent:
         self._reporter = reporter
         self._limit_s = limit_s
         self._dialect = dialect
+        self._guard = guard or Everybody()
+        self.ledger.on_forget(self._guard.dismiss)
         self._ready = asyncio.Event()
 
     @property
@@ -74,6 +78,7 @@ class Agent:
     def open(self) -> None:
         """Set the node up and find the attachments of an earlier agent; needs no API."""
         self.ledger.open()
+        self._guard.open(self.attachments)
 
     async def synced(self) -> None:
         """The view is complete now: remove what belongs to pods that are gone.
@@ -148,6 +153,11 @@ class Agent:
         await self._replace(pod.uid, request.container_id)
         made = self._datapath.plan(request.container_id, request.netns, pod.key, pod.uid, wanted)
         record = Record(made, request.network, request.ifname)
+        try:
+            await self._guard.admit(made)
+        except BaseException:
+            self._guard.dismiss(made.container_id)
+            raise
         await self.ledger.make(record)
         try:
             seen = pods.attached(made, plan.interfaces)

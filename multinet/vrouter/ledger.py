@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from multinet.vrouter.datapath import Datapath
@@ -26,6 +27,11 @@ class Ledger:
         self._states = states
         self._turns = Turns()
         self._records: dict[str, Record] = {}
+        self._forgotten: list[Callable[[str], None]] = []
+
+    def on_forget(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener(container_id)`` when an attachment was unmade."""
+        self._forgotten.append(listener)
 
     def open(self) -> None:
         """Set the node up and find the attachments of an earlier agent; needs no API."""
@@ -69,3 +75,5 @@ class Ledger:
         await asyncio.shield(self._datapath.detach(record.attachment))
         self._states.remove(record.attachment.container_id)
         self._records.pop(record.attachment.container_id, None)
+        for listener in self._forgotten:
+            listener(record.attachment.container_id)

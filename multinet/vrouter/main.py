@@ -27,10 +27,11 @@ from multinet.kube.queue import KeyedQueue
 from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import NODES, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, VIRTUAL_NETWORKS
 from multinet.model.dialect import DEFAULT, DIALECTS, Dialect
-from multinet.vrouter import nft
+from multinet.vrouter import nft, policy_watch
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
 from multinet.vrouter.introspect import introspection
+from multinet.vrouter.policing import Policing
 from multinet.vrouter.reporter import KubeReporter, KubeTeller
 from multinet.vrouter.server import listening
 from multinet.vrouter.states import StateFiles
@@ -103,8 +104,13 @@ async def run(options: Options) -> None:
     datapath = BridgeDatapath(options.node_ip, view.remotes, underlay=options.underlay_device)
     async with Client(load_kubeconfig(options.kubeconfig)) as client:
         states = StateFiles(options.state_dir)
-        agent = Agent(view, datapath, states, KubeReporter(client), dialect=options.dialect)
-        teller = KubeTeller(client, EventRecorder(client, "multinet-vrouter", options.node_name))
+        recorder = EventRecorder(client, "multinet-vrouter", options.node_name)
+        policing = Policing(
+            view.interfaces, warn=lambda obj, reason, text: recorder.record(obj, "Warning", reason, text)
+        )
+        reporter = KubeReporter(client)
+        agent = Agent(view, datapath, states, reporter, dialect=options.dialect, guard=policing)
+        teller = KubeTeller(client, recorder)
         workloads = Workloads(view, datapath, agent.ledger, teller)
         agent.open()
         if lack := nft.lack():
@@ -115,9 +121,14 @@ async def run(options: Options) -> None:
                 introspection(options.node_ip, lambda: agent.attachments),
                 asyncio.TaskGroup() as group,
             ):
-                running = group.create_task(_follow(client, view, agent, workloads), name="cluster")
+                view.on_network(lambda _: policing.members_changed())
+                running = [
+                    group.create_task(_follow(client, view, agent, workloads), name="cluster"),
+                    group.create_task(policy_watch.follow(client, policing), name="policies"),
+                ]
                 await stop.wait()
-                running.cancel()
+                for task in running:
+                    task.cancel()
         finally:
             datapath.close()
 

@@ -109,6 +109,10 @@ class ClusterView:
         """A network by object name."""
         return self._networks.get(name)
 
+    def interfaces(self) -> tuple[Interface, ...]:
+        """All interfaces of the cluster."""
+        return tuple(self._interfaces.values())
+
     def network_as_seen(self, interface: Interface) -> Network:
         """The network of an interface; without its service addresses while it is not known."""
         found = self._networks.get(interface.network)

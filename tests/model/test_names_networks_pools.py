@@ -236,7 +236,12 @@ def test_conditions_keep_their_time_while_the_status_stays():
 
 def test_crds_name_what_the_others_expect():
     made = {crd["metadata"]["name"]: crd["spec"] for crd in crds.crd_manifests()}
-    assert len(made) == 5
+    assert len(made) == 6
+    policies = made["multi-networkpolicies.k8s.cni.cncf.io"]
+    assert [(one["name"], one["storage"]) for one in policies["versions"]] == [
+        ("v1beta2", True),
+        ("v1beta1", False),
+    ]
     nad = made["network-attachment-definitions.k8s.cni.cncf.io"]
     assert (nad["scope"], nad["names"]["shortNames"]) == ("Namespaced", ["net-attach-def"])
     schema = nad["versions"][0]["schema"]["openAPIV3Schema"]

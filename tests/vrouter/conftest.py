@@ -19,6 +19,7 @@ from multinet.model.networks import ORIGIN_CLUSTER, ORIGIN_NAD, ORIGIN_NAMESPACE
 from multinet.vrouter import netns
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
+from multinet.vrouter.policing import NftFilter, Policing
 from multinet.vrouter.states import StateFiles
 from multinet.vrouter.view import ClusterView
 
@@ -147,14 +148,21 @@ class Node:
         self.lab.cluster.join(self.view)
         with Path(f"/run/netns/{self.name}").open() as handle, netns.entered(handle.fileno()):
             self.datapath = BridgeDatapath(self.ip, self.view.remotes)
+            states = StateFiles(self.directory / self.name)
+            self.inside = Path(f"/run/netns/{self.name}").open()  # noqa: SIM115
+            filter_ = NftFilter(self.inside.fileno())
+            self.policing = Policing(self.view.interfaces, rules=filter_, limit_s=0.3)
+            self.policing.policies_listed()
+            self.lab.tell_policing(self.policing)
             self.agent = Agent(
-                self.view, self.datapath, StateFiles(self.directory / self.name), self.reports, limit_s=0.3
+                self.view, self.datapath, states, self.reports, limit_s=0.3, guard=self.policing
             )
             self.agent.open()
 
     def stop(self):
         self.lab.cluster.views.remove(self.view)
         self.datapath.close()
+        self.inside.close()
 
     async def sync(self):
         await self.agent.synced()
@@ -184,6 +192,10 @@ class Lab:
         self.underlay_mtu = underlay_mtu
         self.nodes = {}
         self.namespaces = []
+        self.policy_objects = [
+            ("namespace", {"metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}})
+            for name in ("default", "other")
+        ]
         self.sockets = []
         ip("link", "add", "name", "fabric", "type", "bridge")
         ip("link", "set", "fabric", "up", "mtu", str(underlay_mtu))
@@ -205,21 +217,41 @@ class Lab:
         self.nodes[name] = Node(self, name, address, self.directory)
         return self.nodes[name]
 
+    def tell_policing(self, policing):
+        """All that a policing starts with."""
+        for what, obj in self.policy_objects:
+            getattr(policing, f"{what}_changed")(None, obj)
+        policing.peers_listed()
+
+    async def policy(self, what, new, old=None):
+        """A policy, pod or namespace comes, changes or goes, and is in force when this returns."""
+        self.policy_objects = [each for each in self.policy_objects if each[1] is not old]
+        self.policy_objects += [(what, new)] if new is not None else []
+        for node in self.nodes.values():
+            getattr(node.policing, f"{what}_changed")(old, new)
+            await node.policing.update()
+
     def namespace(self, name):
         ip("netns", "add", name)
         ip("link", "set", "lo", "up", netns=name)
         self.namespaces.append(name)
         return name
 
-    async def run(self, node, name, nets, **more):
+    async def run(self, node, name, nets, labels=None, **more):
         """A pod, decided and attached; returns its VM and interfaces."""
         decided = self.cluster.pod(node.name, name, nets, **more)
+        ref = decided[0].pod
+        metadata = {"name": name, "namespace": ref.namespace, "uid": ref.uid, "labels": labels or {}}
+        self.policy_objects.append(("pod", {"metadata": metadata, "spec": {}}))
+        for each in self.nodes.values():
+            each.policing.pod_changed(None, self.policy_objects[-1][1])
         self.namespace(name)
         code, answer = await node.call("ADD", f"c-{name}", name, name, uid=decided[0].pod.uid)
         assert code == 0, answer
         for each in self.nodes.values():
             for vni in VNIS.values():
                 await each.agent.reconcile(vni)
+            await each.policing.update()
         return decided
 
     def listen(self, namespace, device):
@@ -241,6 +273,7 @@ class Lab:
             each.close()
         for node in self.nodes.values():
             node.datapath.close()
+            node.inside.close()
             ip("link", "delete", f"f-{node.name}")
         for name in self.namespaces:
             subprocess.run(["ip", "netns", "delete", name], check=False)

@@ -13,7 +13,7 @@ import pytest
 
 from multinet.cni import spec
 from multinet.model.selected import Bandwidth
-from multinet.vrouter import netns
+from multinet.vrouter import netns, pods
 from multinet.vrouter.shaping import Bucket
 
 pytestmark = pytest.mark.lab
@@ -80,6 +80,15 @@ def addresses(decided):
     return [interface.addresses[0].address for interface in decided[1]]
 
 
+async def check(node, decided, container="c-a"):
+    """What CHECK finds, given what ADD answered."""
+    attachment = next(each for each in node.agent.attachments if each.container_id == container)
+    previous = pods.result(attachment, decided[1]).to_object("1.0.0")
+    return (await node.call("CHECK", container, "a", "a", config={"prevResult": previous}))[1].get(
+        "details", ""
+    )
+
+
 def is_limited(found):
     """8 Mbit/s are a million bytes, headers and the start of the connection included."""
     return 0.35e6 < found < 1.35e6
@@ -89,19 +98,20 @@ async def test_a_selections_bandwidth_limits_its_interface_both_ways_and_no_othe
     node = lab.node("node1")
     await node.sync()
     limits = {"red": Bandwidth(RATE, 80_000, RATE, 80_000)}
-    limited = addresses(await lab.run(node, "a", NETWORKS, limits=limits))
+    decided = await lab.run(node, "a", NETWORKS, limits=limits)
+    limited = addresses(decided)
     free = addresses(await lab.run(node, "b", NETWORKS))
     assert is_limited(await measured("b", "a", limited[1]))
     assert is_limited(await measured("a", "b", free[1]))
     for other in (0, 2):
         assert await measured("b", "a", limited[other]) > 5e6
         assert await measured("a", "b", free[other]) > 5e6
-    assert (await node.call("CHECK", "c-a", "a", "a", config={"prevResult": {}}))[0] == 0
+    assert await check(node, decided) == ""
     node.stop()
     node.start()
     await node.sync()
     assert is_limited(await measured("a", "b", free[1]))
-    assert (await node.call("CHECK", "c-a", "a", "a", config={"prevResult": {}}))[0] == 0
+    assert await check(node, decided) == ""
     assert (await node.call("DEL", "c-a", "a", "a"))[0] == 0
     assert not any(name.startswith("ifb") for name in node.links())
 
@@ -126,18 +136,17 @@ async def test_the_runtimes_bandwidth_is_the_default_interfaces_alone(lab):
 async def test_CHECK_tells_which_limit_is_gone(lab):
     node = lab.node("node1")
     await node.sync()
-    await lab.run(node, "a", NETWORKS, limits={"dual": Bandwidth(RATE, 0, RATE, 0)})
+    decided = await lab.run(node, "a", NETWORKS, limits={"dual": Bandwidth(RATE, 0, RATE, 0)})
     port = node.agent.attachments[0].ports[2]
     assert port.shaper_name in node.links()
 
-    async def check():
-        return (await node.call("CHECK", "c-a", "a", "a", config={"prevResult": {}}))[1].get("details", "")
-
-    assert await check() == ""
+    assert await check(node, decided) == ""
     run("tc", "-n", "node1", "qdisc", "del", "dev", port.host_name, "root")
-    assert "eth2: the limit of 8000000 bit/s on what goes into the pod is gone" in await check()
+    assert "eth2: the limit of 8000000 bit/s on what goes into the pod is gone" in await check(node, decided)
     run("tc", "-n", "node1", "qdisc", "del", "dev", port.host_name, "ingress")
-    assert f"eth2: what comes out of the pod is not led through its limit {port.shaper_name}" in await check()
+    assert f"eth2: what comes out of the pod is not led through its limit {port.shaper_name}" in await check(
+        node, decided
+    )
 
 
 async def test_NPWG_4_1_2_1_8_h_a_limit_that_can_not_be_made_fails_the_pod_and_leaves_nothing(lab):
@@ -161,12 +170,12 @@ async def test_NPWG_4_1_2_1_8_a_b_i_the_rates_in_the_kernel_are_those_asked_for(
     node = lab.node("node1")
     await node.sync()
     asked = Bandwidth(80_000_000_000, 0, 1_000_000, 8_000_000)
-    await lab.run(node, "a", NETWORKS, limits={"red": asked})
+    decided = await lab.run(node, "a", NETWORKS, limits={"red": asked})
     shown = json.loads(run("tc", "-n", "node1", "-j", "qdisc"))
     found = {each["dev"][:3]: each["options"] for each in shown if each["kind"] == "tbf"}
     assert (found["tap"]["rate"], found["ifb"]["rate"]) == (10_000_000_000, 125_000)
     assert found["ifb"]["burst"] == pytest.approx(1_000_000, rel=0.01)
-    assert (await node.call("CHECK", "c-a", "a", "a", config={"prevResult": {}}))[0] == 0
+    assert await check(node, decided) == ""
 
 
 def test_a_bucket_without_a_burst_holds_a_twentieth_of_a_second():
