@@ -22,7 +22,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
-from multinet.model.networks import DEFAULT_POD_CIDR
+from multinet.model.networks import DEFAULT_POD_CIDR, DEFAULT_SERVICE_CIDR
 from topology import linux
 from topology.mininet_api import Host, Intf, Link, Mininet, Switch
 from topology.rtnl import Route
@@ -189,16 +189,17 @@ def build(nodes: tuple[str, ...], mtu: int, hosts: tuple[str, ...] = ()) -> Any:
 
 
 def _route_to_pods(control_plane: NodeHost, nodes: tuple[str, ...]) -> None:
-    """Give answers of the API server a way back to pods of the default network.
+    """Give the control plane a way to pods of the default network, for its answers too, and to services.
 
     Pods' packets leave their node with the pod's own address. Each node routes to all pods of that network,
-    those of other nodes through the overlay, so any node will do: all of them are named, and none is special.
-    A kernel without multipath routes gets the first one only.
+    those of other nodes through the overlay, and knows all services, so any node will do: all of them are
+    named, and none is special. A kernel without multipath routes gets the first one only.
     """
     addresses = [str(node_address(index).ip) for index in range(len(nodes))]
     several = [word for address in addresses for word in ("nexthop", "via", address)]
-    failure = control_plane.cmd("ip", "route", "add", DEFAULT_POD_CIDR, *several)
-    if failure.strip():
-        failure = control_plane.cmd("ip", "route", "add", DEFAULT_POD_CIDR, "via", addresses[0])
-    if failure.strip():
-        raise OSError(0, f"{CONTROL_PLANE}: route to the pods: {failure.strip()}")
+    for block in (DEFAULT_POD_CIDR, DEFAULT_SERVICE_CIDR):
+        failure = control_plane.cmd("ip", "route", "add", block, *several)
+        if failure.strip():
+            failure = control_plane.cmd("ip", "route", "add", block, "via", addresses[0])
+        if failure.strip():
+            raise OSError(0, f"{CONTROL_PLANE}: route to {block}: {failure.strip()}")

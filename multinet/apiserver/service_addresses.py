@@ -15,9 +15,10 @@ from ipaddress import IPv4Address, IPv4Network
 from multinet.apiserver.errors import FieldError, invalid_value
 from multinet.apiserver.services import PROTOCOLS, is_headless, ports_of
 from multinet.apiserver.store import Store
+from multinet.model.networks import DEFAULT_SERVICE_CIDR
 from multinet.model.objects import Obj
 
-SERVICE_CIDR = IPv4Network("10.96.0.0/12")
+SERVICE_CIDR = IPv4Network(DEFAULT_SERVICE_CIDR)
 NODE_PORTS = range(30000, 32768)
 _ASKED_ADDRESSES = 256
 _ASKED_PORTS = 86

@@ -40,6 +40,7 @@ ORIGIN_NAMESPACE = "namespace"
 """The pod network of an isolated namespace."""
 
 DEFAULT_POD_CIDR = "10.32.0.0/12"
+DEFAULT_SERVICE_CIDR = "10.96.0.0/12"
 VNI_LIMIT = (1 << 24) - 1
 
 

@@ -27,13 +27,14 @@ from multinet.kube.queue import KeyedQueue
 from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import NODES, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, VIRTUAL_NETWORKS
 from multinet.model.dialect import DEFAULT, DIALECTS, Dialect
-from multinet.vrouter import nft, policy_watch
+from multinet.vrouter import nft, policy_watch, services
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
 from multinet.vrouter.introspect import introspection
 from multinet.vrouter.policing import Policing
 from multinet.vrouter.reporter import KubeReporter, KubeTeller
 from multinet.vrouter.server import listening
+from multinet.vrouter.services import ServiceProxy
 from multinet.vrouter.states import StateFiles
 from multinet.vrouter.view import ClusterView
 from multinet.vrouter.workloads import Workloads
@@ -122,8 +123,9 @@ async def run(options: Options) -> None:
                 asyncio.TaskGroup() as group,
             ):
                 view.on_network(lambda _: policing.members_changed())
+                proxy = ServiceProxy(options.node_ip, view) if not lack else None
                 running = [
-                    group.create_task(_follow(client, view, agent, workloads), name="cluster"),
+                    group.create_task(_follow(client, view, agent, workloads, proxy), name="cluster"),
                     group.create_task(policy_watch.follow(client, policing), name="policies"),
                 ]
                 await stop.wait()
@@ -133,7 +135,9 @@ async def run(options: Options) -> None:
             datapath.close()
 
 
-async def _follow(client: Client, view: ClusterView, agent: Agent, workloads: Workloads) -> None:
+async def _follow(
+    client: Client, view: ClusterView, agent: Agent, workloads: Workloads, proxy: ServiceProxy | None
+) -> None:
     """Keep the view, and with it this node's forwarding, equal to the cluster."""
     informers = [
         (Informer(client, NODES), view.node_changed),
@@ -155,6 +159,8 @@ async def _follow(client: Client, view: ClusterView, agent: Agent, workloads: Wo
         # Not before: with half a view, forwarding of running pods would be taken away.
         group.create_task(queue.run(), name="networks")
         group.create_task(workloads.run(), name="workloads")
+        if proxy is not None:
+            group.create_task(services.follow(client, view, interfaces, proxy), name="services")
         notify.ready()
         _log.info("the node agent serves")
 

@@ -38,6 +38,7 @@ class ClusterView:
         self._networks: dict[str, VirtualNetwork] = {}
         self._interfaces: dict[str, Interface] = {}
         self._members: dict[int, dict[str, Interface]] = {}
+        self._first: dict[str, Interface] = {}
         self._machines: dict[str, VirtualMachine] = {}
         self._node_ips: dict[str, str] = {}
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
@@ -69,10 +70,14 @@ class ClusterView:
         before = self._interfaces.pop(key, None)
         if before is not None:
             self._members.get(before.vni, {}).pop(key, None)
+            if self._first.get(before.pod.key) is before:
+                del self._first[before.pod.key]
         after = None if new is None else _interface(new)
         if after is not None:
             self._interfaces[key] = after
             self._members.setdefault(after.vni, {})[key] = after
+            if after.index == 0:
+                self._first[after.pod.key] = after
             self._wake(after.pod.key)
         for vni in {each.vni for each in (before, after) if each is not None and before != after}:
             self._tell(vni)
@@ -120,6 +125,17 @@ class ClusterView:
             return network_of(found)
         mode = interface.forwarding_mode
         return Network(interface.vni, mode, confined=mode == ROUTED)
+
+    def pod_blocks(self) -> tuple[str, ...]:
+        """The IPv4 blocks of the cluster's own pod network, which isolated namespaces share."""
+        default = self.default_network()
+        subnets = default.subnets if default is not None else ()
+        return tuple(str(subnet.cidr) for subnet in subnets if subnet.cidr.version == 4)
+
+    def is_bridged(self, pod: str) -> bool:
+        """Whether the first interface of the pod ``namespace/name`` is known to be in a bridged network."""
+        first = self._first.get(pod)
+        return first is not None and first.forwarding_mode != ROUTED
 
     def default_network(self) -> VirtualNetwork | None:
         """The cluster's own pod network, once it has its number."""

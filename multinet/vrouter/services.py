@@ -1,0 +1,194 @@
+"""Services on this node: keeps the table of :mod:`multinet.vrouter.servicetable` equal to the cluster.
+
+Only the default network and those of isolated namespaces know services. A packet gets to the rules by a
+routed pod interface, by the underlay or from the node itself; interfaces in NAD networks are bridged and
+never get there. Which pods an isolated namespace's service is for follows from routing: a translated address
+leads only to where its sender may go anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Protocol
+
+from multinet.kube.client import Client
+from multinet.kube.informer import Informer
+from multinet.kube.queue import KeyedQueue
+from multinet.kube.resources import ENDPOINT_SLICES, SERVICES
+from multinet.model.networks import DEFAULT_SERVICE_CIDR
+from multinet.model.objects import Obj, join_key, key_of, section
+from multinet.model.services import Endpoint, EndpointSlice, Service
+from multinet.vrouter import addressing, kernelstate, netns, nft, servicetable
+from multinet.vrouter.datapath import BRIDGED, DatapathError
+from multinet.vrouter.netlink import Socket
+from multinet.vrouter.servicetable import Rules
+from multinet.vrouter.view import ClusterView
+
+_log = logging.getLogger(__name__)
+
+
+class Places(Protocol):
+    """Where pods are (:class:`multinet.vrouter.view.ClusterView` knows)."""
+
+    node: str
+
+    def pod_blocks(self) -> tuple[str, ...]:
+        """The blocks that routed pods have their addresses from."""
+
+    def is_bridged(self, pod: str) -> bool:
+        """Whether that pod's first interface is in a bridged network, out of reach for services."""
+
+
+class ServiceProxy:
+    """One node's services. Make it in the node's network namespace; ``inside`` names that for nft."""
+
+    def __init__(self, node_ip: str, places: Places, *, inside: int | None = None) -> None:
+        self._node_ip = node_ip
+        self._places = places
+        self._inside = inside
+        self._services: dict[str, Service] = {}
+        self._slices: dict[str, EndpointSlice] = {}
+        self._by_service: dict[str, set[str]] = {}
+        self._made: dict[str, Rules] = {}
+        self._dirty: set[str] = set()
+        self._applied: Rules | None = None
+        self._base = ""
+
+    def open(self) -> None:
+        """Have the way to the services' block, and find what an earlier agent made."""
+        through = Socket()
+        try:
+            index, name = self._underlay(through)
+            # Services send packets back where they came from; that is no reason to tell of a shorter way, and
+            # a redirect would take the place of the refusal in the kernel's rate limit.
+            netns.write_settings(
+                {f"ipv4/conf/{each}/send_redirects": "0" for each in ("all", "default", name)}
+            )
+            # Rules are asked when there is a way; what they do not translate they refuse.
+            through.send([addressing.route(DEFAULT_SERVICE_CIDR, index, source=self._node_ip)])
+        finally:
+            through.close()
+        self._base = servicetable.base(self._node_ip, name)
+        try:
+            listing = json.loads(nft.listing("table", "inet", servicetable.TABLE, inside=self._inside))
+        except DatapathError:
+            return
+        self._applied = servicetable.read(listing, self._base.rsplit("chain ", 1)[1].split()[0])
+
+    def service_changed(self, old: Obj | None, new: Obj | None) -> None:
+        """Take a Service; one that can't be read is logged and left out."""
+        key = key_of(new or old or {})
+        self._services.pop(key, None)
+        self._dirty.add(key)
+        if new is None:
+            return
+        try:
+            self._services[key] = Service.from_object(new)
+        except (KeyError, TypeError, ValueError) as error:
+            _log.warning("left out: Service %s: %r", key, error)
+
+    def slice_changed(self, old: Obj | None, new: Obj | None) -> None:
+        """Take an EndpointSlice."""
+        key = key_of(new or old or {})
+        before = self._slices.pop(key, None)
+        if before is not None:
+            self._by_service.get(before.service, set()).discard(key)
+            self._dirty.add(before.service)
+        if new is None:
+            return
+        try:
+            after = self._slices[key] = EndpointSlice.from_object(new)
+        except (KeyError, TypeError, ValueError) as error:
+            _log.warning("left out: EndpointSlice %s: %r", key, error)
+            return
+        self._by_service.setdefault(after.service, set()).add(key)
+        self._dirty.add(after.service)
+
+    def pod_changed(self, pod: str) -> None:
+        """The first interface of a pod is known, or is another one: its services look again."""
+        for each in self._slices.values():
+            if any(endpoint.pod == pod for _, _, endpoint in each.endpoints):
+                self._dirty.add(each.service)
+
+    async def apply(self) -> None:
+        """Make the rules what they should be; ``DatapathError`` when nft refuses the whole table, too."""
+        dirty, self._dirty = self._dirty, set()
+        wanted = servicetable.pods(self._places.pod_blocks())
+        for key in dirty:
+            self._made[key] = self._rules_of(key)
+            if not self._made[key].elements:
+                del self._made[key]
+        for rules in self._made.values():
+            wanted.update(rules)
+        if self._applied is not None:
+            text = servicetable.script(self._applied, wanted)
+            if not text:
+                return
+            try:
+                await nft.apply_async(text + "\n", inside=self._inside)
+                self._applied = wanted
+                return
+            except DatapathError as error:
+                _log.warning("the table of services is made anew: %s", error)
+        self._applied = None
+        await nft.apply_async(servicetable.rebuilt(self._base, wanted), inside=self._inside)
+        self._applied = wanted
+
+    def _rules_of(self, key: str) -> Rules:
+        service = self._services.get(key)
+        if service is None:
+            return Rules()
+        ready: dict[tuple[str, str], list[Endpoint]] = {}
+        for name in sorted(self._by_service.get(key, ())):
+            for port, protocol, endpoint in self._slices[name].endpoints:
+                if not (endpoint.pod and self._places.is_bridged(endpoint.pod)):
+                    ready.setdefault((port, protocol), []).append(endpoint)
+        return servicetable.rules_of(service, ready, self._places.node)
+
+    def _underlay(self, through: Socket) -> tuple[int, str]:
+        for index, cidr in kernelstate.read_addresses(through):
+            if cidr.partition("/")[0] == self._node_ip:
+                return index, kernelstate.read_links(through)[index].name
+        raise DatapathError(f"this node does not have the address {self._node_ip}")
+
+
+async def follow(client: Client, view: ClusterView, interfaces: Informer, proxy: ServiceProxy) -> None:
+    """Keep this node's rules equal to the cluster until cancelled; ``view`` is complete already."""
+    queue = KeyedQueue(lambda _key: proxy.apply(), workers=1, name="services")
+    blocks = view.pod_blocks()
+
+    def changed(_old: Obj | None, _new: Obj | None) -> None:
+        queue.add("services")
+
+    def network_changed(_vni: int) -> None:
+        nonlocal blocks
+        if view.pod_blocks() != blocks:
+            blocks = view.pod_blocks()
+            queue.add("services")
+
+    def interface_changed(old: Obj | None, new: Obj | None) -> None:
+        for spec in (section(each, "spec") for each in (old, new) if each is not None):
+            if not spec.get("index") and spec.get("forwardingMode") == BRIDGED:
+                pod = spec.get("pod") or {}
+                proxy.pod_changed(join_key(str(pod.get("namespace") or ""), str(pod.get("name") or "")))
+                queue.add("services")
+
+    proxy.open()
+    listed = (
+        (Informer(client, SERVICES), proxy.service_changed),
+        (Informer(client, ENDPOINT_SLICES), proxy.slice_changed),
+    )
+    async with asyncio.TaskGroup() as group:
+        for informer, take in listed:
+            informer.on_change(take)
+            informer.on_change(changed)
+            group.create_task(informer.run(), name=f"{informer.resource.plural} informer")
+        for informer, _ in listed:
+            await informer.synced.wait()
+        view.on_network(network_changed)
+        interfaces.on_change(interface_changed)
+        # Not before: with half a view, services would lose endpoints that they have.
+        queue.add("services")
+        group.create_task(queue.run(), name="services")

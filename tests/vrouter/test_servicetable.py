@@ -1,0 +1,101 @@
+"""The rules of services as text: what leads where, and what changes when something changes."""
+
+import dataclasses
+
+from multinet.model.services import Endpoint, Service, ServicePort
+from multinet.vrouter import servicetable
+from multinet.vrouter.servicetable import Rules
+
+WEB = Service(
+    namespace="d",
+    name="web",
+    address="10.96.1.1",
+    headless=False,
+    selector=(("app", "web"),),
+    ports=(ServicePort("", "TCP", 80, 8080, 30080),),
+    external=True,
+)
+HERE, THERE = Endpoint("10.32.0.1", 8080, "n1", "d/a"), Endpoint("10.32.0.2", 8080, "n2", "d/b")
+
+
+def rules(service=WEB, *endpoints):
+    return servicetable.rules_of(service, {("", "TCP"): endpoints}, "n1")
+
+
+def bodies(found, container):
+    """The rules of the chains that a container's elements lead to, by key."""
+    return {
+        key: found.chains.get(value.removeprefix("goto "), (value,))
+        for (held, key), value in found.elements.items()
+        if held == container
+    }
+
+
+def test_cluster_address_and_node_port_lead_to_one_chain_that_picks_an_endpoint():
+    found = rules(WEB, THERE, HERE)
+    (picked,) = bodies(found, "cluster_ips")["tcp . 10.96.1.1 . 80"]
+    assert "dnat ip to numgen random mod 2 map { 0 : 10.32.0.1 . 8080, 1 : 10.32.0.2 . 8080 }" in picked
+    assert bodies(found, "node_ports")["tcp . 30080"] == (picked,)
+    # Only a pod of this node can meet itself here.
+    assert set(bodies(found, "hairpin")) == {"10.32.0.1 . 10.32.0.1"}
+
+
+def test_without_endpoints_or_address_there_is_nothing():
+    assert rules(WEB) == Rules()
+    assert rules(dataclasses.replace(WEB, address="", headless=True), HERE) == Rules()
+
+
+def test_local_policies_use_this_nodes_endpoints_or_drop():
+    service = dataclasses.replace(WEB, local_external=True, local_internal=True)
+    found = rules(service, THERE, HERE)
+    assert bodies(found, "node_ports")["tcp . 30080"] == ("meta l4proto tcp dnat ip to 10.32.0.1:8080",)
+    assert set(bodies(found, "local_ports")) == {"tcp . 30080"}
+    assert len(found.chains) == 1
+    assert bodies(rules(service, THERE), "cluster_ips") == {"tcp . 10.96.1.1 . 80": ("drop",)}
+
+
+def test_affinity_has_a_set_of_clients_per_endpoint():
+    found = rules(dataclasses.replace(WEB, affinity_s=60), THERE, HERE)
+    assert [each.split(";")[2].strip() for each in found.sets.values()] == ["timeout 60s"] * 2
+    body = bodies(found, "cluster_ips")["tcp . 10.96.1.1 . 80"]
+    assert len(body) == 3
+    assert body[0].startswith("ip saddr @a-")
+    assert sum(name.startswith("e-") for name in found.chains) == 2
+
+
+def test_only_what_changed_is_told_to_the_kernel():
+    other = dataclasses.replace(WEB, name="db", address="10.96.1.2", external=False)
+    both, fewer = rules(WEB, HERE), rules(WEB, HERE, THERE)
+    for each in (both, fewer):
+        each.update(rules(other, HERE))
+    assert servicetable.script(both, both) == ""
+    script = servicetable.script(both, fewer)
+    assert "10.96.1.1" in script
+    assert "10.96.1.2" not in script
+    assert script.index("add chain") < script.index("add element") < script.index("delete chain")
+
+
+def test_what_is_read_back_is_known_by_its_names():
+    found = rules(WEB, HERE)
+    name = next(iter(found.chains))
+    listing = {
+        "nftables": [
+            {"chain": {"name": "base-x"}},
+            {"chain": {"name": name}},
+            {
+                "map": {
+                    "name": "cluster_ips",
+                    "elem": [[{"concat": ["tcp", "10.96.1.1", 80]}, {"goto": {"target": name}}]],
+                }
+            },
+            {
+                "map": {
+                    "name": "node_ports",
+                    "elem": [[{"concat": ["tcp", 30080]}, {"goto": {"target": name}}]],
+                }
+            },
+            {"set": {"name": "hairpin", "elem": [{"concat": ["10.32.0.1", "10.32.0.1"]}]}},
+        ]
+    }
+    assert servicetable.script(servicetable.read(listing, "base-x"), found) == ""
+    assert servicetable.read(listing, "base-y") is None
