@@ -42,6 +42,7 @@ from multinet.kubelet.podset import PodSet
 from multinet.kubelet.references import References
 from multinet.kubelet.sandbox import SandboxStore
 from multinet.kubelet.server import KubeletServer
+from multinet.kubelet.staticpods import StaticPods
 from multinet.kubelet.wakeup import wait_or_timeout
 
 _log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Options:
     cni_bin_dirs: tuple[Path, ...]
     watch_dirs: tuple[Path, ...]
     port: int = KUBELET_PORT
+    manifest_dir: Path | None = None
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -85,6 +87,7 @@ def parse(argv: Sequence[str]) -> Options:
         action="append",
         help=f"ask the plugin's STATUS again when something changes here; default: {_AGENT_DIRECTORY}",
     )
+    parser.add_argument("--manifest-dir", type=Path, help="static pods; default: ROOT/manifests")
     parser.add_argument("--port", type=int, default=KUBELET_PORT)
     given = parser.parse_args(list(argv))
     cni = given.root_dir / "cni"
@@ -98,6 +101,7 @@ def parse(argv: Sequence[str]) -> Options:
         cni_bin_dirs=tuple(Path(part) for part in binaries.split(":") if part),
         watch_dirs=tuple(given.watch_dir or [Path(_AGENT_DIRECTORY)]),
         port=given.port,
+        manifest_dir=given.manifest_dir,
     )
 
 
@@ -158,6 +162,9 @@ async def _serve(options: Options, context: NodeContext, token: str, stop: async
     informer = Informer(context.client, PODS, field_selector=f"spec.nodeName={options.node_name}")
     pods = PodSet(context)
     context.network.on_change(pods.wake_all)
+    pods.recover()
+    static = StaticPods(context, pods, options.manifest_dir or options.root_dir / "manifests")
+    static.look()
     server = KubeletServer(context, token, pods.find, informer.store.values)
     async with contextlib.AsyncExitStack() as cleanup, asyncio.TaskGroup() as group:
         cleanup.push_async_callback(pods.close)
@@ -166,6 +173,7 @@ async def _serve(options: Options, context: NodeContext, token: str, stop: async
             group.create_task(informer.run(), name="pod informer"),
             group.create_task(context.network.run(), name="pod network"),
             group.create_task(_keep_node(options, context), name="node"),
+            group.create_task(static.run(), name="static pods"),
             group.create_task(_listen(options, server, cleanup), name="server"),
         ]
         running.append(group.create_task(_begin(informer, pods, running[-1]), name="start of the pods"))
