@@ -266,6 +266,15 @@ class NetnsFault(Model):
     command: Argv
 
 
+class RebootFault(Model):
+    """Reboot a worker node: its processes, namespaces and links end at once, its directories stay.
+
+    Kubelet and agent start again; returns when the kubelet has noticed what became of the node's pods.
+    """
+
+    node: str
+
+
 class Fault(Model):
     """Break something, or mend it."""
 
@@ -273,10 +282,11 @@ class Fault(Model):
     kill: KillFault | None = None
     restart: RestartFault | None = None
     netns: NetnsFault | None = None
+    reboot: RebootFault | None = None
 
     @_after(mode="after")
     def _one_kind(self) -> Self:
-        _exactly_one(self, ("link", "kill", "restart", "netns"), "fault")
+        _exactly_one(self, ("link", "kill", "restart", "netns", "reboot"), "fault")
         return self
 
 

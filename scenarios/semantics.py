@@ -264,7 +264,7 @@ def _nodes_named(step: LoadedStep, path: YamlPath) -> Iterator[tuple[YamlPath, s
     body = step.step
     if body.exec is not None and body.exec.node is not None:
         yield (*path, "exec", "node"), body.exec.node
-    for word in ("link", "kill", "restart", "netns"):
+    for word in ("link", "kill", "restart", "netns", "reboot"):
         part = getattr(body.fault, word, None)
         if part is not None:
             yield (*path, "fault", word, "node"), part.node

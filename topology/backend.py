@@ -9,9 +9,9 @@ destroy     :meth:`Lab.stop` (gentle) and :meth:`Lab.close` (at once); both may 
 ==========  ==================================================================================
 
 Everything here blocks and starts no thread. A caller with an event loop may call :meth:`Lab.exec`,
-:meth:`Lab.pod_exec`, :meth:`Lab.restart` and :meth:`Lab.wait_role` in another thread, watches
-:meth:`Lab.fileno` and calls :meth:`Lab.process_events` when it is readable; a caller without one calls it
-between steps.
+:meth:`Lab.pod_exec`, :meth:`Lab.restart`, :meth:`Lab.reboot` and :meth:`Lab.wait_role` in another thread,
+watches :meth:`Lab.fileno` and calls :meth:`Lab.process_events` when it is readable; a caller without one
+calls it between steps.
 
 Events: ``lab-starting {nodes}``, ``lab-phase {phase, seconds}``, ``role-ready {role, node, pid, seconds}``,
 ``role-exited {role, node, pid, status, expected, log, tail}``, ``lab-ready {seconds}``,
@@ -118,6 +118,12 @@ class Lab(Protocol):
 
     def restart(self, role: str, node: str) -> None:
         """Stop the role's process with SIGTERM, start a new one and wait until it is ready."""
+
+    def reboot(self, node: str) -> None:
+        """End everything on a worker node at once and start its roles again; returns when they are ready.
+
+        What is in the node's directories stays, what was in its kernel (namespaces, links, rules) is gone.
+        """
 
     def kill(self, role: str, node: str, signal: int) -> None:
         """Send a signal to the role's process; its exit, if any, counts as expected."""

@@ -94,6 +94,11 @@ class FakeLab:
         """Remember."""
         self.calls.append(("restart", role, node))
 
+    def reboot(self, node: str) -> None:
+        """Remember."""
+        self._known(node)
+        self.calls.append(("reboot", node))
+
     def kill(self, role: str, node: str, signal: int) -> None:
         """Remember."""
         self.calls.append(("kill", role, node, signal))

@@ -12,7 +12,7 @@ from typing import Any
 
 from multinet.errors import LabError
 from multinet.waits import expired
-from topology import roles
+from topology import reboot, roles
 from topology.backend import Completed, EventSink, LabSpec, Sandbox
 from topology.rtnl import Route
 from topology.sandboxes import read_sandboxes
@@ -114,6 +114,22 @@ class MininetLab:
     def restart(self, role: str, node: str) -> None:
         """Restart a role and wait until it is ready."""
         self._supervisor.restart(role, node, _RESTART_LIMIT_S)
+
+    def reboot(self, node: str) -> None:
+        """End all of a worker node and start its roles again."""
+        if node not in self.nodes:
+            raise LabError(
+                f"{node!r} is no worker node", next_step=f"worker nodes are: {', '.join(self.nodes)}"
+            )
+        shell = self.node_pid(node)
+        self._supervisor.fell(node)
+        pods = tuple(sandbox.pid for sandbox in self.sandboxes() if sandbox.node == node)
+        reboot.end_processes(shell, pods)
+        reboot.clear_mounts(shell)
+        reboot.clear_network(
+            lambda argv, stdin: self.exec(node, argv, stdin=stdin), self.net[node].intf().name
+        )
+        self._supervisor.raise_again(node, _RESTART_LIMIT_S)
 
     def kill(self, role: str, node: str, signal: int) -> None:
         """Signal a role's process."""

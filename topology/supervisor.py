@@ -103,6 +103,24 @@ class Supervisor:
                     self._await_ends((running,), _STOP_LIMIT_S)
             self.start({running.role: running.node_pid}, limit_s)
 
+    def fell(self, node: str) -> None:
+        """Kill all roles of a node at the same moment; returns when they have ended."""
+        with self._lock:
+            doomed = [running for running in self._running.values() if running.role.node == node]
+            for running in doomed:
+                self._know_pid(running)
+            doomed = [running for running in doomed if running.status is None]
+            for running in doomed:
+                running.end_expected = True
+                os.kill(running.pid, signal.SIGKILL)
+            self._await_ends(doomed, _STOP_LIMIT_S)
+
+    def raise_again(self, node: str, limit_s: float) -> None:
+        """Start all roles of a node whose roles have ended; raises as :meth:`start`."""
+        with self._lock:
+            placed = {one.role: one.node_pid for one in self._running.values() if one.role.node == node}
+            self.start(placed, limit_s)
+
     def stop(self) -> None:
         """SIGTERM to all roles, and wait a little for their ends; for complete logs."""
         if self._closed:

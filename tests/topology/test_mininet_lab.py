@@ -195,6 +195,65 @@ print(json.dumps(found))
     assert (tmp_path / "logs" / "apiserver-cp.log").read_text().endswith("bye\n")
 
 
+def test_a_reboot_takes_away_what_a_new_kernel_does_not_have(run_script, prefix, tmp_path):
+    done = run_script(
+        LAB
+        + """
+import subprocess
+lab = start()
+for node in ("node1", "node2"):
+    lab.exec(node, ["ip", "link", "add", "planted", "type", "veth", "peer", "name", "other"])
+    lab.exec(node, ["ip", "rule", "add", "pref", "100", "table", "77"])
+    lab.exec(node, ["ip", "route", "add", "blackhole", "10.7.0.0/16", "table", "77"])
+    lab.exec(node, ["ip", "netns", "add", "inner"])
+    lab.exec(node, ["touch", "/run/multinet-agent/agent.sock"])
+kept = Path("/run/multinet/nodes/node1/kept")
+kept.touch()
+service = subprocess.Popen(["nsenter", "-t", str(lab.node_pid("node1")), "-n", "sleep", "1000"])
+before = {(data["role"], data["node"]): data["pid"] for kind, data in events if kind == "role-ready"}
+events.clear()
+try:
+    lab.reboot("cp")
+except MultinetError as error:
+    found = {"refused": str(error)}
+lab.reboot("node1")
+found["service"] = service.wait(5)
+after = {(data["role"], data["node"]): data["pid"] for kind, data in events if kind == "role-ready"}
+found["again"] = sorted(after)
+found["other pids"] = all(after[one] != before[one] for one in after)
+found["expected"] = [data["expected"] for kind, data in events if kind == "role-exited"]
+for node in ("node1", "node2"):
+    found[node] = {
+        "links": [one["ifname"] for one in json.loads(lab.exec(node, ["ip", "-j", "link"]).stdout)],
+        "rules": [one["priority"] for one in json.loads(lab.exec(node, ["ip", "-j", "rule"]).stdout)],
+        "routes": lab.exec(node, ["ip", "route", "show", "table", "77"]).stdout.strip(),
+        "netns": lab.exec(node, ["ls", "/run/netns"]).stdout.split(),
+        "agent": lab.exec(node, ["ls", "/run/multinet-agent"]).stdout.split(),
+        "route": lab.exec(node, ["ip", "route", "get", lab.node_ip("cp")]).stdout.split()[2],
+    }
+found["kept"] = kept.exists()
+lab.close()
+print(json.dumps(found))
+""",
+        tmp_path,
+        prefix=prefix,
+    )
+    found = last_json(done)
+    assert "'cp' is no worker node" in found["refused"]
+    assert found["service"] == -9
+    assert found["again"] == [["kubelet", "node1"], ["vrouter", "node1"]]
+    assert found["other pids"]
+    assert found["expected"] == [True, True]
+    assert found["node1"]["links"] == ["lo", "eth0"]
+    assert found["node1"]["rules"] == [0, 32766, 32767]
+    assert (found["node1"]["routes"], found["node1"]["netns"], found["node1"]["agent"]) == ("", [], [])
+    assert sorted(found["node2"]["links"]) == ["eth0", "lo", "other", "planted"]
+    assert found["node2"]["rules"] == [0, 100, 32766, 32767]
+    assert found["node2"]["netns"] == ["inner"]
+    assert (found["node1"]["route"], found["node2"]["route"]) == ("eth0", "eth0")
+    assert found["kept"]
+
+
 def test_a_late_role_does_not_hold_the_lab_back_and_is_waited_for_by_name(run_script, tmp_path):
     done = run_script(
         LAB
