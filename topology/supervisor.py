@@ -6,6 +6,7 @@ come in that thread. Whoever holds the lock reads the zygote's messages for ever
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -97,7 +98,8 @@ class Supervisor:
         with self._lock:
             running = self._find(role_name, node)
             if running.status is None:
-                self.signal(role_name, node, signal.SIGTERM)
+                with contextlib.suppress(ProcessLookupError):  # killed before; its end is yet to be told
+                    self.signal(role_name, node, signal.SIGTERM)
                 if not self._await_ends((running,), _STOP_LIMIT_S):
                     os.kill(running.pid, signal.SIGKILL)
                     self._await_ends((running,), _STOP_LIMIT_S)

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from multinet.cni import request as cni
@@ -22,9 +23,10 @@ from multinet.cni.wire import Call, Reply
 from multinet.errors import ApiError, MultinetError, WaitExpiredError
 from multinet.model.attachments import AttachedInterface, VirtualMachine
 from multinet.model.dialect import DEFAULT, Dialect
-from multinet.vrouter import pods
+from multinet.vrouter import pods, rebuilding
 from multinet.vrouter.datapath import Attachment, Datapath, NetnsError
 from multinet.vrouter.ledger import Ledger
+from multinet.vrouter.marks import short_id
 from multinet.vrouter.policing import Everybody, Guard
 from multinet.vrouter.states import Record, StateFiles
 from multinet.vrouter.view import ClusterView, PodPlan, network_of
@@ -81,10 +83,11 @@ class Agent:
         self._guard.open(self.attachments)
 
     async def synced(self) -> None:
-        """The view is complete now: remove what belongs to pods that are gone.
+        """The view is complete now: know all attachments again, remove what belongs to pods that are gone.
 
         What can't be removed stays on record for DEL and GC; the node's other pods need their agent.
         """
+        await self._rebuild()
         for record in self.ledger.records:
             if not record.is_workload and not self._view.has_pod(record.attachment.pod_uid):
                 _log.info("pod %s is gone: its interfaces are removed", record.attachment.pod)
@@ -93,6 +96,22 @@ class Agent:
                         await self.ledger.forget(record)
                     except MultinetError as error:
                         _log.error("pod %s: its interfaces are still there: %s", record.attachment.pod, error)
+
+    async def _rebuild(self) -> None:
+        found = rebuilding.rebuilt(self._datapath, self._view)
+        for record in found.records:
+            self.ledger.adopt(record)
+            _log.warning("pod %s: its state file is made again", record.attachment.pod)
+            try:
+                await self._guard.admit(record.attachment)
+            except MultinetError as error:
+                _log.error("pod %s goes on without its policies: %s", record.attachment.pod, error)
+        try:
+            if found.orphans:
+                await self._datapath.purge(found.orphans)
+            self.ledger.sweep()
+        except MultinetError as error:
+            _log.error("devices of pods that are gone are still there: %s", error)
 
     async def reconcile(self, vni: int) -> None:
         """Bring one network's forwarding up to date; routed networks are kept on every node.
@@ -152,6 +171,7 @@ class Agent:
         pod = plan.machine.pod
         await self._replace(pod.uid, request.container_id)
         made = self._datapath.plan(request.container_id, request.netns, pod.key, pod.uid, wanted)
+        made = replace(made, cni_network=request.network)
         record = Record(made, request.network, request.ifname)
         try:
             await self._guard.admit(made)
@@ -164,6 +184,7 @@ class Agent:
             written = self._dialect.controller_writes_status
             status = None if written else pods.network_status(seen, plan.interfaces)
             await self._reporter.report(plan.machine, seen, status)
+            self.ledger.commit(record)
         except BaseException:
             await self.ledger.forget(record)
             raise
@@ -200,6 +221,8 @@ class Agent:
         record = self.ledger.find(request.container_id)
         if record is not None and record.ifname == request.ifname:
             await self.ledger.forget(record)
+        elif record is None:
+            await self.ledger.purge(request.container_id)
 
     def _check(self, request: Request) -> None:
         record = self.ledger.find(request.container_id)
@@ -237,6 +260,14 @@ class Agent:
                     await self.ledger.forget(record)
                 except MultinetError as error:
                     failed.append(f"{record.attachment.pod}: {error}")
+        names = {short_id(container_id) for container_id, _ in keep}
+        for container in {
+            stray.container for stray in self._datapath.strays() if stray.network == request.network
+        } - names:
+            try:
+                await self.ledger.purge(container)
+            except MultinetError as error:
+                failed.append(f"container {container}: {error}")
         if failed:
             raise CNIError(spec.DATAPATH_FAILED, "some interfaces could not be removed", "; ".join(failed))
 

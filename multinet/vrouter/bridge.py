@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 
@@ -20,6 +20,7 @@ from multinet.vrouter import (
     guard,
     kernelstate,
     links,
+    marks,
     netns,
     planning,
     rules,
@@ -35,6 +36,7 @@ from multinet.vrouter.datapath import (
     Port,
     Remote,
     Remotes,
+    Stray,
     Wanted,
 )
 from multinet.vrouter.forwarding import Place
@@ -78,6 +80,8 @@ class BridgeDatapath:
         self._socket = Socket()
         self._remover = Remover()
         self._networks: dict[int, _Active] = {}
+        self._attached: dict[str, Attachment] = {}
+        self._strays: set[Stray] = set()
         self._locks: dict[int, asyncio.Lock] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._next_index = _FIRST_INDEX
@@ -91,28 +95,58 @@ class BridgeDatapath:
         """The largest MTU of a pod interface: what the underlay carries, less the VXLAN headers."""
         return self._mtu
 
-    def open(self, known: Sequence[Attachment]) -> tuple[Attachment, ...]:
-        """Set the node up, take over what an earlier agent made, delete devices that nobody knows."""
+    def open(self, known: Sequence[Attachment], doomed: Collection[str] = ()) -> tuple[Attachment, ...]:
+        """Set the node up, take over what an earlier agent made, delete what it left half made."""
         netns.write_settings(_SETTINGS)
         present = kernelstate.read_links(self._socket)
         self._read_underlay(present)
         self._next_index = max(_FIRST_INDEX, *present) + 1
         ours = {index: link for index, link in present.items() if is_ours(link.group)}
-        alive = tuple(
-            attachment for attachment in known if any(_is_there(port, ours) for port in attachment.ports)
-        )
-        used = {index for attachment in alive for port in attachment.ports for index in port.node_devices}
+        alive = tuple(each for each in known if _has_place(each, ours))
+        self._attached = {attachment.container_id: attachment for attachment in alive}
+        taken = {port.host_index for attachment in alive for port in attachment.ports}
+        self._strays = marks.strays(present, taken, doomed)
         self._guard = guard.make(self._underlay_link[0], alive)
-        used |= self._adopt(alive, {link.name: link for link in ours.values()})
-        orphans = sorted(set(ours) - used)
-        if orphans:
-            _log.info("deleting devices of pods that are gone: %s", [ours[index].name for index in orphans])
-            doomed = [links.set_group(index, GROUP + 0xFFFF) for index in orphans]
-            self._socket.send([*doomed, links.delete_group(GROUP + 0xFFFF)])
         for attachment in alive:
             self._rejoin(attachment)
-        self._correct_rules(alive)
+        self.sweep()
         return alive
+
+    def strays(self) -> tuple[Stray, ...]:
+        """What waits for :meth:`claim` or :meth:`purge`."""
+        return tuple(sorted(self._strays, key=lambda stray: stray.index))
+
+    def claim(self, attachment: Attachment) -> Attachment:
+        """The networks' devices are still there, for :meth:`sweep` has been waiting."""
+        claimed = marks.places_of(attachment, kernelstate.read_links(self._socket))
+        taken = {port.host_index for port in claimed.ports}
+        self._guard.admit(claimed)
+        self._attached[claimed.container_id] = claimed
+        self._strays = {stray for stray in self._strays if stray.index not in taken}
+        self._rejoin(claimed)
+        return claimed
+
+    async def purge(self, strays: Collection[Stray]) -> None:
+        """The devices first, as in :meth:`detach`."""
+        await self._remover.remove(marks.devices_of(strays, kernelstate.read_links(self._socket)))
+        names = {stray.name for stray in strays}
+        self._strays = {stray for stray in self._strays if stray.name not in names}
+        self._socket.send([rule.delete() for rule in rules.read(self._socket) if rule.device in names])
+
+    def sweep(self) -> None:
+        """Delete devices and rules that nobody knows; while there are strays, any may be one's network."""
+        if self._strays:
+            return
+        ports = [port for attachment in self._attached.values() for port in attachment.ports]
+        used = {index for port in ports for index in port.node_devices}
+        used |= {index for active in self._networks.values() for index in active.place.devices}
+        present = kernelstate.read_links(self._socket).values()
+        orphans = [link for link in present if is_ours(link.group) and link.index not in used]
+        if orphans:
+            _log.info("deleting devices of pods that are gone: %s", [link.name for link in orphans])
+            doomed = [links.set_group(link.index, GROUP + 0xFFFF) for link in orphans]
+            self._socket.send([*doomed, links.delete_group(GROUP + 0xFFFF)])
+        self._correct_rules(list(self._attached.values()))
 
     def plan(
         self, container_id: str, netns: str, pod: str, pod_uid: str, wanted: Sequence[Wanted]
@@ -139,6 +173,7 @@ class BridgeDatapath:
             try:
                 for port in attachment.ports:
                     self._ensure(port.wanted.network).members.add(attachment.container_id)
+                self._attached[attachment.container_id] = attachment
                 with netns.opened(attachment.netns) as pod_netns:
                     self._plug(attachment, pod_netns)
             except (NetlinkError, DatapathError, OSError) as error:
@@ -228,24 +263,22 @@ class BridgeDatapath:
             next_step="start the agent with the --node-ip of its underlay device",
         )
 
-    def _adopt(self, alive: Sequence[Attachment], by_name: dict[str, kernelstate.Link]) -> set[int]:
-        """Take over the complete networks of ``alive``; return the ifindexes of their devices."""
-        kept: set[int] = set()
-        for network in {port.wanted.network for attachment in alive for port in attachment.ports}:
-            place = Place(network, 0, 0, self._node_ip, self._mtu, GROUP, self._underlay_link)
-            vxlan, bridge = by_name.get(place.vxlan_name), by_name.get(place.bridge_name)
-            if vxlan is None or (network.mode == BRIDGED and bridge is None):
-                continue
-            place = replace(place, vxlan=vxlan.index, bridge=bridge.index if bridge else 0)
-            self._networks[network.vni] = _Active(place, remotes=None)
-            kept.update(place.devices)
-        return kept
+    def _adopt(self, network: Network) -> bool:
+        """Take over the devices that an earlier agent made for a network; False where one is missing."""
+        place = Place(network, 0, 0, self._node_ip, self._mtu, GROUP, self._underlay_link)
+        present = kernelstate.read_links(self._socket).values()
+        by_name = {link.name: link.index for link in present if is_ours(link.group)}
+        vxlan, bridge = by_name.get(place.vxlan_name), by_name.get(place.bridge_name)
+        if vxlan is None or (network.mode == BRIDGED and bridge is None):
+            return False
+        self._networks[network.vni] = _Active(replace(place, vxlan=vxlan, bridge=bridge or 0), remotes=None)
+        return True
 
     def _rejoin(self, attachment: Attachment) -> None:
         """Count a surviving attachment in; where its network's devices were gone, make them again."""
         for port in attachment.ports:
             network = port.wanted.network
-            adopted = network.vni in self._networks
+            adopted = network.vni in self._networks or self._adopt(network)
             active = self._ensure(network)
             active.members.add(attachment.container_id)
             if not adopted and network.mode == BRIDGED:
@@ -256,6 +289,9 @@ class BridgeDatapath:
         active = self._networks.get(network.vni)
         if active is not None:
             return active
+        if self._strays and self._adopt(network):
+            self._program(self._networks[network.vni])
+            return self._networks[network.vni]
         self._refuse_second_routed(network)
         place = Place(
             network, self._index(), self._index(), self._node_ip, self._mtu, GROUP, self._underlay_link
@@ -322,7 +358,7 @@ class BridgeDatapath:
         for port in attachment.ports:
             place = self._networks[port.wanted.network.vni].place
             near += forwarding.forwarding_of(place.network).plug(place, port, pod_netns)
-            near.append(links.set_alias(port.host_index, f"multinet pod {attachment.pod} {port.wanted.name}"))
+            near.append(links.set_alias(port.host_index, marks.alias_of(attachment, port)))
             near += shaping.requests(port, place.group)
         self._socket.send(near)
         far = [links.set_up(1, "lo")]
@@ -338,6 +374,7 @@ class BridgeDatapath:
             through.close()
 
     def _leave(self, attachment: Attachment) -> None:
+        self._attached.pop(attachment.container_id, None)
         for vni in {port.wanted.network.vni for port in attachment.ports}:
             active = self._networks.get(vni)
             if active is not None:
@@ -375,6 +412,11 @@ class BridgeDatapath:
 def _is_there(port: Port, ours: dict[int, kernelstate.Link]) -> bool:
     link = ours.get(port.host_index)
     return link is not None and link.name == port.host_name
+
+
+def _has_place(attachment: Attachment, ours: dict[int, kernelstate.Link]) -> bool:
+    """Whether any interface is left, or the namespace in which it can be made again."""
+    return any(_is_there(port, ours) for port in attachment.ports) or bool(netns.inode_of(attachment.netns))
 
 
 def _attach_failed(attachment: Attachment, error: Exception) -> DatapathError:

@@ -7,7 +7,7 @@ file of it is enough after a restart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -102,7 +102,7 @@ class Port:
     @property
     def shaper_name(self) -> str:
         """The name of that device."""
-        return f"ifb{self.host_name.removeprefix('tap')}"
+        return shaper_name(self.host_name)
 
     @property
     def node_devices(self) -> tuple[int, ...]:
@@ -156,13 +156,37 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """All interfaces of one sandbox. ``pod`` is ``namespace/name``, ``netns`` the path of CNI_NETNS."""
+    """All interfaces of one sandbox. ``pod`` is ``namespace/name``, ``netns`` the path of CNI_NETNS.
+
+    ``cni_network`` is the name in the CNI configuration, if a CNI call asked for it.
+    """
 
     container_id: str
     netns: str
     pod: str
     pod_uid: str
     ports: tuple[Port, ...]
+    cni_network: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A device of ours that no state file names, and what its mark says (:mod:`multinet.vrouter.marks`).
+
+    ``container`` is the container ID, or what stands for a long one; ``network`` the CNI network's name.
+    """
+
+    index: int
+    name: str
+    mtu: int
+    container: str
+    network: str
+    netns: str
+
+
+def shaper_name(host_name: str) -> str:
+    """The name of the device that what a pod sends is led through, by its interface's name on the node."""
+    return f"ifb{host_name.removeprefix('tap')}"
 
 
 Remotes = Callable[[int], frozenset[Remote]]
@@ -171,8 +195,24 @@ Remotes = Callable[[int], frozenset[Remote]]
 class Datapath(Protocol):
     """Forwarding on one node. Its methods may run at the same time for different sandboxes."""
 
-    def open(self, known: Sequence[Attachment]) -> tuple[Attachment, ...]:
-        """Set the node up and find ``known`` attachments again; return those that still have a device."""
+    def open(self, known: Sequence[Attachment], doomed: Collection[str]) -> tuple[Attachment, ...]:
+        """Set the node up and find ``known`` attachments again; return those that still have a place.
+
+        That is a device, or the network namespace for it. The devices of ``doomed`` containers are deleted;
+        those that nobody names are left alone, as :meth:`strays`, until :meth:`sweep`.
+        """
+
+    def strays(self) -> tuple[Stray, ...]:
+        """Devices of pods that :meth:`open` found and no state file named, unless claimed meanwhile."""
+
+    def claim(self, attachment: Attachment) -> Attachment:
+        """Take over strays as the ports of an attachment that was found out otherwise; as it really is."""
+
+    async def purge(self, strays: Collection[Stray]) -> None:
+        """Delete strays, and what belongs to them."""
+
+    def sweep(self) -> None:
+        """Delete whatever of ours belongs neither to an attachment nor to a stray."""
 
     def plan(
         self, container_id: str, netns: str, pod: str, pod_uid: str, wanted: Sequence[Wanted]

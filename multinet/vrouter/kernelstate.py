@@ -28,6 +28,7 @@ class Link:
     up: bool
     group: int
     master: int
+    alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ def read_links(through: netlink.Socket) -> dict[int, Link]:
             up=bool(flags & links.IFF_UP),
             group=_number(values.get(links.IFLA_GROUP)),
             master=_number(values.get(links.IFLA_MASTER)),
+            alias=values.get(links.IFLA_IFALIAS, b"").rstrip(b"\0").decode(errors="replace"),
         )
     return found
 

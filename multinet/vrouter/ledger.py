@@ -11,8 +11,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 from multinet.vrouter.datapath import Datapath
+from multinet.vrouter.marks import short_id
 from multinet.vrouter.states import Record, StateFiles
 from multinet.vrouter.turns import Turns
 
@@ -27,6 +29,7 @@ class Ledger:
         self._states = states
         self._turns = Turns()
         self._records: dict[str, Record] = {}
+        self.damaged: tuple[str, ...] = ()
         self._forgotten: list[Callable[[str], None]] = []
 
     def on_forget(self, listener: Callable[[str], None]) -> None:
@@ -34,13 +37,34 @@ class Ledger:
         self._forgotten.append(listener)
 
     def open(self) -> None:
-        """Set the node up and find the attachments of an earlier agent; needs no API."""
-        records = {record.attachment.container_id: record for record in self._states.load()}
-        alive = self._datapath.open([record.attachment for record in records.values()])
+        """Set the node up and find the attachments of an earlier agent; needs no API.
+
+        What that agent was making or unmaking when it ended is taken away: nobody had an answer yet.
+        """
+        loaded = self._states.load()
+        self.damaged = loaded.damaged
+        for what in loaded.damaged:
+            _log.error("%s; set aside, the kernel knows the pod's interfaces", what)
+        records = {record.attachment.container_id: record for record in loaded.records}
+        alive = self._datapath.open([record.attachment for record in records.values()], loaded.partial)
         self._records = {each.container_id: records[each.container_id] for each in alive}
         for container_id in records.keys() - self._records.keys():
             _log.info("container %s: its interfaces went with its namespace", container_id)
             self._states.remove(container_id)
+        for container_id in loaded.partial:
+            _log.warning("container %s: half made or half unmade, removed", container_id)
+            self._states.remove(container_id)
+
+    def adopt(self, record: Record) -> None:
+        """Take in an attachment that stands and that no file told of."""
+        record = replace(record, attachment=self._datapath.claim(record.attachment))
+        self._records[record.attachment.container_id] = record
+        self._states.store(record)
+
+    def sweep(self) -> None:
+        """All attachments are known now: remove what belongs to none."""
+        self._datapath.sweep()
+        self._states.tidy()
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -56,24 +80,41 @@ class Ledger:
         return self._turns.hold(container_id)
 
     async def make(self, record: Record) -> None:
-        """Attach; on failure nothing of it is left, neither devices nor record."""
+        """Attach; on failure nothing of it is left, neither devices nor record.
+
+        :meth:`commit` or :meth:`amend` must follow: until then, an agent that ends leaves nothing of it.
+        """
         self._records[record.attachment.container_id] = record
         try:
-            self._states.store(record)
+            self._states.begin(record)
             await self._datapath.attach(record.attachment)
         except BaseException:
             await self.forget(record)
             raise
 
+    def commit(self, record: Record) -> None:
+        """The attachment stands; ``OSError`` when that can't be written."""
+        self._states.commit(record)
+
     def amend(self, record: Record) -> None:
-        """Replace the record of an attachment that stays as it is; ``OSError`` when it can't be written."""
+        """Replace the record of an attachment that stands; ``OSError`` when it can't be written."""
         self._states.store(record)
         self._records[record.attachment.container_id] = record
 
     async def forget(self, record: Record) -> None:
         """Unmake an attachment; the record goes last, so that a failure is tried again."""
+        self._states.doom(record.attachment.container_id)
         await asyncio.shield(self._datapath.detach(record.attachment))
         self._states.remove(record.attachment.container_id)
         self._records.pop(record.attachment.container_id, None)
         for listener in self._forgotten:
             listener(record.attachment.container_id)
+
+    async def purge(self, container_id: str) -> None:
+        """Unmake what the kernel has of a container of which no file tells."""
+        name = short_id(container_id)
+        strays = [stray for stray in self._datapath.strays() if stray.container == name]
+        if strays:
+            _log.warning("container %s: removed by what its devices say, without a state file", container_id)
+            await asyncio.shield(self._datapath.purge(strays))
+        self._states.remove(container_id)

@@ -150,8 +150,9 @@ def set_group(index: int, group: int) -> Request:
 
 
 def set_master(index: int, master: int, name: str) -> Request:
-    """Make a device a port of a bridge."""
-    return Request(SETLINK, 0, header(index) + u32(IFLA_MASTER, master), f"make {name} a bridge port")
+    """Make a device a port of a bridge; one that is gone is fine."""
+    body = header(index) + u32(IFLA_MASTER, master)
+    return Request(SETLINK, 0, body, f"make {name} a bridge port", _GONE)
 
 
 def delete_group(group: int) -> Request:

@@ -10,7 +10,12 @@ from multinet.vrouter.datapath import BRIDGED, ROUTED, DatapathError, Wanted
 
 def host_name(pod_uid: str, index: int) -> str:
     """The name of the node's end of a pod's interface: at most 15 characters, unique on the node."""
-    return f"tap{_short(pod_uid)}-{index}"
+    return f"{host_prefix(pod_uid)}-{index}"
+
+
+def host_prefix(pod_uid: str) -> str:
+    """What the names of the node's ends of a pod's interfaces begin with, up to the last hyphen."""
+    return f"tap{_short(pod_uid)}"
 
 
 def refuse_routed_ipv6(wanted: Wanted) -> None:

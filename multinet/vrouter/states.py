@@ -1,21 +1,24 @@
 """Attachments on disk: one file per sandbox, so that an agent which restarts finds its pods again.
 
-A file is written before anything is made in the kernel and removed after everything is gone, each time
-atomically; so whatever happens in between, the next agent knows which devices may exist. A damaged file is
-set aside, named in the log and does not stop the agent.
+``<container>.partial`` is written before anything is made in the kernel, becomes ``<container>.json`` when
+all of it is there, ``.partial`` again before anything is unmade, and is removed when nothing is left. So
+whatever happens in between, the next agent knows which attachments stand and which it has to take away; and
+a state file is never written where it could be read half. A damaged file does not stop the agent and costs
+no pod its network: the devices say whose they are (:mod:`multinet.vrouter.marks`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from multinet.vrouter.datapath import Attachment, Port
+from multinet.vrouter.marks import short_id
 
 _VERSION = 1
+_COMPLETE, _PARTIAL, _DAMAGED = ".json", ".partial", ".damaged"
 #: What a record has in place of a CNI network when the config API asked for it, not a CNI call.
 WORKLOADS = "multinet.opencontrail.org/workloads"
 _log = logging.getLogger(__name__)
@@ -39,42 +42,106 @@ class Record:
         return self.network == WORKLOADS
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What an earlier agent left on disk.
+
+    ``partial`` are the container IDs (:func:`~multinet.vrouter.marks.short_id`) of attachments it was
+    making or unmaking when it ended; ``damaged`` says of each file that can't be read what is wrong with it.
+    """
+
+    records: tuple[Record, ...]
+    partial: frozenset[str]
+    damaged: tuple[str, ...]
+
+
 class StateFiles:
     """The records below one directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._prepare()
 
-    def load(self) -> list[Record]:
-        """All readable records."""
-        found = []
-        for path in sorted(self._directory.glob("*.json")):
+    def load(self) -> Loaded:
+        """All there is. Damaged files are set aside until :meth:`tidy`."""
+        records, damaged = [], []
+        for path in sorted(self._directory.glob(f"*{_COMPLETE}")):
             try:
-                found.append(_decode(path.read_bytes()))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                _log.error("%s: damaged, set aside: %r", path, error)
-                path.replace(path.with_suffix(".damaged"))
-        for leftover in self._directory.glob("*.new"):
-            leftover.unlink(missing_ok=True)
-        return found
+                records.append(_decode(path.read_bytes()))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                damaged.append(f"{path}: {_damage(path, error)}")
+                path.replace(path.with_suffix(_DAMAGED))
+        partial = frozenset(path.name.removesuffix(_PARTIAL) for path in self._directory.glob(f"*{_PARTIAL}"))
+        return Loaded(tuple(records), partial, tuple(damaged))
+
+    def begin(self, record: Record) -> None:
+        """Note what is about to be made; ``OSError`` when the directory can't be written."""
+        path = self._path(record.attachment.container_id, _PARTIAL)
+        try:
+            _write(path, record)
+        except FileNotFoundError:
+            self._prepare()
+            _write(path, record)
+
+    def commit(self, record: Record) -> None:
+        """What :meth:`begin` noted is made completely; ``OSError`` when that can't be written."""
+        container_id = record.attachment.container_id
+        try:
+            self._path(container_id, _PARTIAL).rename(self._path(container_id, _COMPLETE))
+        except FileNotFoundError:
+            self.store(record)
 
     def store(self, record: Record) -> None:
-        """Write or replace a record; ``OSError`` when the directory can't be written."""
-        path = self._path(record.attachment.container_id)
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(_encode(record))
-        fresh.replace(path)
+        """Write or replace a complete record; ``OSError`` when the directory can't be written."""
+        self.begin(record)
+        container_id = record.attachment.container_id
+        self._path(container_id, _PARTIAL).replace(self._path(container_id, _COMPLETE))
+
+    def doom(self, container_id: str) -> None:
+        """Note that an attachment is about to be unmade; never fails, for that must not wait."""
+        try:
+            self._path(container_id, _COMPLETE).rename(self._path(container_id, _PARTIAL))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            _log.warning("container %s is unmade without a note of it: %s", container_id, error)
 
     def remove(self, container_id: str) -> None:
         """Forget a record; one that is not there is fine."""
-        self._path(container_id).unlink(missing_ok=True)
+        for suffix in (_PARTIAL, _COMPLETE, _DAMAGED):
+            self._path(container_id, suffix).unlink(missing_ok=True)
 
-    def _path(self, container_id: str) -> Path:
-        # A container ID may be longer than a file name.
-        short = len(container_id) <= 128
-        name = container_id if short else hashlib.sha256(container_id.encode()).hexdigest()
-        return self._directory / f"{name}.json"
+    def tidy(self) -> None:
+        """Remove what was set aside: whatever it was about is known again, or gone."""
+        for path in self._directory.glob(f"*{_DAMAGED}"):
+            path.unlink(missing_ok=True)
+
+    def _prepare(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def _path(self, container_id: str, suffix: str) -> Path:
+        return self._directory / f"{short_id(container_id)}{suffix}"
+
+
+def _write(path: Path, record: Record) -> None:
+    try:
+        path.write_bytes(_encode(record))
+    except FileNotFoundError:
+        raise
+    except OSError:
+        # Half a note (a full disk) says nothing, and nothing is made yet.
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _damage(path: Path, error: Exception) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return f"it can't be read: {error}"
+    if not content.strip(b"\0"):
+        return f"it is {'empty' if not content else 'all zeros'}"
+    return f"{error!r}; it begins with {content[:80]!r}"
 
 
 def _encode(record: Record) -> bytes:
@@ -103,6 +170,7 @@ def _decode(text: bytes) -> Record:
         str(content["pod"]),
         str(content["podUID"]),
         tuple(Port.from_spec(item) for item in content["ports"]),
+        str(content["network"]),
     )
     inode = int(content.get("netnsInode", 0))
     return Record(attachment, str(content["network"]), str(content["ifname"]), inode)

@@ -158,6 +158,10 @@ class ClusterView:
         """Whether a pod of that UID still has a VirtualMachine."""
         return any(machine.pod.uid == uid for machine in self._machines.values())
 
+    def machines_here(self) -> tuple[VirtualMachine, ...]:
+        """The VirtualMachines of this node's pods."""
+        return tuple(machine for machine in self._machines.values() if machine.node == self.node)
+
     def plan_of(self, namespace: str, pod: str, uid: str) -> PodPlan | None:
         """What is decided about a pod: its plan if it is complete or refused, else None."""
         machine = self._machine(namespace, pod, uid)

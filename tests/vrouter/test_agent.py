@@ -15,8 +15,10 @@ from multinet.cni.wire import Call
 from multinet.model.conditions import Condition
 from multinet.model.dialect import CONTRAIL_CLASSIC, DEFAULT, DIALECTS
 from multinet.vrouter.agent import Agent
-from multinet.vrouter.datapath import Attachment, DatapathError, Port
+from multinet.vrouter.datapath import Attachment, DatapathError, Network, Port, Stray, Wanted
+from multinet.vrouter.kernelstate import Link
 from multinet.vrouter.main import parse
+from multinet.vrouter.marks import alias_of, short_id, stray_of
 from multinet.vrouter.reporter import KubeReporter
 from multinet.vrouter.server import listening
 from multinet.vrouter.states import Record, StateFiles
@@ -32,9 +34,15 @@ class NotedDatapath:
         self.hold = None
         self.attaching, self.detached = asyncio.Event(), asyncio.Event()
 
-    def open(self, known):
+    def open(self, known, doomed):
         self.up = {each.container_id: each for each in known}
         return tuple(known)
+
+    def strays(self):
+        return ()
+
+    def sweep(self):
+        self.swept = True
 
     def plan(self, container_id, netns, pod, pod_uid, wanted):
         ports = tuple(Port(each, f"tap-{each.index}", 7 + each.index, 100, 1500) for each in wanted)
@@ -342,15 +350,47 @@ async def test_the_socket_answers_and_survives_nonsense(rig, tmp_path_factory):
     assert not path.exists()
 
 
-def test_a_damaged_state_file_is_set_aside(tmp_path):
+def test_a_damaged_state_file_is_set_aside_until_it_is_settled(tmp_path):
     files = StateFiles(tmp_path)
-    files.store(Record(Attachment("c" * 300, "/x", "a/b", "u", ()), "multinet", "eth0"))
-    (tmp_path / "bad.json").write_text('{"version": 1')
-    (tmp_path / "half.new").write_text("x")
-    assert [record.attachment.container_id for record in files.load()] == ["c" * 300]
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".damaged", ".json"]
+    files.store(Record(Attachment("c" * 300, "/x", "a/b", "u", (), "multinet"), "multinet", "eth0"))
+    damage = {"cut": b'{"version": 1', "empty": b"", "zeroed": bytes(40), "other": b'{"version": 99}'}
+    for name, content in damage.items():
+        (tmp_path / f"{name}.json").write_bytes(content)
+    loaded = files.load()
+    assert [record.attachment.container_id for record in loaded.records] == ["c" * 300]
+    said = "\n".join(loaded.damaged)
+    assert all(part in said for part in ("cut.json", "it is empty", "it is all zeros", "unknown version 99"))
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".damaged"] * 4 + [".json"]
+    files.tidy()
     files.remove("c" * 300)
-    assert files.load() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_file_says_whether_the_attachment_stands(tmp_path):
+    files = StateFiles(tmp_path / "state")
+    record = Record(Attachment("c1", "/x", "a/b", "u", ()), "multinet", "eth0")
+    (tmp_path / "state").rmdir()  # somebody cleaned up
+    files.begin(record)
+    assert (files.load().records, files.load().partial) == ((), {"c1"})
+    files.commit(record)
+    assert (len(files.load().records), files.load().partial) == (1, frozenset())
+    files.doom("c1")
+    files.doom("c1")
+    assert (files.load().records, files.load().partial) == ((), {"c1"})
+
+
+def test_the_mark_of_a_device_says_whose_it_is(tmp_path):
+    def mark(container_id, pod, netns="/run/netns/cni-1"):
+        wanted = Wanted(0, "eth0", "02:00:00:00:00:01", (), (), 0, Network(1, "l3"))
+        port = Port(wanted, "tap1-0", 7, 100, 1500)
+        alias = alias_of(Attachment(container_id, netns, pod, "u", (port,), "multinet"), port)
+        assert len(alias.encode()) <= 255
+        return stray_of(Link(7, "tap1-0", "", 1400, True, 0, 0, alias))
+
+    assert mark("c1", "default/a") == Stray(7, "tap1-0", 1400, "c1", "multinet", "/run/netns/cni-1")
+    assert mark("c" * 300, "n" * 63 + "/" + "ü" * 253).container == short_id("c" * 300)
+    assert mark("c1", "default/a", "/x" * 120) is None  # no room: the state file has to do
+    assert stray_of(Link(7, "x", "", 1400, True, 0, 0, "multinet network VNI 7; a b c")) is None
 
 
 async def test_remotes_are_members_on_other_nodes_whose_address_is_known(cluster):

@@ -57,9 +57,15 @@ class NotedDatapath:
         self.up, self.log, self.error, self.listener = {}, [], None, None
         self.detached = asyncio.Event()
 
-    def open(self, known):
+    def open(self, known, doomed):
         self.up = {each.container_id: each for each in known}
         return tuple(known)
+
+    def strays(self):
+        return ()
+
+    def sweep(self):
+        self.swept = True
 
     def plan(self, container_id, netns, pod, pod_uid, wanted):
         ports = tuple(Port(each, f"tap-{each.index}", 7, 101, 1500) for each in wanted)
