@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -35,7 +35,7 @@ def seen(directory, what):
     """The lines of one run of the script, in a lab of its own."""
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{SCRIPTS}"}
     argv = [sys.executable, str(SCRIPTS / "fault_matrix.py"), str(directory), what]
-    done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

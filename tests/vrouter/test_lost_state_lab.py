@@ -49,14 +49,17 @@ async def test_the_cluster_and_the_kernel_make_a_lost_record_again(lab):
     await restarted_without_files(lab, node)
     late = lab.cluster.pod("node1", "late", ["default", "blue"])  # before the view is complete
     lab.namespace("late")
-    assert (await node.call("ADD", "c-late", "late", "late", uid=late[0].pod.uid))[0] == 0
+    code, result = await node.call("ADD", "c-late", "late", "late", uid=late[0].pod.uid)
+    assert code == 0
     await node.sync()
     await node.datapath.settled()
     assert json.loads((lab.directory / "node1" / "c-a.json").read_text()) == record
     assert {each.pod for each in node.agent.attachments} == {"default/a", "default/late"}
     assert not any(name.startswith(f"tap{gone[0].pod.uid[:8]}") for name in node.links())
+    assert (await node.call("CHECK", "c-late", "late", config={"prevResult": result}))[0] == 0
+    for attachment in node.agent.attachments:
+        assert node.datapath.check(attachment) == ()
     for name in ("a", "late"):
-        assert (await node.call("CHECK", f"c-{name}", name, config={"prevResult": {}}))[0] == 0
         assert (await node.call("DEL", f"c-{name}", name))[0] == 0
     await node.datapath.settled()
     assert node.links() - before <= {"vx-44"}  # a routed network stays on every node

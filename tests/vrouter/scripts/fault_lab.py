@@ -34,6 +34,12 @@ ENTRIES = {
     "vrouter": "fault_roles:agent",
 }
 LIMIT_S = 10.0
+# What a runtime could say of an ADD that it had no answer to.
+UNANSWERED = {
+    "cniVersion": "1.1.0",
+    "interfaces": [{"name": f"eth{index}", "sandbox": "/run/netns/p"} for index in range(3)],
+    "ips": [],
+}
 DISK_BYTES = 512 * 1024
 
 
@@ -57,6 +63,7 @@ class FaultLab:
 
     def __init__(self, directory: Path) -> None:
         self.events: list[tuple[str, dict]] = []
+        self.results: dict[str, dict] = {}
         self.home = roles.Paths(directory).node(NODE)
         self.home.mkdir(parents=True)
         mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(self.home)]
@@ -131,6 +138,8 @@ class FaultLab:
             )
             return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in made}
 
+        for name in names:
+            self.results.pop(name, None)
         uids = self.loop.run_until_complete(make())
         wanted = set(uids.values())
 
@@ -185,14 +194,19 @@ class FaultLab:
         child = subprocess.Popen(
             [self.plugin], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        child.stdin.write(json.dumps({**CONFIG, **(config or {})}))
+        asked = {"prevResult": self.results.get(pod, UNANSWERED)} if command == "CHECK" else config or {}
+        child.stdin.write(json.dumps(CONFIG | asked))
         child.stdin.close()
+        child.added = pod if command == "ADD" else ""
         return child
 
     def end_call(self, child):
         with child:
             said = child.stdout.read()
-        return Answer(child.returncode, json.loads(said or "{}"))
+        answer = Answer(child.returncode, json.loads(said or "{}"))
+        if child.added and not answer.code:
+            self.results[child.added] = answer.body
+        return answer
 
     def call(self, command, pod="", uid="", **more):
         return self.end_call(self.start_call(command, pod, uid, **more))

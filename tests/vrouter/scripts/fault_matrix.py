@@ -64,13 +64,12 @@ class Cell:
     def prepared(self):
         for name in self.names:
             self.lab.sandbox(name)
-        self.results = {}
         if self.verb != "ADD":
             for name in self.names:
-                self.results[name] = self.must("ADD", name)
+                self.must("ADD", name)
         self.before_call = self.lab.audit()
         outcome = self.outcome()
-        self.must("CHECK", BYSTANDER, config={"prevResult": {}})
+        self.must("CHECK", BYSTANDER)
         return outcome
 
     def clean_up(self):
@@ -79,11 +78,10 @@ class Cell:
             self.lab.no_sandbox(name)
         self.lab.undo(self.uids)
 
-    def must(self, verb, name, **more):
-        answer = self.lab.call(verb, name, self.uids.get(name, ""), **more)
+    def must(self, verb, name):
+        answer = self.lab.call(verb, name, self.uids.get(name, ""))
         if answer.code:
             self.problems.append(f"{verb} of {name}: {answer}")
-        return answer.body
 
     def outcome(self):
         kind = self.fault.rpartition(" ")[2]
@@ -157,10 +155,8 @@ class Cell:
     # -- calls
 
     def begin(self, name):
-        config = config_of(self.verb, self.results.get(name))
-        return self.lab.start_call(
-            self.verb, "" if self.verb == "GC" else name, self.uids[name], config=config
-        )
+        pod = "" if self.verb == "GC" else name
+        return self.lab.start_call(self.verb, pod, self.uids[name], config=config_of(self.verb))
 
     def one(self):
         return self.lab.end_call(self.begin(self.names[0]))
@@ -194,10 +190,7 @@ class Cell:
             return self.is_there(self.devices(), "nothing is left")
         if self.verb == "CHECK":
             return self.is_there(self.lab.settled(self.before_call, self.lab.audit), "nothing changed")
-        codes = {
-            self.lab.call("CHECK", name, self.uids[name], config={"prevResult": {}}).code
-            for name in self.names
-        }
+        codes = {self.lab.call("CHECK", name, self.uids[name]).code for name in self.names}
         return "CHECK finds no fault" if codes == {0} else "CHECK finds faults"
 
     def devices(self):
@@ -210,13 +203,10 @@ class Cell:
         return words if not found else f"{len(found)} things are different"
 
 
-def config_of(verb, result):
-    """What a verb has in its configuration; GC is told that all but one pod is gone."""
-    if verb == "CHECK":
-        return {"prevResult": result or {}}
-    if verb == "GC":
-        return {"cni.dev/valid-attachments": [{"containerID": f"c-{BYSTANDER}", "ifname": "eth0"}]}
-    return {}
+def config_of(verb):
+    """GC is told that all but one pod is gone."""
+    valid = [{"containerID": f"c-{BYSTANDER}", "ifname": "eth0"}]
+    return {"cni.dev/valid-attachments": valid} if verb == "GC" else {}
 
 
 def counted(lab, verb):
@@ -226,7 +216,8 @@ def counted(lab, verb):
     for each in dict.fromkeys(("ADD", verb, "DEL")):
         if each == verb:
             lab.die_at(0)
-        answer = lab.call(each, "" if each == "GC" else "count", uids["count"], config=config_of(each, None))
+        pod = "" if each == "GC" else "count"
+        answer = lab.call(each, pod, uids["count"], config=config_of(each))
         assert answer.code == 0, answer
     points = lab.points()
     lab.no_sandbox("count")
@@ -250,7 +241,7 @@ def crash(lab, verb, point):
     killed = lab.agent_ends(LIMIT_S if answer.code else 0.3)
     if killed:
         lab.restart_agent()
-        stands = lab.call("CHECK", "p", uids["p"], config=config_of("CHECK", None))
+        stands = lab.call("CHECK", "p", uids["p"])
         if stands.error == 3:
             problems += lab.settled(before, lab.audit)
             stood = "nothing"
