@@ -15,12 +15,17 @@ import itertools
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TypeVar
 
+import uvloop
+
 from conformance.oracles import Seen, look
+from conformance.profiles import Feature
 from conformance.target import ClusterTarget, Network
 from multinet.errors import LabError, WaitExpiredError
 from multinet.kube import resources
@@ -29,8 +34,17 @@ from multinet.kube.config import load_kubeconfig
 from multinet.kube.errors import NotFoundError
 from multinet.kube.informer import Informer
 from multinet.kube.resources import Resource
-from multinet.model.objects import ANNOTATION_SELECTION, Obj, join_key, name_of, namespace_of, uid_of
-from multinet.waits import wait_for
+from multinet.model.objects import (
+    ANNOTATION_SELECTION,
+    ANNOTATION_STATUS,
+    Obj,
+    annotations_of,
+    join_key,
+    name_of,
+    namespace_of,
+    uid_of,
+)
+from multinet.waits import pause, wait_for
 from traffic.observation import Observation
 from traffic.probe import Pair, Prober
 
@@ -39,6 +53,8 @@ SETTLE_LIMIT_S = 20.0
 _SYNC_LIMIT_S = 15.0
 _CALL_LIMIT_S = 60.0
 _GONE_LIMIT_S = 30.0
+_GRACE_S = 0.2
+_GOODBYE_S = 0.2
 _NOT_ABOUT_NETWORKS = frozenset({"FailedScheduling", "FailedMount", "BackOff", "Failed", "Unhealthy"})
 _KINDS = {
     resource.kind: resource
@@ -68,50 +84,58 @@ class Bench:
         self.target = target
         self._name = name
         self._count = itertools.count(1)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="bench", daemon=True)
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._client: Client | None = None
         self._copies: dict[Resource, Informer] = {}
+        self._opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Client]] = Future()
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._live()), name="bench", daemon=True)
 
     def __enter__(self) -> Bench:
         self._thread.start()
-        self.call(self._open())
+        self._opened.result(_CALL_LIMIT_S)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.call(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_SYNC_LIMIT_S)
-        self._loop.close()
+        loop, end, _client = self._opened.result()
+        loop.call_soon_threadsafe(end.set)
+        self._thread.join(_CALL_LIMIT_S)
 
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of a coroutine in the bench's event loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_CALL_LIMIT_S)
+    async def _live(self) -> None:
+        """The thread's event loop, from the first list to the end."""
+        end = asyncio.Event()
+        try:
+            async with Client(load_kubeconfig(self.target.kubeconfig)) as client:
+                await self._follow(client)
+                self._opened.set_result((asyncio.get_running_loop(), end, client))
+                await end.wait()
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+            # The loop may not end while TLS connections are still saying goodbye.
+            await pause("the last connections to close", _GOODBYE_S)
+        except BaseException as error:
+            if self._opened.done():
+                raise
+            self._opened.set_exception(error)
 
-    @property
-    def client(self) -> Client:
-        """For calls of its own kind: ``bench.call(bench.client.get(...))``."""
-        assert self._client is not None
-        return self._client
-
-    async def _open(self) -> None:
-        self._client = await Client(load_kubeconfig(self.target.kubeconfig)).__aenter__()
+    async def _follow(self, client: Client) -> None:
         for resource in (resources.PODS, resources.EVENTS):
-            informer = self._copies[resource] = Informer(self._client, resource)
+            informer = self._copies[resource] = Informer(client, resource)
             informer.on_change(lambda _old, _new: self._changed.set())
             self._tasks.append(asyncio.create_task(informer.run(), name=f"copy of {resource.plural}"))
         for resource, informer in self._copies.items():
             await wait_for(f"the list of {resource.plural}", informer.synced.wait(), _SYNC_LIMIT_S)
 
-    async def _close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.client.__aexit__(None, None, None)
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine in the bench's event loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._opened.result()[0]).result(_CALL_LIMIT_S)
+
+    @property
+    def client(self) -> Client:
+        """For calls of its own kind: ``bench.call(bench.client.get(...))``."""
+        return self._opened.result()[2]
 
     def until(self, name: str, predicate: Callable[[], T | None], limit_s: float) -> T:
         """The first answer of ``predicate`` that is not None; asked again at each change."""
@@ -144,11 +168,11 @@ class Bench:
         return self.call(every())
 
     def delete(self, resource: Resource, *objects: Obj) -> None:
-        """Delete at once, without grace; objects that are gone already are fine."""
+        """Delete; objects that are gone already are fine. A pod goes when it has been torn down."""
 
         async def one(obj: Obj) -> None:
             try:
-                await self.client.delete(resource, name_of(obj), namespace_of(obj) or None, grace_seconds=0)
+                await self.client.delete(resource, name_of(obj), namespace_of(obj) or None)
             except NotFoundError:
                 return
 
@@ -212,26 +236,56 @@ class Space:
         """Create pods by name (``_`` stands for ``-``), without waiting."""
         self.bench.create(*(self._pod(name.replace("_", "-"), wish) for name, wish in wishes.items()))
 
-    def pods(self, limit_s: float = SETTLE_LIMIT_S, **wishes: PodWish | str | None) -> dict[str, Seen]:
+    def pods(self, **wishes: PodWish | str | None) -> dict[str, Seen]:
         """Create pods and look at each when all have settled."""
         self.start(**wishes)
-        return self.settled(*(name.replace("_", "-") for name in wishes), limit_s=limit_s)
+        return self.settled(*(name.replace("_", "-") for name in wishes))
 
-    def pod(self, networks: PodWish | str | None, limit_s: float = SETTLE_LIMIT_S) -> Seen:
+    def pod(self, networks: PodWish | str | None) -> Seen:
         """One pod, looked at when it has settled."""
-        name = f"p{next(self._position)}"
-        return self.pods(limit_s, **{name: networks})[name]
+        return self.batch(networks)[0]
+
+    def batch(self, *wishes: PodWish | str | None, limit_s: float = SETTLE_LIMIT_S) -> list[Seen]:
+        """Pods with names of no meaning, side by side; looked at when all have settled."""
+        named = {f"p{next(self._position)}": wish for wish in wishes}
+        self.start(**named)
+        return list(self.settled(*named, limit_s=limit_s).values())
 
     def settled(self, *names: str, limit_s: float = SETTLE_LIMIT_S) -> dict[str, Seen]:
         """Look at pods when all have settled, or the limit is reached."""
-
-        def all_settled() -> bool | None:
-            return True if all(self._settled(name) for name in names) else None
-
+        begun = time.monotonic()
         # Where a limit is reached: which of them did not settle is told by what is seen of each.
         with contextlib.suppress(WaitExpiredError):
-            self.bench.until(f"pods {', '.join(names)} to run or to be refused", all_settled, limit_s)
+            self._all(names, "to run or to be refused", self._settled, limit_s)
+            # A warning may be about a pod that runs all the same: as much time again for those.
+            grace = time.monotonic() - begun + _GRACE_S
+            self._all(names, "to run in spite of warnings", self._runs, grace)
         return {name: self.look(name) for name in names}
+
+    def _all(self, names: Iterable[str], what: str, predicate: Callable[[str], bool], limit_s: float) -> None:
+        wanted = list(names)
+
+        def answer() -> bool | None:
+            return True if all(predicate(name) for name in wanted) else None
+
+        self.bench.until(f"pods {', '.join(wanted)} in {self.namespace} {what}", answer, limit_s)
+
+    def running(self, name: str, limit_s: float = SETTLE_LIMIT_S) -> Seen:
+        """Look at a pod when it runs, whatever it was warned of; or at the limit."""
+        with contextlib.suppress(WaitExpiredError):
+            self._all([name], "to run", self._runs, limit_s)
+        return self.look(name)
+
+    def told_or_gone(self, name: str, limit_s: float = SETTLE_LIMIT_S) -> str:
+        """What a Warning event says of a pod that is being deleted; empty when it goes without one."""
+
+        def answer() -> str | None:
+            obj = self.bench.pod_object(self.namespace, name)
+            if obj is None:
+                return ""
+            return "; ".join(self.bench.refusals(obj)) or None
+
+        return self.bench.until(f"a word about {name}, or its end", answer, limit_s)
 
     def look(self, name: str) -> Seen:
         """What there is to see of a pod now."""
@@ -262,9 +316,15 @@ class Space:
 
     def _settled(self, name: str) -> bool:
         obj = self.bench.pod_object(self.namespace, name)
-        if obj is None:
+        return self._runs(name) or (obj is not None and bool(self.bench.refusals(obj)))
+
+    def _runs(self, name: str) -> bool:
+        """Whether it runs, and has the status that the target claims to write."""
+        obj = self.bench.pod_object(self.namespace, name) or {}
+        if (obj.get("status") or {}).get("phase") in (None, "Pending"):
             return False
-        return (obj.get("status") or {}).get("phase") != "Pending" or bool(self.bench.refusals(obj))
+        claimed = Feature.STATUS in self.bench.target.claim.features
+        return not claimed or ANNOTATION_STATUS in annotations_of(obj)
 
     def _named(self, name: str) -> dict[str, Any]:
         return {"name": name, "namespace": self.namespace}
@@ -277,7 +337,8 @@ class Space:
         metadata = self._named(name) | {"annotations": annotations, "labels": dict(wish.labels)}
         nodes = self.bench.target.nodes
         position = next(self._position) % max(1, len(nodes) - 1) if wish.node is None else wish.node
-        spec = {"terminationGracePeriodSeconds": 0, "containers": [self.bench.target.container()]}
+        # Not 0: then the API would forget the pod at once, and not wait for its teardown.
+        spec = {"terminationGracePeriodSeconds": 1, "containers": [self.bench.target.container()]}
         if nodes:
             spec["nodeName"] = nodes[position]
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec | dict(wish.spec)}

@@ -109,6 +109,13 @@ def target(pytestconfig: pytest.Config) -> Target:
     return attached
 
 
+@pytest.fixture(scope="session")
+def spec_version(pytestconfig: pytest.Config) -> str:
+    """The version of the multi-network standard that this run is about."""
+    version: str = _session(pytestconfig).scope.version
+    return version
+
+
 @pytest.fixture
 def evidence(request: pytest.FixtureRequest) -> Evidence:
     """What this test puts down."""

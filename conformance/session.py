@@ -28,6 +28,7 @@ _EVIDENCE: pytest.StashKey[Evidence] = pytest.StashKey()
 _FACTS = "conformance_facts"
 _UNKNOWN_STATUS = 10
 _COULD_NOT_RUN = 3
+_SHOWN_UNKNOWN = 10
 _SHOWN = {
     Verdict.PASS: ("passed", ".", "PASS"),
     Verdict.FAIL: ("failed", "F", "FAIL"),
@@ -144,7 +145,8 @@ class Session:
         self._target.stop()
         if exitstatus == pytest.ExitCode.OK and any(one.verdict is Verdict.UNKNOWN for one in self.judged):
             session.exitstatus = _UNKNOWN_STATUS
-        if self._folder is not None and session.exitstatus == pytest.ExitCode.OK:
+        failed = session.exitstatus == pytest.ExitCode.TESTS_FAILED
+        if self._folder is not None and not (failed and any(self._folder.iterdir())):
             shutil.rmtree(self._folder, ignore_errors=True)
 
     # -- collection ------------------------------------------------------------------------------------------
@@ -266,6 +268,11 @@ class Session:
         ]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Where the evidence is."""
+        """Why something is unknown, and where the evidence is."""
+        unknown = [one for one in self.judged if one.verdict is Verdict.UNKNOWN and not one.suite_error]
+        for one in unknown[:_SHOWN_UNKNOWN]:
+            terminalreporter.write_line(f"UNKNOWN {one.test}: {one.reason}")
+        if len(unknown) > _SHOWN_UNKNOWN:
+            terminalreporter.write_line(f"UNKNOWN: {len(unknown) - _SHOWN_UNKNOWN} more")
         if self._folder is not None and self._folder.exists() and terminalreporter.stats.get("failed"):
             terminalreporter.write_line(f"logs of the target: {self._folder}")

@@ -120,6 +120,12 @@ class ClusterTarget(Target, Protocol):
     def container(self) -> Obj:
         """A container spec that idles on this cluster; the suite adds nothing to it."""
 
+    def broken_default(self) -> Mapping[str, str]:
+        """Annotations that ask for a default network which can't be attached.
+
+        ``CannotProvideError`` where pods have no such choice.
+        """
+
     def netns(self, namespace: str, pod: str) -> str:
         """Path of the pod's network namespace; ``CannotObserveError`` where it can't be reached."""
 

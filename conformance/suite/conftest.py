@@ -1,4 +1,4 @@
-"""Fixtures of tests that need a cluster, and the judgement that many rows share."""
+"""Fixtures of tests that need a cluster."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from collections.abc import Iterator
 import pytest
 
 from conformance.bench import Bench, Space
-from conformance.target import ClusterTarget, Target
+from conformance.target import ClusterTarget, Network, Target
 
 
 @pytest.fixture(scope="session")
-def bench(target: Target, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """The cluster under test."""
+def cluster(target: Target) -> ClusterTarget:
+    """The target, where it is a cluster; tests of clusters do not apply to others."""
     if not isinstance(target, ClusterTarget):
         pytest.skip("the target is no cluster")
+    return target
+
+
+@pytest.fixture(scope="session")
+def bench(cluster: ClusterTarget, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """What tests work with on it."""
     worker = getattr(request.config, "workerinput", {}).get("workerid", "w0")
-    with Bench(target, worker) as found:
+    with Bench(cluster, worker) as found:
         yield found
 
 
@@ -26,3 +32,31 @@ def space(bench: Bench) -> Iterator[Space]:
     found = bench.space()
     yield found
     found.close()
+
+
+@pytest.fixture
+def other(bench: Bench) -> Iterator[Space]:
+    """Another namespace."""
+    found = bench.space("other")
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def shared(bench: Bench) -> Iterator[Space]:
+    """A namespace for the tests of one module that only look, or whose pods stand for themselves."""
+    found = bench.space("shared")
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def a(shared: Space) -> Network:
+    """A network named ``a`` in the shared namespace."""
+    return shared.network("a")
+
+
+@pytest.fixture(scope="module")
+def b(shared: Space) -> Network:
+    """A network named ``b`` in the shared namespace."""
+    return shared.network("b")

@@ -30,6 +30,7 @@ _PROFILES = frozenset(
         Profile.NON_DELEGATING,
         Profile.STATUS,
         Profile.DEFAULT_ROUTE,
+        Profile.BANDWIDTH,
         Profile.CONTRAIL_MULTINET,
     }
 )
@@ -41,7 +42,7 @@ _FEATURES = frozenset(
         Feature.DEFAULT_ROUTE,
         Feature.DUAL_STACK,
         Feature.STATUS,
-        Feature.DEFAULT_NETWORK_ANNOTATION,
+        Feature.BANDWIDTH,
     }
 )
 _CLASSIC = frozenset({Profile.CONTRAIL_MULTINET})
@@ -102,10 +103,8 @@ class ReferenceTarget:
 
     def nad(self, network: Network) -> Obj:
         """A network is made by its CIDR, or named as the one that another NAD made."""
-        if network.addressless or network.without_config:
-            raise CannotProvideError(
-                "every network of this implementation comes from its NAD, with addresses"
-            )
+        if network.addressless:
+            raise CannotProvideError("every network of this implementation has addresses")
         annotations = {}
         if network.same_as is not None:
             other = network.same_as
@@ -125,12 +124,17 @@ class ReferenceTarget:
                 "namespace": network.namespace,
                 "annotations": annotations,
             },
-            "spec": {"config": json.dumps(_CONFIG)},
+            "spec": {} if network.without_config else {"config": json.dumps(_CONFIG)},
         }
 
     def container(self) -> Obj:
         """Without a command a container of a lab idles."""
         return {"name": "main", "image": "none"}
+
+    def broken_default(self) -> Mapping[str, str]:
+        """A pod may name the network of its first interface (docs/dialects.md, P14)."""
+        missing = {"domain": "default-domain", "project": "k8s-default", "name": "missing"}
+        return {"opencontrail.org/network": json.dumps(missing)}
 
     def netns(self, namespace: str, pod: str) -> str:
         """As the kubelet notes it."""
