@@ -34,6 +34,8 @@ WATCHED: tuple[Resource, ...] = (
     resources.VIRTUAL_MACHINES,
     resources.VIRTUAL_MACHINE_INTERFACES,
     resources.INSTANCE_IPS,
+    resources.NETWORK_POLICIES,
+    resources.MULTI_NETWORK_POLICIES,
 )
 _SYNC_LIMIT_S = 10.0
 _FOLLOW_LIMIT_S = 10.0

@@ -18,6 +18,7 @@ from scenarios.schema import split
 from topology.backend import Lab
 from topology.expectation import Expectations, ExpectedPod
 from topology.expected_hosts import expect_hosts
+from topology.expected_policies import ExpectedPolicies
 
 Snapshot = dict[tuple[str, str, str], str]
 """``(pod, interface, field) -> value`` as one check saw it, from annotation and kernel together."""
@@ -91,6 +92,17 @@ class Context:
         vmis, networks = objects(resources.VIRTUAL_MACHINE_INTERFACES), objects(resources.VIRTUAL_NETWORKS)
         with _deciding():
             return expect_hosts(self.hosts(), vmis, networks)
+
+    def expected_policies(self) -> ExpectedPolicies:
+        """The network policies of both kinds, as they are now."""
+        objects = self.cluster.all
+        policies = [
+            {"kind": resource.kind, **policy}
+            for resource in (resources.NETWORK_POLICIES, resources.MULTI_NETWORK_POLICIES)
+            for policy in objects(resource)
+        ]
+        with _deciding():
+            return ExpectedPolicies(policies, objects(resources.PODS), objects(resources.NAMESPACES))
 
     def sandboxes(self) -> dict[str, str]:
         """``namespace/name -> path of its network namespace`` of all pods that have a sandbox."""

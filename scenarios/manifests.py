@@ -30,6 +30,8 @@ RESOURCES: tuple[Resource, ...] = (
     resources.VIRTUAL_MACHINES,
     resources.VIRTUAL_MACHINE_INTERFACES,
     resources.INSTANCE_IPS,
+    resources.NETWORK_POLICIES,
+    resources.MULTI_NETWORK_POLICIES,
 )
 _SHORT = {
     "po": resources.PODS,
@@ -44,10 +46,14 @@ _SHORT = {
     "vm": resources.VIRTUAL_MACHINES,
     "vmi": resources.VIRTUAL_MACHINE_INTERFACES,
     "iip": resources.INSTANCE_IPS,
+    "netpol": resources.NETWORK_POLICIES,
+    "multi-policy": resources.MULTI_NETWORK_POLICIES,
 }
 BY_KIND: dict[tuple[str, str], Resource] = {
     (resource.api_version, resource.kind): resource for resource in RESOURCES
 }
+# One kind in two versions, of the same content: applied as the newer one, which is what is watched.
+BY_KIND["k8s.cni.cncf.io/v1beta1", "MultiNetworkPolicy"] = resources.MULTI_NETWORK_POLICIES
 BY_WORD: dict[str, Resource] = {
     **{resource.kind.lower(): resource for resource in RESOURCES},
     **{resource.plural: resource for resource in RESOURCES},
@@ -127,10 +133,11 @@ class Manifest:
         return Target(self.resource, self.namespace, self.name)
 
     def complete(self) -> dict[str, Any]:
-        """The object with its namespace filled in, as kubectl does."""
+        """The object with its namespace filled in, as kubectl does, in the version of its resource."""
+        body = self.body if self.resource is None else {**self.body, "apiVersion": self.resource.api_version}
         if not self.namespace:
-            return self.body
-        return {**self.body, "metadata": {**self.metadata, "namespace": self.namespace}}
+            return body
+        return {**body, "metadata": {**self.metadata, "namespace": self.namespace}}
 
 
 def flatten(document: Document, path: YamlPath, value: Any) -> Iterator[Manifest]:

@@ -10,7 +10,7 @@ cuts off.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -18,6 +18,7 @@ import networkx as nx
 
 from multinet.model.networks import L3
 from topology.expectation import ExpectedInterface, ExpectedPod
+from topology.expected_policies import ExpectedPolicies
 
 PROTOCOLS = ("arp", "icmp", "udp", "tcp")
 
@@ -74,14 +75,19 @@ class Reachability:
     """The expected attachments of all pods as a graph, and the answers it gives.
 
     ``addresses`` are those seen on the interfaces, ``{(pod, interface): ["10.1.1.252/24", ...]}``; they only
-    make the reasons concrete. Pods that can't be attached have no interface and take no part.
+    make the reasons concrete, and are what policies' blocks of addresses are held against. Pods that can't be
+    attached have no interface and take no part. Policies restrict who in a network reaches whom.
     """
 
     def __init__(
-        self, pods: Iterable[ExpectedPod], addresses: Mapping[Place, Iterable[str]] | None = None
+        self,
+        pods: Iterable[ExpectedPod],
+        addresses: Mapping[Place, Iterable[str]] | None = None,
+        policies: ExpectedPolicies | None = None,
     ) -> None:
         self.pods = tuple(sorted(pods, key=lambda pod: pod.pod))
         self.addresses = {place: tuple(found) for place, found in (addresses or {}).items()}
+        self.policies = policies or ExpectedPolicies()
         self.graph = _graph(self.pods)
 
     def interfaces(self) -> tuple[Place, ...]:
@@ -99,6 +105,17 @@ class Reachability:
 
     def judge(self, source: Place, destination: Place, protocol: str) -> Verdict:
         """The expectation for one ordered pair; ``KeyError`` for an interface that must not exist."""
+        verdict = self._connected(source, destination, protocol)
+        if not verdict.must_reach:
+            return verdict
+        ends = [(self.graph.nodes[place]["pod"], self._interface(place)) for place in (source, destination)]
+        seen = tuple(self.addresses.get(place, ()) for place in (source, destination))
+        decision = self.policies.decide(ends[0], ends[1], protocol, (seen[0], seen[1]))
+        reason = "; ".join(part for part in (verdict.reason, decision.reason) if part)
+        return replace(verdict, must_reach=decision.allowed, reason=reason)
+
+    def _connected(self, source: Place, destination: Place, protocol: str) -> Verdict:
+        """The same without policies."""
         here, there = self._segment(source), self._segment(destination)
         if here[0] != there[0]:
             reason = f"different networks: {here[0]} and {there[0]}"
@@ -137,7 +154,7 @@ class Reachability:
     def without_tunnel(self, tunnel: Tunnel) -> Reachability:
         """The same lab with one tunnel dead."""
         first, second = ((tunnel.network, node) for node in tunnel.nodes)
-        other = Reachability(self.pods, self.addresses)
+        other = Reachability(self.pods, self.addresses, self.policies)
         other.graph.remove_edge(first, second)
         return other
 
@@ -177,7 +194,7 @@ def _graph(pods: Iterable[ExpectedPod]) -> nx.Graph[Any]:
         for interface in pod.interfaces:
             place, segment = (pod.pod, interface.interface), (interface.network, pod.node)
             graph.add_node(segment, kind="segment")
-            graph.add_node(place, kind="interface", segment=segment, interface=interface)
+            graph.add_node(place, kind="interface", segment=segment, interface=interface, pod=pod)
             graph.add_edge(place, segment)
             networks.setdefault(interface.network, {})[pod.node] = interface.vni
     for network, members in sorted(networks.items()):

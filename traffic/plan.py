@@ -20,6 +20,8 @@ from traffic.frames import Hop
 from traffic.observation import Key, Reason, key_of
 from traffic.tally import Tally
 
+_IDS = itertools.count(1)
+
 Way = Literal["broadcast", "arp", "direct", "gateway"]
 
 
@@ -84,21 +86,24 @@ class Probe:
 
 
 class Planner:
-    """Makes the probes of one run; ids count from 1, so the same plan gives the same frames."""
+    """Makes the probes of one run.
+
+    Ids go on counting from run to run of a process, and so do ports and ICMP identifiers, made of them: a
+    firewall on the way that remembers what it let pass in one run does not take the next for more of it.
+    """
 
     def __init__(
         self, nonce: bytes, endpoints: Mapping[Place, Endpoint], faults: Mapping[Place, Reason]
     ) -> None:
         self._nonce = nonce
         self._faults = faults
-        self._ids = itertools.count(1)
         self._owners: dict[str, list[Endpoint]] = {}
         for endpoint in endpoints.values():
             self._owners.setdefault(endpoint.mac, []).append(endpoint)
 
     def next_id(self) -> int:
         """A probe id not used before in this run."""
-        return next(self._ids)
+        return next(_IDS)
 
     def arp(self, source: Endpoint, destination: Endpoint) -> Probe:
         """A broadcast ARP request for the destination's first IPv4 address."""

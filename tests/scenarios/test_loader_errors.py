@@ -160,8 +160,8 @@ CASES = {
     "unknown kind": (
         HEAD + NAD.replace("kind: NetworkAttachmentDefinition", "kind: NetworkAttachmentDefinitions"),
         "s.yaml:10:17: no such kind of object: NetworkAttachmentDefinitions: a lab has ConfigMap, "
-        "CustomResourceDefinition, EndpointSlice, Endpoints, InstanceIP, Lease, "
-        "Namespace, NetworkAttachmentDefinition, Node, "
+        "CustomResourceDefinition, EndpointSlice, Endpoints, InstanceIP, Lease, MultiNetworkPolicy, "
+        "Namespace, NetworkAttachmentDefinition, NetworkPolicy, Node, "
         "Pod, Secret, "
         "Service, VirtualMachine, VirtualMachineInterface, VirtualNetwork "
         "(did you mean 'NetworkAttachmentDefinition'?)",
