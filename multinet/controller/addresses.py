@@ -234,6 +234,7 @@ def interface_of(pod: PodRef, node: str, of: int, item: Wanted, claims: Iterable
         addresses=addresses,
         default_route=item.default_route,
         bandwidth=item.bandwidth,
+        port_mappings=item.port_mappings,
         port_security=item.port_security,
     )
 

@@ -51,7 +51,7 @@ _CONFIGURATION = {
     "cniVersion": "1.0.0",
     "cniVersions": ["1.0.0", "1.1.0"],
     "name": "multinet",
-    "plugins": [{"type": "multinet-cni", "capabilities": {"bandwidth": True}}],
+    "plugins": [{"type": "multinet-cni", "capabilities": {"bandwidth": True, "portMappings": True}}],
 }
 _FIRST_ANSWER_S = 0.3
 _AGENT_DIRECTORY = "/run/multinet-agent"

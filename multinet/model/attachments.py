@@ -25,7 +25,7 @@ from multinet.model.objects import (
     section,
     uid_of,
 )
-from multinet.model.selected import Bandwidth
+from multinet.model.selected import Bandwidth, PortMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,8 @@ class Interface:
     ``index`` counts from 0 (the default network) to ``of`` - 1. ``default_route`` lists the gateways of the
     pod's default routes through this interface; an empty tuple says that there is none through it (index 0
     when another interface was asked to carry it); None is the rule without a request: index 0 has a
-    default route through its gateway, the others have none. ``bandwidth`` limits this interface alone.
+    default route through its gateway, the others have none. ``bandwidth`` limits this interface alone,
+    ``port_mappings`` lead to it alone.
     ``port_security``: it may send what carries its own MAC and addresses only.
     """
 
@@ -101,6 +102,7 @@ class Interface:
     mtu: int = 0
     default_route: tuple[str, ...] | None = None
     bandwidth: Bandwidth | None = None
+    port_mappings: tuple[PortMapping, ...] = ()
     port_security: bool = True
 
     @property
@@ -143,6 +145,7 @@ class Interface:
             mtu=int(spec.get("mtu") or 0),
             default_route=None if routes is None else tuple(routes),
             bandwidth=Bandwidth.from_spec(spec.get("bandwidth")),
+            port_mappings=tuple(PortMapping.from_spec(item) for item in spec.get("portMappings") or ()),
             port_security=bool(spec.get("portSecurity", True)),
         )
 
@@ -174,6 +177,8 @@ class Interface:
             spec["defaultRoute"] = list(self.default_route)
         if self.bandwidth is not None:
             spec["bandwidth"] = self.bandwidth.to_spec()
+        if self.port_mappings:
+            spec["portMappings"] = [mapping.to_spec() for mapping in self.port_mappings]
         if not self.port_security:
             spec["portSecurity"] = False
         return {

@@ -210,6 +210,17 @@ def _virtual_machine_interface() -> Obj:
             "dns": _STRING,
         },
     }
+    number: Obj = {"type": "integer", "minimum": 1, "maximum": 65535}
+    mapping: Obj = {
+        "type": "object",
+        "required": ["hostPort", "containerPort"],
+        "properties": {
+            "hostPort": number,
+            "containerPort": number,
+            "protocol": _STRING,
+            "hostIP": _STRING,
+        },
+    }
     spec: Obj = {
         "type": "object",
         "required": ["pod", "index", "network", "interface", "mac"],
@@ -228,6 +239,7 @@ def _virtual_machine_interface() -> Obj:
             "mtu": _INTEGER,
             "defaultRoute": {"type": "array", "items": {"type": "string"}, "nullable": True},
             "bandwidth": {"type": "object", "properties": dict.fromkeys(RATES, _RATE)},
+            "portMappings": {"type": "array", "items": mapping},
             "portSecurity": _BOOLEAN,
         },
     }

@@ -18,7 +18,7 @@ from multinet.model import naming
 from multinet.model.dialect import Dialect
 from multinet.model.networks import IPAddress, Subnet, VirtualNetwork
 from multinet.model.objects import ANNOTATION_PORT_SECURITY, ANNOTATION_SELECTION
-from multinet.model.selected import Bandwidth, NetworkSelection
+from multinet.model.selected import Bandwidth, NetworkSelection, PortMapping
 
 
 class RequestError(InputError):
@@ -46,6 +46,7 @@ class Wanted:
     fixed: tuple[IPAddress, ...] = ()
     default_route: tuple[str, ...] | None = None
     bandwidth: Bandwidth | None = None
+    port_mappings: tuple[PortMapping, ...] = ()
     port_security: bool = True
 
 
@@ -95,7 +96,7 @@ def interface_names(selected: Sequence[NetworkSelection], dialect: Dialect) -> l
 
 def wanted(index: int, item: NetworkSelection, network: VirtualNetwork, name: str, uid: str) -> Wanted:
     """The interface that a selection asks for, each request checked against the network."""
-    _refuse_unsupported(item)
+    _refuse_unsupported(item, network)
     where = f"{item.nad} as {name}"
     routes = item.default_route
     if routes is not None:
@@ -111,6 +112,7 @@ def wanted(index: int, item: NetworkSelection, network: VirtualNetwork, name: st
         fixed=tuple(_fixed(text, network, where) for text in item.ips),
         default_route=routes,
         bandwidth=item.bandwidth,
+        port_mappings=item.port_mappings,
     )
 
 
@@ -128,20 +130,20 @@ def default_wanted(network: VirtualNetwork, uid: str, *, rerouted: bool) -> Want
     )
 
 
-def _refuse_unsupported(item: NetworkSelection) -> None:
-    asked = {
-        "portMappings": bool(item.port_mappings),
-        "infiniband-guid": bool(item.infiniband_guid),
-    }
-    for key, is_asked in asked.items():
-        if is_asked:
-            raise RequestError(
-                "RequestUnsupported",
-                f"{key} can't be met on the network {item.nad}",
-                where=f"{ANNOTATION_SELECTION}, character {item.position + 1}",
-                why="this implementation does not do it, and to leave it out silently is not allowed",
-                next_step=f"remove {key} from the selection",
-            )
+def _refuse_unsupported(item: NetworkSelection, network: VirtualNetwork) -> None:
+    why = {}
+    if item.port_mappings and not any(subnet.cidr.version == 4 for subnet in network.subnets):
+        why["portMappings"] = "the network has no IPv4 subnet, and nodes' host ports are at IPv4 addresses"
+    if item.infiniband_guid:
+        why["infiniband-guid"] = "this implementation does not do it"
+    for key, reason in why.items():
+        raise RequestError(
+            "RequestUnsupported",
+            f"{key} can't be met on the network {item.nad}",
+            where=f"{ANNOTATION_SELECTION}, character {item.position + 1}",
+            why=f"{reason}, and to leave it out silently is not allowed",
+            next_step=f"remove {key} from the selection",
+        )
 
 
 def _fixed(text: str, network: VirtualNetwork, where: str) -> IPAddress:

@@ -41,6 +41,10 @@ class SelectionError(InputError):
         return f"{self}\n  {shown}\n  {' ' * (column - cut)}^"
 
 
+#: Protocols that have ports, as selections and runtimes write them.
+PROTOCOLS = ("tcp", "udp", "sctp")
+
+
 @dataclass(frozen=True, slots=True)
 class PortMapping:
     """One element of ``portMappings``; ``protocol`` is ``tcp``, ``udp`` or ``sctp``."""
@@ -49,6 +53,25 @@ class PortMapping:
     container_port: int
     protocol: str = "tcp"
     host_ip: str = ""
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> PortMapping:
+        """Read what :meth:`to_spec` writes; ``KeyError`` or ``ValueError`` when it is something else."""
+        return cls(
+            int(spec["hostPort"]),
+            int(spec["containerPort"]),
+            str(spec.get("protocol") or "tcp").lower(),
+            str(spec.get("hostIP") or ""),
+        )
+
+    def to_spec(self) -> Obj:
+        """The JSON form of NPWG 4.1.2.1.7 and of CNI's ``runtimeConfig.portMappings``."""
+        made: Obj = {
+            "hostPort": self.host_port,
+            "containerPort": self.container_port,
+            "protocol": self.protocol,
+        }
+        return made | ({"hostIP": self.host_ip} if self.host_ip else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,18 +178,7 @@ def _to_map(item: NetworkSelection) -> Mapping[str, Any]:
     if item.cni_args is not None:
         made["cni-args"] = item.cni_args
     if item.port_mappings:
-        made["portMappings"] = [_mapping_to_map(mapping) for mapping in item.port_mappings]
+        made["portMappings"] = [mapping.to_spec() for mapping in item.port_mappings]
     if item.bandwidth is not None:
         made["bandwidth"] = item.bandwidth.to_spec()
-    return made
-
-
-def _mapping_to_map(mapping: PortMapping) -> Obj:
-    made: Obj = {
-        "hostPort": mapping.host_port,
-        "containerPort": mapping.container_port,
-        "protocol": mapping.protocol,
-    }
-    if mapping.host_ip:
-        made["hostIP"] = mapping.host_ip
     return made

@@ -14,6 +14,7 @@ from typing import Any
 from multinet.model import naming
 from multinet.model.jsonpos import Member, Node
 from multinet.model.selected import (
+    PROTOCOLS,
     RATES,
     Bandwidth,
     NetworkSelection,
@@ -26,7 +27,6 @@ from multinet.model.selected import (
 
 _MAC = re.compile(r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}", re.IGNORECASE)
 _GUID = re.compile(r"(?:[0-9a-f]{2}:){7}[0-9a-f]{2}", re.IGNORECASE)
-_PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def element(text: str, node: Node, pod_namespace: str) -> NetworkSelection:
@@ -212,7 +212,7 @@ def _port_mapping(text: str, node: Node) -> PortMapping:
     if "protocol" in members:
         at = members["protocol"].node
         protocol = _string(text, at, "protocol").lower()
-        if protocol not in _PROTOCOLS:
+        if protocol not in PROTOCOLS:
             raise SelectionError(text, at.at, f"the protocol {at.value!r} is unknown", "TCP, UDP or SCTP")
     if "hostIP" in members:
         at = members["hostIP"].node

@@ -25,6 +25,7 @@ from multinet.model.attachments import AttachedInterface, VirtualMachine
 from multinet.model.dialect import DEFAULT, Dialect
 from multinet.vrouter import pods, rebuilding
 from multinet.vrouter.datapath import Attachment, Datapath, NetnsError
+from multinet.vrouter.hostports import NoHostPorts, Publisher
 from multinet.vrouter.ledger import Ledger
 from multinet.vrouter.marks import short_id
 from multinet.vrouter.policing import Everybody, Guard
@@ -61,6 +62,7 @@ class Agent:
         limit_s: float = 30.0,
         dialect: Dialect = DEFAULT,
         guard: Guard | None = None,
+        host_ports: Publisher | None = None,
     ) -> None:
         self._view = view
         self._datapath = datapath
@@ -69,7 +71,9 @@ class Agent:
         self._limit_s = limit_s
         self._dialect = dialect
         self._guard = guard or Everybody()
+        self._host_ports = host_ports or NoHostPorts("this agent makes none")
         self.ledger.on_forget(self._guard.dismiss)
+        self.ledger.on_forget(self._host_ports.dismiss)
         self._ready = asyncio.Event()
 
     @property
@@ -81,6 +85,7 @@ class Agent:
         """Set the node up and find the attachments of an earlier agent; needs no API."""
         self.ledger.open()
         self._guard.open(self.attachments)
+        self._host_ports.open(self.attachments)
 
     async def synced(self) -> None:
         """The view is complete now: know all attachments again, remove what belongs to pods that are gone.
@@ -175,6 +180,7 @@ class Agent:
         record = Record(made, request.network, request.ifname)
         try:
             await self._guard.admit(made)
+            await self._host_ports.admit(made)
         except BaseException:
             self._guard.dismiss(made.container_id)
             raise
@@ -240,6 +246,7 @@ class Agent:
         found = [
             *pods.contradictions(previous, record.attachment),
             *self._datapath.check(record.attachment),
+            *self._host_ports.missing(record.attachment),
         ]
         if found:
             raise CNIError(

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from multinet.errors import NetworkingError
 from multinet.model.objects import Obj
-from multinet.model.selected import Bandwidth
+from multinet.model.selected import Bandwidth, PortMapping
 
 ROUTED = "l3"
 BRIDGED = "l2_l3"
@@ -82,6 +82,7 @@ class Wanted:
     mtu: int
     network: Network
     bandwidth: Bandwidth | None = None
+    port_mappings: tuple[PortMapping, ...] = ()
     guarded: bool = True
 
 
@@ -127,6 +128,7 @@ class Port:
             "askedMtu": wanted.mtu,
             "shaperIndex": self.shaper_index,
             **shaped,
+            "portMappings": [mapping.to_spec() for mapping in wanted.port_mappings],
             "guarded": wanted.guarded,
         }
 
@@ -142,6 +144,7 @@ class Port:
             mtu=int(spec["askedMtu"]),
             network=Network.from_spec(spec["network"]),
             bandwidth=Bandwidth.from_spec(spec.get("bandwidth")),
+            port_mappings=tuple(PortMapping.from_spec(item) for item in spec.get("portMappings") or ()),
             guarded=bool(spec.get("guarded", True)),
         )
         return cls(

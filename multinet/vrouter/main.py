@@ -30,8 +30,10 @@ from multinet.model.dialect import DEFAULT, DIALECTS, Dialect
 from multinet.vrouter import nft, policy_watch, services
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
+from multinet.vrouter.hostports import HostPorts, NoHostPorts, Publisher
 from multinet.vrouter.introspect import introspection
 from multinet.vrouter.policing import Policing
+from multinet.vrouter.portgate import PortGate
 from multinet.vrouter.reporter import KubeReporter, KubeTeller
 from multinet.vrouter.server import listening
 from multinet.vrouter.services import ServiceProxy
@@ -110,7 +112,15 @@ async def run(options: Options) -> None:
             view.interfaces, warn=lambda obj, reason, text: recorder.record(obj, "Warning", reason, text)
         )
         reporter = KubeReporter(client)
-        agent = Agent(view, datapath, states, reporter, dialect=options.dialect, guard=policing)
+        agent = Agent(
+            view,
+            datapath,
+            states,
+            reporter,
+            dialect=options.dialect,
+            guard=policing,
+            host_ports=_publisher(options.node_ip),
+        )
         teller = KubeTeller(client, recorder)
         workloads = Workloads(view, datapath, agent.ledger, teller)
         agent.open()
@@ -133,6 +143,11 @@ async def run(options: Options) -> None:
                     task.cancel()
         finally:
             datapath.close()
+
+
+def _publisher(node_ip: str) -> Publisher:
+    lack = nft.lack()
+    return NoHostPorts(lack) if lack else HostPorts(node_ip, PortGate(f"/run/netns/gateways-{node_ip}"))
 
 
 async def _follow(

@@ -11,12 +11,12 @@ from multinet.cni.spec import CNIError
 from multinet.model import status
 from multinet.model.attachments import AttachedInterface, Interface
 from multinet.model.objects import Obj
-from multinet.model.selected import RATES, Bandwidth
+from multinet.model.selected import PROTOCOLS, RATES, Bandwidth, PortMapping
 from multinet.vrouter.datapath import Attachment, Wanted
 from multinet.vrouter.view import ClusterView, PodPlan, network_of
 
 #: What a runtime may ask for in runtimeConfig (CNI conventions); the rest is refused.
-CAPABILITIES = frozenset({"bandwidth"})
+CAPABILITIES = frozenset({"bandwidth", "portMappings"})
 
 
 def wanted(plan: PodPlan, view: ClusterView, config: Mapping[str, Any]) -> list[Wanted]:
@@ -24,7 +24,7 @@ def wanted(plan: PodPlan, view: ClusterView, config: Mapping[str, Any]) -> list[
 
     What the runtime asks for in ``config`` (runtimeConfig) is the default interface's (NPWG 7.5).
     """
-    runtime = runtime_bandwidth(config)
+    limits, mappings = runtime_bandwidth(config), runtime_port_mappings(config)
     machine = plan.machine
     if not plan.interfaces:
         reason = machine.resolved.reason if machine.resolved else "Unknown"
@@ -52,7 +52,8 @@ def wanted(plan: PodPlan, view: ClusterView, config: Mapping[str, Any]) -> list[
                 gateways=default_gateways(interface),
                 mtu=interface.mtu,
                 network=network_of(network),
-                bandwidth=runtime if interface.is_default else interface.bandwidth,
+                bandwidth=limits if interface.is_default else interface.bandwidth,
+                port_mappings=mappings if interface.is_default else interface.port_mappings,
                 guarded=interface.port_security,
             )
         )
@@ -82,6 +83,29 @@ def runtime_bandwidth(config: Mapping[str, Any]) -> Bandwidth | None:
                 "a burst needs the rate it belongs to",
             )
     return limits
+
+
+def runtime_port_mappings(config: Mapping[str, Any]) -> tuple[PortMapping, ...]:
+    """The mappings in ``runtimeConfig.portMappings`` (CNI conventions); one of host port 0 asks for none."""
+    runtime = config.get("runtimeConfig")
+    listed = runtime.get("portMappings") if isinstance(runtime, dict) else None
+    found = []
+    for item in listed or ():
+        try:
+            mapping = PortMapping.from_spec(item)
+            if not (0 <= mapping.host_port <= 65535 and 1 <= mapping.container_port <= 65535):
+                raise ValueError("ports are numbers up to 65535")
+            if mapping.protocol not in PROTOCOLS:
+                raise ValueError(f"the protocol is none of {', '.join(PROTOCOLS)}")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CNIError(
+                spec.INVALID_CONFIG,
+                f"an element of runtimeConfig.portMappings can't be read: {item!r}"[:200],
+                f"{error}; give hostPort, containerPort and protocol",
+            ) from error
+        if mapping.host_port:
+            found.append(mapping)
+    return tuple(found)
 
 
 def default_gateways(interface: Interface) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from multinet.kube.resources import ENDPOINT_SLICES, SERVICES
 from multinet.model.networks import DEFAULT_SERVICE_CIDR
 from multinet.model.objects import Obj, join_key, key_of, section
 from multinet.model.services import Endpoint, EndpointSlice, Service
-from multinet.vrouter import addressing, kernelstate, netns, nft, servicetable
+from multinet.vrouter import addressing, netns, nft, servicetable, underlay
 from multinet.vrouter.datapath import BRIDGED, DatapathError
 from multinet.vrouter.netlink import Socket
 from multinet.vrouter.servicetable import Rules
@@ -60,7 +60,7 @@ class ServiceProxy:
         """Have the way to the services' block, and find what an earlier agent made."""
         through = Socket()
         try:
-            index, name = self._underlay(through)
+            index, name = underlay.device_of(self._node_ip, through)
             # Services send packets back where they came from; that is no reason to tell of a shorter way, and
             # a redirect would take the place of the refusal in the kernel's rate limit.
             netns.write_settings(
@@ -146,12 +146,6 @@ class ServiceProxy:
                 if not (endpoint.pod and self._places.is_bridged(endpoint.pod)):
                     ready.setdefault((port, protocol), []).append(endpoint)
         return servicetable.rules_of(service, ready, self._places.node)
-
-    def _underlay(self, through: Socket) -> tuple[int, str]:
-        for index, cidr in kernelstate.read_addresses(through):
-            if cidr.partition("/")[0] == self._node_ip:
-                return index, kernelstate.read_links(through)[index].name
-        raise DatapathError(f"this node does not have the address {self._node_ip}")
 
 
 async def follow(client: Client, view: ClusterView, interfaces: Informer, proxy: ServiceProxy) -> None:

@@ -6,7 +6,7 @@ names is enough to know what is there: an agent that starts again finds its rule
 and clients stay where session affinity put them.
 
 Addresses are changed back on the way out only where the answer would not come this way again: for clients
-that are no pods, for endpoints that are no pods, and for a pod that meets itself (hairpin).
+that are no pods, for endpoints that are no pods, for node ports, and for a pod that meets itself (hairpin).
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from multinet.model.networks import DEFAULT_SERVICE_CIDR
 from multinet.model.services import Endpoint, Service, ServicePort
 
 TABLE = "multinet-services"
-#: Packets to a service, and those of them whose sender's address must stay (externalTrafficPolicy Local).
-_MARK, _KEEP = "0x4000", "0x8000"
+#: Packets to a service; of those to a node's port, the ones whose sender must stay (externalTrafficPolicy
+#: Local), and the others, whose sender must become this node: the endpoint's node may know another way back.
+_MARK, _KEEP, _HIDE = "0x4000", "0x8000", "0x2000"
 _CLUSTER, _NODE, _LOCAL, _HAIRPIN, _PODS = "cluster_ips", "node_ports", "local_ports", "hairpin", "pods"
 _CONTAINERS = (_CLUSTER, _NODE, _LOCAL, _HAIRPIN, _PODS)
 _AFFINITY_MAX = 65536
@@ -54,6 +55,7 @@ def base(node_ip: str, underlay: str) -> str:
   set {_PODS} {{ type ipv4_addr; flags interval; }}
   chain ports {{
     meta l4proto . th dport @{_LOCAL} ip saddr != @{_PODS} meta mark set meta mark or {_KEEP}
+    meta mark and {_KEEP} != {_KEEP} meta mark set meta mark or {_HIDE}
     meta l4proto . th dport vmap @{_NODE}
   }}
   chain services {{
@@ -76,6 +78,7 @@ def base(node_ip: str, underlay: str) -> str:
     meta mark and {_MARK} != {_MARK} return
     ip saddr . ip daddr @{_HAIRPIN} snat ip to {node_ip}
     meta mark and {_KEEP} == {_KEEP} return
+    meta mark and {_HIDE} == {_HIDE} snat ip to {node_ip}
     ip saddr != @{_PODS} snat ip to {node_ip}
     ip daddr != @{_PODS} snat ip to {node_ip}
   }}
@@ -117,7 +120,7 @@ def rules_of(service: Service, ready: Ready, node: str) -> Rules:
             )
             if service.local_external:
                 made.elements[_LOCAL, f"{protocol} . {port.node_port}"] = ""
-        for endpoint in here:
+        for endpoint in listed:
             made.elements[_HAIRPIN, f"{endpoint.address} . {endpoint.address}"] = ""
     _drop_unused(made)
     return made

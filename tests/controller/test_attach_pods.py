@@ -123,11 +123,6 @@ async def test_a_requested_name_does_not_shift_others_and_is_avoided(world):
             "RequestUnsupported",
             "infiniband",
         ),
-        (
-            '[{"name": "a", "portMappings": [{"hostPort": 1, "containerPort": 1}]}]',
-            "RequestUnsupported",
-            "port",
-        ),
     ],
 )
 async def test_what_can_not_be_met_is_refused_with_the_reason(world, selection, reason, words):

@@ -290,8 +290,18 @@ async def test_NPWG_4_1_2_1_7_b_c_d_e_g_invalid_port_mappings_attach_nothing(lab
 
 
 async def test_NPWG_4_1_2_1_7_h_port_mappings_that_can_not_be_done_are_refused(lab):
+    # Nodes have IPv4 addresses, and so have their ports.
+    lab.nad("default/a", cidr="fd00:1::/64")
     mapping = {"hostPort": 80, "containerPort": 80, "protocol": "tCp"}
-    await refused_whole(lab, element(portMappings=[mapping]), "RequestUnsupported")
+    assert "no IPv4 subnet" in await refused_whole(lab, element(portMappings=[mapping]), "RequestUnsupported")
+
+
+async def test_NPWG_4_1_2_1_7_a_port_mappings_are_that_interfaces_alone(lab):
+    lab.pod(
+        "default/p", '[{"name": "b"}, {"name": "a", "portMappings": [{"hostPort": 80, "containerPort": 8}]}]'
+    )
+    listed = [item.get("portMappings") for item in await lab.attached("default/p")]
+    assert listed == [None, None, [{"hostPort": 80, "containerPort": 8, "protocol": "tcp"}]]
 
 
 def test_NPWG_4_1_2_1_7_f_without_a_protocol_it_is_tcp():

@@ -16,10 +16,12 @@ from multinet.cni.wire import Call
 from multinet.model.attachments import Address, Interface, PodRef, VirtualMachine
 from multinet.model.conditions import Condition
 from multinet.model.networks import ORIGIN_CLUSTER, ORIGIN_NAD, ORIGIN_NAMESPACE, Subnet, VirtualNetwork
-from multinet.vrouter import netns
+from multinet.vrouter import netns, nft
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
+from multinet.vrouter.hostports import HostPorts, NoHostPorts
 from multinet.vrouter.policing import NftFilter, Policing
+from multinet.vrouter.portgate import PortGate
 from multinet.vrouter.states import StateFiles
 from multinet.vrouter.view import ClusterView
 
@@ -79,7 +81,8 @@ class Cluster:
         for what, obj in self.objects:
             getattr(view, f"{what}_changed")(None, obj)
 
-    def pod(self, node, name, nets, *, uid=None, namespace="default", limits=None, secured=True):
+    def pod(self, node, name, nets, *, uid=None, namespace="default", limits=None, mappings=None,
+            secured=True):  # fmt: skip
         """Decide a pod as the controller does; returns (VM object, VMI objects)."""
         number = len(self.numbers) + 1
         uid = uid or f"{number:08x}-0000-4000-8000-000000000000"
@@ -106,6 +109,7 @@ class Cluster:
                     mac=f"02:00:00:00:{number:02x}:{index:02x}",
                     addresses=addresses,
                     bandwidth=(limits or {}).get(network),
+                    port_mappings=(mappings or {}).get(network, ()),
                     port_security=secured or index == 0,
                 )
             )
@@ -154,8 +158,19 @@ class Node:
             self.policing = Policing(self.view.interfaces, rules=filter_, limit_s=0.3)
             self.policing.policies_listed()
             self.lab.tell_policing(self.policing)
+            gate = PortGate(f"/run/netns/gateways-{self.ip}", inside=self.inside.fileno())
+            lack = nft.lack()
+            self.host_ports = (
+                NoHostPorts(lack) if lack else HostPorts(self.ip, gate, inside=self.inside.fileno())
+            )
             self.agent = Agent(
-                self.view, self.datapath, states, self.reports, limit_s=0.3, guard=self.policing
+                self.view,
+                self.datapath,
+                states,
+                self.reports,
+                limit_s=0.3,
+                guard=self.policing,
+                host_ports=self.host_ports,
             )
             self.agent.open()
 

@@ -190,7 +190,8 @@ async def test_what_add_cannot_act_on_is_refused_before_anything_is_made(rig):
     rig.cluster.pod("node1", "a", ["default"])
     for config, number in (
         ({"prevResult": {"ips": [{"address": "?"}]}}, spec.INVALID_CONFIG),
-        ({"runtimeConfig": {"portMappings": [{"hostPort": 80}]}}, spec.UNSUPPORTED_FIELD),
+        ({"runtimeConfig": {"portMappings": [{"hostPort": 80}]}}, spec.INVALID_CONFIG),
+        ({"runtimeConfig": {"ips": ["10.9.0.9/24"]}}, spec.UNSUPPORTED_FIELD),
     ):
         code, error = await rig.call("ADD", config=config)
         assert (code, error["code"]) == (1, number)

@@ -69,6 +69,8 @@ async def test_cluster_address_from_pods_nodes_and_outside(cluster):
             assert {said for said, _ in await answers("out", node, 30080)} == {"a", "b"}
         # Hairpin: a pod meets itself and sees the node.
         assert ("a", "100.64.0.11") in await answers("a", WEB, 80, times=20)
+        # By the port of another node: whoever answers, the answer comes back by that node.
+        assert await answers("a", "100.64.0.12", 30080) == {("a", "100.64.0.12"), ("b", "100.64.0.12")}
         await cluster.endpoints("web", [("b", cluster.b, "n2")])
         assert await answers("c", WEB, 80) == {("b", cluster.c)}
 

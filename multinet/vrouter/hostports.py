@@ -1,0 +1,264 @@
+"""Host ports: what reaches a port of the node comes out at a pod's interface (CNI's ``portMappings``).
+
+A mapping belongs to one interface: the runtime's to the default one, those of a network selection to theirs.
+It is in force before ADD returns and goes with the attachment; two pods can't have the same port of a node.
+
+Routed interfaces are reached straight away, by whoever reaches the node; the client's address stays. A
+bridged network has no way in from the node, and gets none but this: see :mod:`multinet.vrouter.portgate`. Its
+ports are for clients outside and the node itself: pods of other networks are kept out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from multinet.model.networks import DEFAULT_POD_CIDR
+from multinet.model.selected import PortMapping
+from multinet.vrouter import nft, underlay
+from multinet.vrouter.datapath import BRIDGED, Attachment, DatapathError, Network, Port
+from multinet.vrouter.netlink import Socket
+from multinet.vrouter.portgate import GATE_ADDRESS, PortGate
+
+TABLE = "multinet-hostports"
+_ANY = ("", "0.0.0.0")
+_NOTHING = f"add table ip {TABLE}\ndelete table ip {TABLE}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One host port: ``protocol`` and ``number`` are what it is, the rest where it leads."""
+
+    protocol: str
+    number: int
+    address: str
+    target: int
+    port: Port
+    pod: str
+
+    @property
+    def key(self) -> str:
+        """As nft writes it."""
+        return f"{self.protocol} . {self.number}"
+
+    @property
+    def network(self) -> Network:
+        """The network it leads into."""
+        return self.port.wanted.network
+
+    @property
+    def is_bridged(self) -> bool:
+        """Whether that is a bridged one."""
+        return self.network.mode == BRIDGED
+
+
+class Publisher(Protocol):
+    """Who has host ports made."""
+
+    def open(self, known: Iterable[Attachment]) -> None:
+        """Have exactly the host ports of what is attached."""
+
+    async def admit(self, attachment: Attachment) -> None:
+        """Have the host ports of one more, all or none; ``DatapathError`` says which it can't have."""
+
+    def dismiss(self, container_id: str) -> None:
+        """Take back those of an attachment, if it has any."""
+
+    def missing(self, attachment: Attachment) -> tuple[str, ...]:
+        """What is not as :meth:`admit` left it, in words."""
+
+
+class NoHostPorts:
+    """A node that can't have any: who asks for one is refused."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def open(self, known: Iterable[Attachment]) -> None:
+        """Nothing to make."""
+        del known
+
+    async def admit(self, attachment: Attachment) -> None:
+        """Refuse, unless none is asked for."""
+        for each in published(attachment):
+            raise DatapathError(
+                f"host port {each.number}/{each.protocol} can't be had on this node", why=self._why
+            )
+
+    def dismiss(self, container_id: str) -> None:
+        """There are none."""
+        del container_id
+
+    def missing(self, attachment: Attachment) -> tuple[str, ...]:
+        """Nothing was made."""
+        del attachment
+        return ()
+
+
+class HostPorts:
+    """The host ports of the node with that address; ``inside`` names its network namespace for nft."""
+
+    def __init__(self, node_ip: str, gate: PortGate, *, inside: int | None = None) -> None:
+        self._node_ip = node_ip
+        self._gate = gate
+        self._inside = inside
+        self._base = ""
+        self._held: dict[str, tuple[Published, ...]] = {}
+        self._turn = asyncio.Lock()
+
+    def open(self, known: Iterable[Attachment]) -> None:
+        """Make the table anew, in one transaction."""
+        with contextlib.closing(Socket()) as through:
+            self._base = _table(self._node_ip, underlay.device_of(self._node_ip, through)[1])
+        self._held = {each.container_id: found for each in known if (found := published(each))}
+        listed = [each for found in self._held.values() for each in found]
+        text = self._base + _elements("add", listed) if listed else _NOTHING
+        nft.apply(text, inside=self._inside)
+        self._gate.open([each for each in listed if each.is_bridged])
+
+    async def admit(self, attachment: Attachment) -> None:
+        """See :class:`Publisher`."""
+        wanted = published(attachment)
+        if not wanted:
+            return
+        async with self._turn:
+            self._refuse_conflicts(wanted, attachment)
+            bridged = [each for each in wanted if each.is_bridged]
+            if bridged:
+                self._gate.admit(bridged)
+            base = "" if self._held else self._base
+            self._held[attachment.container_id] = wanted
+            try:
+                await nft.apply_async(base + _elements("add", wanted), inside=self._inside)
+            except BaseException:
+                self._held.pop(attachment.container_id, None)
+                if bridged:
+                    self._gate.dismiss([each.key for each in bridged])
+                raise
+
+    def dismiss(self, container_id: str) -> None:
+        """See :class:`Publisher`."""
+        gone = self._held.pop(container_id, ())
+        if not gone:
+            return
+        nft.apply(_elements("delete", gone) if self._held else _NOTHING, inside=self._inside)
+        bridged = [each.key for each in gone if each.is_bridged]
+        if bridged:
+            self._gate.dismiss(bridged)
+
+    def missing(self, attachment: Attachment) -> tuple[str, ...]:
+        """See :class:`Publisher`."""
+        wanted = published(attachment)
+        if not wanted:
+            return ()
+        try:
+            listing = json.loads(nft.listing("table", "ip", TABLE, inside=self._inside))
+        except DatapathError as error:
+            return (f"the node's host ports are gone: {error.why}",)
+        there = set(_keys(listing))
+        return tuple(
+            f"host port {each.number}/{each.protocol} is gone" for each in wanted if each.key not in there
+        )
+
+    def _refuse_conflicts(self, wanted: Sequence[Published], attachment: Attachment) -> None:
+        taken = {each.key: each for found in self._held.values() for each in found}
+        for each in wanted:
+            other = taken.get(each.key)
+            if other is not None:
+                raise DatapathError(
+                    f"host port {each.number}/{each.protocol} can't be given to pod {attachment.pod}",
+                    why=f"pod {other.pod} has it for its interface {other.port.wanted.name}",
+                    next_step="ask for another port, or have the pod run on another node",
+                )
+            taken[each.key] = each
+        for port in attachment.ports:
+            for mapping in port.wanted.port_mappings:
+                if mapping.host_ip not in (*_ANY, self._node_ip):
+                    raise DatapathError(
+                        f"host port {mapping.host_port}/{mapping.protocol} is asked for at {mapping.host_ip}",
+                        why=f"this node has host ports at {self._node_ip} only",
+                        next_step="leave hostIP out",
+                    )
+
+
+def published(attachment: Attachment) -> tuple[Published, ...]:
+    """The host ports of an attachment; ``DatapathError`` for an interface that none can lead to."""
+    return tuple(_of(port, mapping, attachment.pod) for port, mapping in _mappings(attachment))
+
+
+def _mappings(attachment: Attachment) -> Iterator[tuple[Port, PortMapping]]:
+    for port in attachment.ports:
+        for mapping in dict.fromkeys(port.wanted.port_mappings):
+            yield port, mapping
+
+
+def _of(port: Port, mapping: PortMapping, pod: str) -> Published:
+    addresses = [cidr.partition("/")[0] for cidr in port.wanted.addresses if ":" not in cidr]
+    if not addresses:
+        raise DatapathError(
+            f"host port {mapping.host_port}/{mapping.protocol} can't lead to interface {port.wanted.name}",
+            why="it has no IPv4 address, and the node's address is one",
+            next_step="give the network an IPv4 subnet, or remove portMappings",
+        )
+    return Published(mapping.protocol, mapping.host_port, addresses[0], mapping.container_port, port, pod)
+
+
+def _table(node_ip: str, device: str) -> str:
+    # Before services: who asked for a port of this node by its number gets it.
+    return f"""{_NOTHING}table ip {TABLE} {{
+  map routed {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
+  set bridged {{ type inet_proto . inet_service; }}
+  set hairpin {{ type ipv4_addr . ipv4_addr; }}
+  chain ports {{
+    meta l4proto {{ tcp, udp, sctp }} dnat to meta l4proto . th dport map @routed
+  }}
+  chain gate {{
+    meta l4proto . th dport @bridged dnat to {GATE_ADDRESS}
+  }}
+  chain prerouting {{
+    type nat hook prerouting priority -105; policy accept;
+    iifname {{ "{device}", "tap*" }} ip daddr {node_ip} jump ports
+    iifname "{device}" ip daddr {node_ip} ip saddr != {DEFAULT_POD_CIDR} jump gate
+  }}
+  chain output {{
+    type nat hook output priority -105; policy accept;
+    ip daddr {node_ip} jump ports
+    ip daddr {node_ip} jump gate
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority 95; policy accept;
+    ct status dnat ip saddr . ip daddr @hairpin snat to {node_ip}
+  }}
+}}
+"""
+
+
+def _elements(verb: str, listed: Sequence[Published]) -> str:
+    """The lines that add or delete the elements of host ports."""
+    routed = [each for each in listed if not each.is_bridged]
+    lines = []
+    if routed:
+        parts = [
+            f"{each.key}" + (f" : {each.address} . {each.target}" if verb == "add" else "") for each in routed
+        ]
+        lines.append(f"{verb} element ip {TABLE} routed {{ {', '.join(parts)} }}")
+        addresses = sorted({each.address for each in routed})
+        parts = [f"{address} . {address}" for address in addresses]
+        lines.append(f"{verb} element ip {TABLE} hairpin {{ {', '.join(parts)} }}")
+    if bridged := [each.key for each in listed if each.is_bridged]:
+        lines.append(f"{verb} element ip {TABLE} bridged {{ {', '.join(bridged)} }}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _keys(listing: dict[str, object]) -> Iterator[str]:
+    entries = listing.get("nftables")
+    for item in entries if isinstance(entries, list) else ():
+        for kind in ("map", "set"):
+            for element in item.get(kind, {}).get("elem") or ():
+                key = element[0] if isinstance(element, list) else element
+                if isinstance(key, dict) and len(key.get("concat", ())) == 2:
+                    yield " . ".join(map(str, key["concat"]))
