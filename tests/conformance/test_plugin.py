@@ -2,6 +2,9 @@
 
 import pytest
 
+# Pytester forgets what a run imports first, and PyYAML's C part can't be imported twice.
+import conformance.session  # noqa: F401
+
 pytest_plugins = ["pytester"]
 
 TARGET = "--target=tests.conformance.sample_target"
