@@ -6,6 +6,7 @@ wait for; the file has the line.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 from collections.abc import Iterator, Mapping
@@ -41,7 +42,17 @@ def check_nad(manifest: Manifest) -> Iterator[InputError]:
             )
     cidr = manifest.annotations.get(CIDR)
     if isinstance(cidr, str):
-        yield from _cidr(manifest, cidr)
+        for block in _blocks(cidr):
+            yield from _cidr(manifest, block)
+
+
+def _blocks(text: str) -> list[str]:
+    """The blocks of a list, in JSON or with commas; a single one, and what is no list, as it stands."""
+    with contextlib.suppress(ValueError):
+        listed = json.loads(text)
+        if isinstance(listed, list) and all(isinstance(block, str) for block in listed):
+            return listed
+    return [block.strip() for block in text.split(",")] if "," in text else [text]
 
 
 def _cidr(manifest: Manifest, cidr: str) -> Iterator[InputError]:

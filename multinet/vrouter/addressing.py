@@ -38,12 +38,12 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 7, 15
 _PROTOCOL, _UNICAST, _UNREACHABLE, _ONLINK = 3, 1, 7, 4
 _NDA_DST, _NDA_LLADDR = 1, 2
 _NUD_REACHABLE, _NUD_NOARP, _NUD_PERMANENT = 0x02, 0x40, 0x80
-_NTF_SELF, _NTF_MASTER = 0x02, 0x04
+_NTF_SELF, _NTF_MASTER, _NTF_STICKY = 0x02, 0x04, 0x40
 _NDTA_NAME, _NDTA_PARMS = 1, 6
 _NDTPA_IFINDEX, _NDTPA_PROXY_DELAY = 1, 13
 _AF_BRIDGE = 7
-_GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
-_THERE = frozenset({errno.EEXIST})
+GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
+THERE = frozenset({errno.EEXIST})
 
 
 def _family(address: str) -> int:
@@ -57,13 +57,13 @@ def address(index: int, cidr: str, *, scope: int = SCOPE_UNIVERSE, shared: bool 
         CREATE | EXCL,
         _address(index, cidr, scope),
         f"add address {cidr}",
-        _THERE if shared else frozenset(),
+        THERE if shared else frozenset(),
     )
 
 
 def delete_address(index: int, cidr: str) -> Request:
     """Take an address away; one that is gone is fine."""
-    return Request(DELADDR, 0, _address(index, cidr, 0), f"delete address {cidr}", _GONE)
+    return Request(DELADDR, 0, _address(index, cidr, 0), f"delete address {cidr}", GONE)
 
 
 def _address(index: int, cidr: str, scope: int) -> bytes:
@@ -96,7 +96,7 @@ def route(
 def delete_route(destination: str, index: int, *, via: str = "", table: int = TABLE_MAIN) -> Request:
     """Remove a route; one that is gone is fine."""
     body = _route(destination, index, via, False, table, deletion=True)
-    return Request(DELROUTE, 0, body, f"delete the route to {destination}", _GONE)
+    return Request(DELROUTE, 0, body, f"delete the route to {destination}", GONE)
 
 
 def unreachable(table: int) -> Request:
@@ -107,7 +107,7 @@ def unreachable(table: int) -> Request:
 
 def delete_unreachable(table: int) -> Request:
     """Remove the end of a table; one that is gone is fine."""
-    return Request(DELROUTE, 0, _end(table, 0), f"delete the end of table {table}", _GONE)
+    return Request(DELROUTE, 0, _end(table, 0), f"delete the end of table {table}", GONE)
 
 
 def _end(table: int, protocol: int) -> bytes:
@@ -150,7 +150,7 @@ def neighbour(index: int, address: str, mac: str) -> Request:
 def delete_neighbour(index: int, address: str) -> Request:
     """Forget a neighbour; one that is gone is fine."""
     body = _neighbour(_family(address), index, 0, 0) + attribute(_NDA_DST, ip_address(address).packed)
-    return Request(DELNEIGH, 0, body, f"delete neighbour {address}", _GONE)
+    return Request(DELNEIGH, 0, body, f"delete neighbour {address}", GONE)
 
 
 def answer_at_once(index: int, name: str) -> Request:
@@ -168,13 +168,13 @@ def tunnel(index: int, mac: str, node: str) -> Request:
     """VXLAN forwarding: frames to ``mac`` go to ``node``; what is flooded goes to all of ``FLOOD_MAC``."""
     # A MAC is in one place, so a new place replaces the old; the flood list grows.
     flags = CREATE | (APPEND if mac == FLOOD_MAC else REPLACE)
-    tolerated = _THERE if mac == FLOOD_MAC else frozenset[int]()
+    tolerated = THERE if mac == FLOOD_MAC else frozenset[int]()
     return Request(NEWNEIGH, flags, _tunnel(index, mac, node), f"send {mac} to node {node}", tolerated)
 
 
 def delete_tunnel(index: int, mac: str, node: str) -> Request:
     """Remove a VXLAN forwarding entry; one that is gone is fine."""
-    return Request(DELNEIGH, 0, _tunnel(index, mac, node), f"stop sending {mac} to node {node}", _GONE)
+    return Request(DELNEIGH, 0, _tunnel(index, mac, node), f"stop sending {mac} to node {node}", GONE)
 
 
 def _tunnel(index: int, mac: str, node: str) -> bytes:
@@ -183,17 +183,17 @@ def _tunnel(index: int, mac: str, node: str) -> bytes:
 
 
 def station(index: int, mac: str) -> Request:
-    """Bridge forwarding: ``mac`` is behind the bridge port ``index``, for good."""
+    """Bridge forwarding: ``mac`` is behind the bridge port ``index``, for good, whoever else claims it."""
     return Request(NEWNEIGH, CREATE | REPLACE, _station(index, mac), f"bridge {mac} to port {index}")
 
 
 def delete_station(index: int, mac: str) -> Request:
     """Remove a bridge forwarding entry; one that is gone is fine."""
-    return Request(DELNEIGH, 0, _station(index, mac), f"stop bridging {mac} to port {index}", _GONE)
+    return Request(DELNEIGH, 0, _station(index, mac), f"stop bridging {mac} to port {index}", GONE)
 
 
 def _station(index: int, mac: str) -> bytes:
-    body = _neighbour(_AF_BRIDGE, index, _NUD_REACHABLE | _NUD_NOARP, _NTF_MASTER)
+    body = _neighbour(_AF_BRIDGE, index, _NUD_REACHABLE | _NUD_NOARP, _NTF_MASTER | _NTF_STICKY)
     return body + attribute(_NDA_LLADDR, mac_bytes(mac))
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from ipaddress import ip_interface
 
 from multinet.vrouter import (
     addressing,
     forwarding,
+    gateways,
     guard,
     kernelstate,
     links,
@@ -34,13 +36,13 @@ from multinet.vrouter.datapath import (
     DatapathError,
     Network,
     Port,
-    Remote,
     Remotes,
     Stray,
     Wanted,
 )
 from multinet.vrouter.forwarding import Place
 from multinet.vrouter.netlink import NetlinkError, Socket
+from multinet.vrouter.presence import Presence
 from multinet.vrouter.removal import GROUP, Remover, is_ours
 
 _FIRST_INDEX = 0x10000
@@ -60,16 +62,6 @@ _SETTINGS = {
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Active:
-    """A network this node takes part in. ``remotes`` None: what the kernel knows is not known here."""
-
-    place: Place
-    members: set[str] = field(default_factory=set)
-    kept: bool = False
-    remotes: frozenset[Remote] | None = frozenset()
-
-
 class BridgeDatapath:
     """A :class:`~multinet.vrouter.datapath.Datapath`; ``remotes`` tells a network's members elsewhere."""
 
@@ -78,8 +70,9 @@ class BridgeDatapath:
         self._remotes = remotes
         self._underlay = underlay
         self._socket = Socket()
+        self._netns = netns.own()
         self._remover = Remover()
-        self._networks: dict[int, _Active] = {}
+        self._networks: dict[int, Presence] = {}
         self._attached: dict[str, Attachment] = {}
         self._strays: set[Stray] = set()
         self._locks: dict[int, asyncio.Lock] = {}
@@ -89,6 +82,7 @@ class BridgeDatapath:
         self._mtu = _USUAL_MTU
         self._underlay_link = ("", "")
         self._guard: guard.Guard = guard.Unguarded()
+        self._gateways: gateways.Gateways = gateways.NoGateways()
 
     @property
     def mtu(self) -> int:
@@ -107,6 +101,7 @@ class BridgeDatapath:
         taken = {port.host_index for attachment in alive for port in attachment.ports}
         self._strays = marks.strays(present, taken, doomed)
         self._guard = guard.make(self._underlay_link[0], alive)
+        self._gateways = gateways.make(self._node_ip)
         for attachment in alive:
             self._rejoin(attachment)
         self.sweep()
@@ -231,7 +226,7 @@ class BridgeDatapath:
         async with self._locked([vni]):
             active = self._networks.get(vni)
             if active is not None:
-                self._program(active)
+                active.program(self._socket, self._remotes(vni))
 
     def close(self) -> None:
         """Close all sockets."""
@@ -239,6 +234,8 @@ class BridgeDatapath:
             task.cancel()
         self._remover.close()
         self._guard.close()
+        self._gateways.close()
+        os.close(self._netns)
         self._socket.close()
 
     async def settled(self) -> None:
@@ -271,7 +268,18 @@ class BridgeDatapath:
         vxlan, bridge = by_name.get(place.vxlan_name), by_name.get(place.bridge_name)
         if vxlan is None or (network.mode == BRIDGED and bridge is None):
             return False
-        self._networks[network.vni] = _Active(replace(place, vxlan=vxlan, bridge=bridge or 0), remotes=None)
+        kept = by_name.get(place.gateway_name)
+        gateway = kept or self._gateway_index(network)
+        place = replace(place, vxlan=vxlan, bridge=bridge or 0, gateway=gateway)
+        active = self._networks[network.vni] = Presence(
+            place, closed=self._guard.closes_bridges, remotes=None
+        )
+        try:
+            self._socket.send([] if kept else self._gateways.port(place))
+            active.open(self._socket, self._gateways, self._netns)
+        except (NetlinkError, DatapathError) as error:
+            # Its members' traffic needs no gateway.
+            _log.error("the gateway of network VNI %d does not answer: %s", network.vni, error)
         return True
 
     def _rejoin(self, attachment: Attachment) -> None:
@@ -281,31 +289,43 @@ class BridgeDatapath:
             adopted = network.vni in self._networks or self._adopt(network)
             active = self._ensure(network)
             active.members.add(attachment.container_id)
+            self._socket.send(active.entered([port]))
             if not adopted and network.mode == BRIDGED:
                 master = links.set_master(port.host_index, active.place.bridge, port.host_name)
                 self._socket.send([master])
 
-    def _ensure(self, network: Network) -> _Active:
+    def _ensure(self, network: Network) -> Presence:
         active = self._networks.get(network.vni)
         if active is not None:
             return active
         if self._strays and self._adopt(network):
-            self._program(self._networks[network.vni])
+            self._networks[network.vni].program(self._socket, self._remotes(network.vni))
             return self._networks[network.vni]
         self._refuse_second_routed(network)
         place = Place(
-            network, self._index(), self._index(), self._node_ip, self._mtu, GROUP, self._underlay_link
+            network,
+            self._index() if network.mode == BRIDGED else 0,
+            self._index(),
+            self._node_ip,
+            self._mtu,
+            GROUP,
+            self._underlay_link,
+            self._gateway_index(network),
         )
+        active = Presence(place, closed=self._guard.closes_bridges)
         try:
-            self._socket.send(forwarding.forwarding_of(network).create(place))
-        except NetlinkError:
+            active.make(self._socket, self._gateways, self._netns)
+        except (NetlinkError, DatapathError):
             # At once, for the next attempt makes the same rules; nobody is in the network yet.
             self._undo(place)
             self._spawn(self._remover.remove(place.devices))
             raise
-        active = self._networks[network.vni] = _Active(place)
-        self._program(active)
+        self._networks[network.vni] = active
+        active.program(self._socket, self._remotes(network.vni))
         return active
+
+    def _gateway_index(self, network: Network) -> int:
+        return self._index() if self._gateways.serves(network) else 0
 
     def _refuse_second_routed(self, network: Network) -> None:
         """Two routed networks in the main table would not be isolated; the cluster has one of that kind."""
@@ -334,32 +354,27 @@ class BridgeDatapath:
         """The devices first: without its rule, what a pod still sends would be looked up elsewhere."""
         await self._remover.remove(index for port in attachment.ports for index in port.node_devices)
         doomed = [rule for port in attachment.ports for rule in forwarding.port_rules(port)]
-        self._socket.send([rule.delete() for rule in doomed])
+        requests = [rule.delete() for rule in doomed]
+        for port in attachment.ports:
+            active = self._networks.get(port.wanted.network.vni)
+            requests += active.left([port]) if active is not None else []
+        self._socket.send(requests)
         self._guard.forget(attachment)
 
     def _undo(self, place: Place) -> None:
         others = [active.place for active in self._networks.values() if active.place is not place]
         self._socket.send(forwarding.forwarding_of(place.network).withdraw(place, others))
-
-    def _program(self, active: _Active) -> None:
-        place, wanted = active.place, self._remotes(active.place.network.vni)
-        requests = forwarding.changes(place, active.remotes or frozenset(), wanted)
-        if active.remotes is None:
-            keep, bridged = forwarding.known(place, wanted), place.network.mode == BRIDGED
-            stale = kernelstate.forget_remotes(self._socket, place.vxlan, keep, bridged=bridged)
-            requests = [*stale, *requests]
-        active.remotes = None
-        self._socket.send(requests)
-        active.remotes = wanted
+        if place.gateway:
+            self._gateways.leave(place)
 
     def _plug(self, attachment: Attachment, pod_netns: int) -> None:
         self._guard.admit(attachment)
         near = []
         for port in attachment.ports:
-            place = self._networks[port.wanted.network.vni].place
-            near += forwarding.forwarding_of(place.network).plug(place, port, pod_netns)
+            active = self._networks[port.wanted.network.vni]
+            near += active.plug(port, pod_netns)
             near.append(links.set_alias(port.host_index, marks.alias_of(attachment, port)))
-            near += shaping.requests(port, place.group)
+            near += shaping.requests(port, active.place.group)
         self._socket.send(near)
         far = [links.set_up(1, "lo")]
         for port in attachment.ports:

@@ -31,7 +31,7 @@ class NetnsError(DatapathError):
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A virtual network as a node sees it; ``services`` are addresses the node itself answers for.
+    """A virtual network as a node sees it; ``services`` are addresses which answer on every node.
 
     A ``confined`` network is routed by a table of its own; the default one is in the node's main table.
     """

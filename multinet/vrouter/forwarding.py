@@ -34,6 +34,8 @@ class Place:
     group: int
     underlay: tuple[str, str] = ("", "")
     """Device and block of the node's own address, which stays reachable from confined networks."""
+    gateway: int = 0
+    """The bridge port behind which the gateway answers; 0 for none."""
 
     @property
     def bridge_name(self) -> str:
@@ -46,9 +48,14 @@ class Place:
         return f"vx-{self.network.vni:x}"
 
     @property
+    def gateway_name(self) -> str:
+        """``gw-<vni hex>``."""
+        return f"gw-{self.network.vni:x}"
+
+    @property
     def devices(self) -> tuple[int, ...]:
         """The ifindexes of the network's own devices."""
-        return (self.vxlan, self.bridge) if self.network.mode == BRIDGED else (self.vxlan,)
+        return tuple(index for index in (self.vxlan, self.bridge, self.gateway) if index)
 
     @property
     def tables(self) -> tuple[int, ...]:
@@ -85,10 +92,13 @@ class Bridged:
     """``l2_l3``: one bridge for the network."""
 
     def create(self, place: Place) -> list[Request]:
-        """Bridge and VXLAN port; the node neither answers, routes nor accepts IP on the bridge."""
+        """Bridge and VXLAN port; the node neither answers, routes nor accepts IP on the bridge.
+
+        It keeps neighbours on it all the same, which the bridge answers for (multinet.vrouter.neighbours).
+        """
         vni, mtu, group = place.network.vni, place.mtu, place.group
         # Strict reverse path filtering on a device without address or route drops every packet.
-        closed = {links.FORWARDING: 0, links.PROXY_ARP: 0, links.RP_FILTER: 1}
+        closed = {links.FORWARDING: 0, links.PROXY_ARP: 0, links.RP_FILTER: 1, links.ARP_IGNORE: 8}
         return [
             links.bridge(place.bridge_name, place.bridge, mac=_device_mac(0x57, vni), mtu=mtu, group=group),
             links.inet_conf(place.bridge, place.bridge_name, closed),
@@ -103,7 +113,9 @@ class Bridged:
                 master=place.bridge,
             ),
             # All remote MACs are known, so a frame to an unknown one has no receiver over there.
-            links.bridge_port(place.vxlan, place.vxlan_name, learning=False, unicast_flood=False),
+            links.bridge_port(
+                place.vxlan, place.vxlan_name, learning=False, unicast_flood=False, suppress=True
+            ),
             links.set_alias(place.bridge, f"multinet network VNI {vni}"),
             links.set_alias(place.vxlan, f"multinet network VNI {vni}"),
         ]
@@ -125,6 +137,13 @@ class Bridged:
                 master=place.bridge,
             ),
             addressing.station(port.host_index, port.wanted.mac),
+            # A port held to its own MAC has nothing to teach, and no frame to an unknown MAC is for it.
+            links.bridge_port(
+                port.host_index,
+                port.host_name,
+                learning=not port.wanted.guarded,
+                unicast_flood=not port.wanted.guarded,
+            ),
         ]
 
     def change(self, place: Place, gone: Iterable[Remote], new: Iterable[Remote]) -> list[Request]:

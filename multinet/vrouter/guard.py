@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address
 from typing import Protocol
 
 from multinet.vrouter import nft, nftsets
 from multinet.vrouter.datapath import BRIDGED, Attachment, DatapathError, Port
 from multinet.vrouter.links import VXLAN_PORT
-from multinet.vrouter.netlink import mac_bytes
+from multinet.vrouter.netlink import mac_bytes, packed
 from multinet.vrouter.nftsets import ARP, BRIDGE, IP, Elements, concatenated, index_key
 from multinet.vrouter.removal import GROUP
 
@@ -180,18 +181,18 @@ def _elements(ports: Sequence[Port]) -> Iterator[Elements]:
 
 
 def _of_family(family: int, some: Sequence[Port], ports: Sequence[Port]) -> Iterator[Elements]:
-    keys: dict[str, list[bytes]] = {}
+    keys: defaultdict[str, list[bytes]] = defaultdict(list)
     for port in some:
         index, mac = index_key(port.host_index), mac_bytes(port.wanted.mac)
-        keys.setdefault("ports", []).append(index)
+        keys["ports"].append(index)
         if family == BRIDGE:
-            keys.setdefault("macs", []).append(concatenated(index, mac))
+            keys["macs"].append(concatenated(index, mac))
         for address in _addresses(port, ports):
             if len(address) == 4:
-                keys.setdefault("ipv4", []).append(concatenated(index, mac, address))
+                keys["ipv4"].append(concatenated(index, mac, address))
             elif family == BRIDGE:
-                keys.setdefault("ipv6", []).append(concatenated(index, mac, address))
-                keys.setdefault("targets", []).append(concatenated(index, address))
+                keys["ipv6"].append(concatenated(index, mac, address))
+                keys["targets"].append(concatenated(index, address))
     for name, listed in keys.items():
         yield Elements(family, TABLE, name, tuple(listed))
 
@@ -205,7 +206,7 @@ def _addresses(port: Port, ports: Sequence[Port]) -> list[bytes]:
     cidrs = dict.fromkeys(
         cidr for each in ports if each.wanted.network.vni == vni for cidr in each.wanted.addresses
     )
-    found = [ip_interface(cidr).ip.packed for cidr in cidrs]
+    found = [packed(cidr.partition("/")[0]) for cidr in cidrs]
     if any(len(address) == 16 for address in found):
         found.append(link_local(port.wanted.mac))
     return found

@@ -14,7 +14,7 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
 _UNICAST, _UNREACHABLE = 1, 7
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _NDA_DST, _NDA_LLADDR = 1, 2
-_NTF_SELF = 0x02
+_NTF_SELF, _NUD_PERMANENT = 0x02, 0x80
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,17 @@ def read_forwarding(through: netlink.Socket) -> list[ForwardingEntry]:
                 bool(flags & _NTF_SELF),
             )
         )
+    return found
+
+
+def read_neighbours(through: netlink.Socket, device: int) -> set[str]:
+    """The addresses that somebody gave a lasting MAC on a device."""
+    found = set()
+    for body in through.dump(netlink.GETNEIGH, struct.pack("=BBHiHBB", 0, 0, 0, 0, 0, 0, 0)):
+        index, state = struct.unpack_from("=iH", body, 4)
+        target = dict(netlink.attributes(body[12:])).get(_NDA_DST)
+        if index == device and state & _NUD_PERMANENT and target:
+            found.add(str(ip_address(target)))
     return found
 
 

@@ -39,10 +39,10 @@ IFF_UP, IFF_NOARP = 0x1, 0x80
 _VETH_INFO_PEER = 1
 _BR_FORWARD_DELAY, _BR_STP_STATE, _BR_MCAST_SNOOPING = 1, 5, 23
 _VXLAN_ID, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT, _VXLAN_UDP_CSUM = 1, 4, 7, 15, 18
-_BRPORT_LEARNING, _BRPORT_UNICAST_FLOOD = 8, 9
+_BRPORT_LEARNING, _BRPORT_UNICAST_FLOOD, _BRPORT_NEIGH_SUPPRESS = 8, 9, 32
 _INET_CONF, _INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 1, 8, 1
 # Positions in IPV4_DEVCONF (linux/ip.h), which IFLA_INET_CONF counts from one.
-FORWARDING, PROXY_ARP, RP_FILTER = 1, 3, 8
+FORWARDING, PROXY_ARP, RP_FILTER, ARP_IGNORE = 1, 3, 8, 19
 
 VXLAN_PORT = 4789
 _AF_BRIDGE = 7
@@ -80,8 +80,8 @@ def veth(
 
 
 def bridge(name: str, index: int, *, mac: str, mtu: int, group: int) -> Request:
-    """Make a bridge, up, without ARP of its own, STP and multicast snooping."""
-    body = header(index, flags=IFF_UP | IFF_NOARP, change=IFF_UP | IFF_NOARP) + text(IFLA_IFNAME, name)
+    """Make a bridge, up, without STP and multicast snooping."""
+    body = header(index, flags=IFF_UP, change=IFF_UP) + text(IFLA_IFNAME, name)
     body += u32(IFLA_MTU, mtu) + u32(IFLA_GROUP, group) + attribute(IFLA_ADDRESS, mac_bytes(mac))
     body += _info("bridge", u32(_BR_STP_STATE, 0), u32(_BR_FORWARD_DELAY, 0), u8(_BR_MCAST_SNOOPING, 0))
     return Request(NEWLINK, CREATE | EXCL, body, f"create bridge {name}")
@@ -112,9 +112,17 @@ def ifb(name: str, index: int, *, mtu: int, group: int) -> Request:
     return Request(NEWLINK, CREATE | EXCL, body + _info("ifb"), f"create ifb {name}")
 
 
-def bridge_port(index: int, name: str, *, learning: bool, unicast_flood: bool) -> Request:
-    """Say whether a bridge port learns addresses, and whether frames to unknown ones leave through it."""
-    switches = flag_mask({_BRPORT_LEARNING: learning, _BRPORT_UNICAST_FLOOD: unicast_flood})
+def bridge_port(
+    index: int, name: str, *, learning: bool, unicast_flood: bool, suppress: bool = False
+) -> Request:
+    """Say whether a bridge port learns addresses, and whether frames to unknown ones leave through it.
+
+    ``suppress``: neither do requests for addresses that the bridge has a neighbour entry for.
+    """
+    wanted = {_BRPORT_LEARNING: learning, _BRPORT_UNICAST_FLOOD: unicast_flood}
+    if suppress:
+        wanted[_BRPORT_NEIGH_SUPPRESS] = True
+    switches = flag_mask(wanted)
     body = header(index, family=_AF_BRIDGE)
     return Request(SETLINK, 0, body + nested(IFLA_PROTINFO, switches), f"set the bridge port {name}")
 

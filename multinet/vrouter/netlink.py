@@ -121,6 +121,11 @@ def mac_bytes(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
+def packed(address: str) -> bytes:
+    """An IPv4 or IPv6 address as its four or sixteen bytes."""
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The (type without flags, value) pairs of a sequence of attributes; a damaged rest is left out."""
     at = 0

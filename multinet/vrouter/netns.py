@@ -17,6 +17,7 @@ from pathlib import Path
 from multinet.vrouter.datapath import DatapathError, NetnsError
 
 _CLONE_NEWNET = 0x40000000
+_MS_BIND = 0x1000
 _NS_GET_NSTYPE = 0xB703
 _libc = ctypes.CDLL(None, use_errno=True)
 _log = logging.getLogger(__name__)
@@ -42,15 +43,47 @@ def opened(path: str) -> Iterator[int]:
 @contextlib.contextmanager
 def entered(descriptor: int) -> Iterator[None]:
     """Run a synchronous block in another network namespace."""
-    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    before = own()
     try:
         _setns(descriptor)
         try:
             yield
         finally:
-            _setns(own)
+            _setns(before)
     finally:
-        os.close(own)
+        os.close(before)
+
+
+def own() -> int:
+    """A descriptor of the network namespace that this thread is in."""
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def kept(path: str) -> int:
+    """A descriptor of the network namespace kept by a mount at ``path``; it is made if it is not there.
+
+    ``OSError`` when that is refused.
+    """
+    with contextlib.suppress(OSError):
+        found = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if _is_netns(found):
+            return found
+        os.close(found)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).touch()
+    before = own()
+    try:
+        _checked(_libc.unshare(ctypes.c_int(_CLONE_NEWNET)), "unshare")
+        try:
+            mounted = _libc.mount(
+                b"/proc/thread-self/ns/net", path.encode(), b"none", ctypes.c_ulong(_MS_BIND), None
+            )
+            _checked(mounted, f"mount {path}")
+        finally:
+            _setns(before)
+    finally:
+        os.close(before)
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def inode_of(path: str) -> int:
@@ -109,6 +142,10 @@ def _refused(path: str, why: str) -> NetnsError:
 
 
 def _setns(descriptor: int) -> None:
-    if _libc.setns(ctypes.c_int(descriptor), ctypes.c_int(_CLONE_NEWNET)) != 0:
+    _checked(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(_CLONE_NEWNET)), "setns")
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"setns: {os.strerror(number)}")
+        raise OSError(number, f"{what}: {os.strerror(number)}")

@@ -8,6 +8,7 @@ batch of links, a transaction is all or nothing.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import socket
 import struct
@@ -24,7 +25,7 @@ _SUBSYSTEM, _BATCH_BEGIN, _BATCH_END = 10, 16, 17
 _NEW_ELEMENTS, _DELETE_ELEMENTS = 12, 14
 _TABLE, _SET, _ELEMENTS = 1, 2, 3
 _LIST_ELEMENT, _KEY, _DATA, _VALUE = 1, 1, 2, 1
-_HEADER = struct.Struct("=IHHII")
+_HEADER, _PAIR, _PAIRS = struct.Struct("=IHHII"), struct.Struct("=HH"), struct.Struct("=HHHH")
 _NLMSG_ERROR = 2
 _AT_ONCE = 500
 
@@ -50,7 +51,7 @@ class Elements:
 
 def concatenated(*fields: bytes) -> bytes:
     """A key of several fields, each padded to four bytes (registers of nf_tables)."""
-    return b"".join(field + bytes(-len(field) % 4) for field in fields)
+    return b"".join([field + b"\0\0\0"[: -len(field) % 4] for field in fields])
 
 
 def index_key(ifindex: int) -> bytes:
@@ -137,23 +138,34 @@ class Sets:
 def _split(groups: Iterable[Elements]) -> Iterable[Elements]:
     """Large groups in parts that fit a netlink attribute (64 KiB)."""
     for group in groups:
+        if len(group.keys) <= _AT_ONCE:
+            yield group
+            continue
         for start in range(0, len(group.keys), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             yield Elements(group.family, group.table, group.name, group.keys[part], group.values[part])
 
 
 def _body(group: Elements) -> bytes:
-    values = group.values or (b"",) * len(group.keys)
-    listed = [
-        netlink.nested(_LIST_ELEMENT, _data(_KEY, key) + (_data(_DATA, value) if value else b""))
-        for key, value in zip(group.keys, values, strict=True)
-    ]
-    names = netlink.text(_TABLE, group.table) + netlink.text(_SET, group.name)
-    return names + netlink.nested(_ELEMENTS, *listed)
+    if group.values:
+        parts = [
+            _data(_KEY, key) + _data(_DATA, value)
+            for key, value in zip(group.keys, group.values, strict=True)
+        ]
+    else:
+        parts = [_data(_KEY, key) for key in group.keys]
+    listed = b"".join(_PAIR.pack(4 + len(part), _LIST_ELEMENT | netlink.NESTED) + part for part in parts)
+    return _names(group.table, group.name) + netlink.nested(_ELEMENTS, listed)
 
 
 def _data(kind: int, value: bytes) -> bytes:
-    return netlink.nested(kind, netlink.attribute(_VALUE, value))
+    """A value, whose length is a multiple of four, in the two attributes around it."""
+    return _PAIRS.pack(8 + len(value), kind | netlink.NESTED, 4 + len(value), _VALUE) + value
+
+
+@functools.cache
+def _names(table: str, name: str) -> bytes:
+    return netlink.text(_TABLE, table) + netlink.text(_SET, name)
 
 
 def _message(

@@ -232,13 +232,14 @@ class ClusterView:
 def network_of(network: VirtualNetwork) -> Network:
     """A VirtualNetwork as the data path needs it: the node answers for gateways and DNS addresses.
 
-    Of the routed networks only the cluster's own is in the node's main table, wherever it came first.
+    Routed networks are IPv4 only. Of them the cluster's own alone is in the node's main table, wherever it
+    came first.
     """
     services = [
         str(address)
         for subnet in network.subnets
         for address in (subnet.gateway, subnet.dns)
-        if address is not None and address.version == 4
+        if address is not None and (address.version == 4 or network.forwarding_mode != ROUTED)
     ]
     confined = network.forwarding_mode == ROUTED and not network.is_default
     return Network(network.vni, network.forwarding_mode, tuple(services), confined)

@@ -111,6 +111,11 @@ CASES = {
         "gateway, DNS and "
         "broadcast take four (use a prefix of /29 or shorter)",
     ),
+    "one bad CIDR of a list": (
+        HEAD + NAD.replace("10.1.1.0/24", "10.1.1.0/24, fd00::/129"),
+        "s.yaml:14:38: 'fd00::/129' is no CIDR for NAD 'left': 'fd00::/129' does not appear to be an IPv4 or "
+        "IPv6 network (write one network as address/prefix, such as 10.10.10.0/24)",
+    ),
     "unknown NAD": (
         HEAD + NAD + POD.replace("networks: left", "networks: lefd"),
         "s.yaml:24:44: pod 'web' names the NAD 'default/lefd', which nothing in the scenario defines here: "

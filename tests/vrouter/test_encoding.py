@@ -64,7 +64,7 @@ def test_a_bridge_and_a_vxlan_device():
     data = message.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
     assert data.get_attr("IFLA_BR_MCAST_SNOOPING") == 0
     assert data.get_attr("IFLA_BR_STP_STATE") == 0
-    assert message["flags"] & 0x80  # IFF_NOARP: the node does not answer on a pod network
+    assert not message["flags"] & 0x80  # with IFF_NOARP a bridge would not answer for remote members
     message = decoded(
         links.vxlan("vx-22", 6, vni=0x22, local="100.64.0.11", mac="02:58:00:00:00:22", mtu=1550, group=1)
     )
@@ -148,7 +148,7 @@ def test_neighbours_and_forwarding_entries():
     assert (message["family"], message["flags"]) == (7, 2)
     assert message.get_attr("NDA_LLADDR") == "00:00:00:00:00:00"
     message = decoded(addressing.station(9, "02:00:00:00:00:01"))
-    assert (message["family"], message["flags"], message["state"]) == (7, 4, 0x42)
+    assert (message["family"], message["flags"], message["state"]) == (7, 0x44, 0x42)
 
 
 def test_a_damaged_attribute_ends_the_list():
