@@ -101,7 +101,7 @@ class BridgeDatapath:
         taken = {port.host_index for attachment in alive for port in attachment.ports}
         self._strays = marks.strays(present, taken, doomed)
         self._guard = guard.make(self._underlay_link[0], alive)
-        self._gateways = gateways.make(self._node_ip)
+        self._gateways = gateways.make(self._netns, self._node_ip, self._underlay_link[0])
         for attachment in alive:
             self._rejoin(attachment)
         self.sweep()
@@ -136,7 +136,12 @@ class BridgeDatapath:
         used = {index for port in ports for index in port.node_devices}
         used |= {index for active in self._networks.values() for index in active.place.devices}
         present = kernelstate.read_links(self._socket).values()
-        orphans = [link for link in present if is_ours(link.group) and link.index not in used]
+        kept = self._gateways.names
+        orphans = [
+            link
+            for link in present
+            if is_ours(link.group) and link.index not in used and link.name not in kept
+        ]
         if orphans:
             _log.info("deleting devices of pods that are gone: %s", [link.name for link in orphans])
             doomed = [links.set_group(link.index, GROUP + 0xFFFF) for link in orphans]

@@ -34,12 +34,14 @@ class Network:
     """A virtual network as a node sees it; ``services`` are addresses which answer on every node.
 
     A ``confined`` network is routed by a table of its own; the default one is in the node's main table.
+    ``fabric_snat``: a way out to the nodes' own network, by the gateway.
     """
 
     vni: int
     mode: str
     services: tuple[str, ...] = ()
     confined: bool = False
+    fabric_snat: bool = False
 
     def to_spec(self) -> Obj:
         """The JSON form in a state file."""
@@ -48,13 +50,14 @@ class Network:
             "mode": self.mode,
             "services": list(self.services),
             "confined": self.confined,
+            "fabricSnat": self.fabric_snat,
         }
 
     @classmethod
     def from_spec(cls, spec: Obj) -> Network:
-        """Read the JSON form. A file of an agent that confined nothing does not have the key."""
-        confined = bool(spec.get("confined", False))
-        return cls(int(spec["vni"]), str(spec["mode"]), tuple(spec["services"]), confined)
+        """Read the JSON form. Files of older agents lack some keys."""
+        flags = bool(spec.get("confined", False)), bool(spec.get("fabricSnat", False))
+        return cls(int(spec["vni"]), str(spec["mode"]), tuple(spec["services"]), *flags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 All gateways of a node live in one network namespace of its own (``/run/netns/gateways-<node address>``), with
 a port in each network that has members here. The kernel answers ARP, neighbour discovery and echo requests
 there, also while the agent is away. Nothing is forwarded, and the node's own stack is not in it: the gateway
-is no way out of its network. ``ip netns exec gateways-... ip addr`` shows it.
+is no way out of its network, unless the network asks for one (:mod:`multinet.vrouter.fabric`).
+``ip netns exec gateways-... ip addr`` shows it.
 
 Networks may overlap, so ports have equal addresses. A packet is marked with the ifindex of its port; the
 answer carries the mark of the question (``fwmark_reflect``) and is routed by it. What is not for the port's
@@ -21,6 +22,7 @@ from typing import Protocol
 
 from multinet.vrouter import addressing, links, netlink, netns, nft, nftsets
 from multinet.vrouter.datapath import BRIDGED, GATEWAY_MAC, DatapathError, Network
+from multinet.vrouter.fabric import FabricExit
 from multinet.vrouter.forwarding import Place
 from multinet.vrouter.nameservice import NameService
 from multinet.vrouter.netlink import Request
@@ -54,12 +56,14 @@ table inet {TABLE} {{
   map marks {{ type iface_index : mark; }}
   set own4 {{ type iface_index . ipv4_addr; }}
   set own6 {{ type iface_index . ipv6_addr; }}
+  set fabric {{ type iface_index; }}
   chain prerouting {{
     iifname != "gw-*" accept
     meta mark set iif map @marks
     iif . ip daddr @own4 accept
     iif . ip6 daddr @own6 accept
     icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+    iif @fabric meta nfproto ipv4 accept
     drop
   }}
 }}
@@ -81,6 +85,10 @@ class Gateways(Protocol):
 
     def leave(self, place: Place) -> None:
         """Undo what does not vanish with the port."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Devices on the node that belong to no network alone."""
 
     def close(self) -> None:
         """Release what this process holds; the kernel goes on answering."""
@@ -105,15 +113,21 @@ class NoGateways:
     def leave(self, place: Place) -> None:
         """Nothing is there."""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
     def close(self) -> None:
         """Nothing is held."""
 
 
 class KernelGateways:
-    """The namespace at ``path``, made if it is not there."""
+    """The namespace at ``path``, made if it is not there; ``node`` is a descriptor of the node's."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, node: int, node_ip: str, underlay: str) -> None:
         self._netns = netns.kept(path)
+        self._exit = FabricExit(self._netns, node, node_ip, underlay)
         try:
             with netns.entered(self._netns):
                 netns.write_settings(_SETTINGS)
@@ -157,12 +171,21 @@ class KernelGateways:
             requests.append(_rule(netlink.NEWRULE, family, index))
         self._socket.send(requests)
         self._sets.add(_elements(network))
+        if network.fabric_snat:
+            self._exit.open(place)
 
     def leave(self, place: Place) -> None:
         """Rules and set elements; addresses and routes went with the port."""
         index = _far_index(place.network)
         self._socket.send([_rule(netlink.DELRULE, family, index) for family, _ in _families(place.network)])
         self._sets.remove(_elements(place.network))
+        if place.network.fabric_snat:
+            self._exit.leave(place)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the way out to the nodes' network."""
+        return self._exit.names
 
     def close(self) -> None:
         """Close the sockets; the namespace stays."""
@@ -172,12 +195,12 @@ class KernelGateways:
         os.close(self._netns)
 
 
-def make(node_ip: str) -> Gateways:
-    """The gateways of the node with that address."""
+def make(node: int, node_ip: str, underlay: str) -> Gateways:
+    """The gateways of the node with that address, on that device; ``node`` is open at its namespace."""
     why = nft.lack()
     if not why:
         try:
-            return KernelGateways(f"/run/netns/gateways-{node_ip}")
+            return KernelGateways(f"/run/netns/gateways-{node_ip}", node, node_ip, underlay)
         except (DatapathError, netlink.NetlinkError, OSError) as error:
             why = str(error)
     _log.warning("gateways of bridged networks do not answer on this node: %s", why)
@@ -209,6 +232,8 @@ def _rule(kind: int, family: int, index: int) -> Request:
 def _elements(network: Network) -> Iterable[Elements]:
     key = index_key(_far_index(network))
     yield Elements(_INET, TABLE, "marks", (key,), (struct.pack("=I", _far_index(network)),))
+    if network.fabric_snat:
+        yield Elements(_INET, TABLE, "fabric", (key,))
     for name, length in (("own4", 4), ("own6", 16)):
         packed = [netlink.packed(service) for service in network.services]
         keys = tuple(concatenated(key, address) for address in packed if len(address) == length)

@@ -163,6 +163,11 @@ def set_master(index: int, master: int, name: str) -> Request:
     return Request(SETLINK, 0, body, f"make {name} a bridge port", _GONE)
 
 
+def delete(index: int, name: str) -> Request:
+    """Delete a device; one that is gone is fine. Many at a time go by :func:`delete_group`."""
+    return Request(DELLINK, 0, header(index), f"delete {name}", _GONE)
+
+
 def delete_group(group: int) -> Request:
     """Delete all devices of a group in one go; an empty group is fine."""
     return Request(DELLINK, 0, header() + u32(IFLA_GROUP, group), f"delete device group {group:#x}", _GONE)

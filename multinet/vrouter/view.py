@@ -242,7 +242,8 @@ def network_of(network: VirtualNetwork) -> Network:
         if address is not None and (address.version == 4 or network.forwarding_mode != ROUTED)
     ]
     confined = network.forwarding_mode == ROUTED and not network.is_default
-    return Network(network.vni, network.forwarding_mode, tuple(services), confined)
+    snat = network.fabric_snat and network.forwarding_mode != ROUTED
+    return Network(network.vni, network.forwarding_mode, tuple(services), confined, snat)
 
 
 def _interface(vmi: Obj) -> Interface | None:

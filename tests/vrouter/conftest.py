@@ -27,13 +27,24 @@ from multinet.vrouter.view import ClusterView
 
 ETH_P_ALL = 3
 CONFIG = {"cniVersion": "1.0.0", "name": "multinet", "type": "multinet-cni"}
-VNIS = {"default": 1, "red": 0x22, "blue": 0x33, "iso": 0x44, "iso2": 0x55, "dual": 0x66, "dual2": 0x77}
+VNIS = {
+    "default": 1,
+    "red": 0x22,
+    "blue": 0x33,
+    "iso": 0x44,
+    "iso2": 0x55,
+    "dual": 0x66,
+    "dual2": 0x77,
+    "out": 0x88,
+    "out2": 0x10088,
+}
 ROUTED = ("default", "iso", "iso2")
 MODES = {name: "l3" if name in ROUTED else "l2_l3" for name in VNIS}
 CIDRS = {
     **dict.fromkeys(ROUTED, ("10.32.0.0/12",)),
     **dict.fromkeys(("red", "blue"), ("10.1.1.0/24",)),
     **dict.fromkeys(("dual", "dual2"), ("10.1.2.0/24", "fd00:1:2::/64")),
+    **dict.fromkeys(("out", "out2"), ("10.1.3.0/24",)),
 }
 ORIGINS = {"default": ORIGIN_CLUSTER, "iso": ORIGIN_NAMESPACE, "iso2": ORIGIN_NAMESPACE}
 
@@ -53,6 +64,7 @@ def networks():
             vni=VNIS[name],
             forwarding_mode=MODES[name],
             object_name=name,
+            fabric_snat=name in ("out", "out2"),
             origin=ORIGINS.get(name, ORIGIN_NAD),
             pool="default" if name in ("iso", "iso2") else "",
         )
