@@ -23,6 +23,7 @@ from multinet.vrouter import (
     kernelstate,
     links,
     marks,
+    mending,
     netns,
     planning,
     rules,
@@ -35,6 +36,7 @@ from multinet.vrouter.datapath import (
     Attachment,
     DatapathError,
     Network,
+    Places,
     Port,
     Remotes,
     Stray,
@@ -175,7 +177,8 @@ class BridgeDatapath:
                     self._ensure(port.wanted.network).members.add(attachment.container_id)
                 self._attached[attachment.container_id] = attachment
                 with netns.opened(attachment.netns) as pod_netns:
-                    self._plug(attachment, pod_netns)
+                    self._guard.admit(attachment)
+                    self._plug(attachment, attachment.ports, pod_netns)
             except (NetlinkError, DatapathError, OSError) as error:
                 try:
                     await self._unplug(attachment)
@@ -201,6 +204,54 @@ class BridgeDatapath:
         wanted = [rule for port in attachment.ports for rule in forwarding.port_rules(port)]
         missing = set(wanted) - rules.read(self._socket) if wanted else set()
         return (*found, *(f"the node's rule is gone: {rule}" for rule in sorted(missing, key=str)))
+
+    async def repair(self, attachment: Attachment) -> tuple[str, ...]:
+        """Interfaces that lack an end are made anew; of the others, what is missing."""
+        async with self._locked(port.wanted.network.vni for port in attachment.ports):
+            if not netns.inode_of(attachment.netns):
+                return ()  # it all went with its namespace
+            with netns.opened(attachment.netns) as pod_netns:
+                with netns.entered(pod_netns):
+                    inside = Socket()
+                with contextlib.closing(inside):
+                    broken = [
+                        port for port in attachment.ports if not mending.is_whole(port, self._socket, inside)
+                    ]
+                    await self._remover.remove(index for port in broken for index in port.node_devices)
+                    if broken:
+                        self._guard.admit(attachment)
+                        self._plug(attachment, broken, pod_netns)
+                    found = [f"{port.wanted.name}: the interface" for port in broken]
+                    for port in attachment.ports:
+                        active = self._networks[port.wanted.network.vni]
+                        found += mending.near_end(self._socket, active, port)
+                        found += mending.far_end(inside, port, ipv6=self._ipv6)
+        return tuple(found)
+
+    async def repair_network(self, vni: int) -> tuple[str, ...]:
+        """Without its devices a network is made anew, and its members' ends become its ports again."""
+        async with self._locked([vni]):
+            active = self._networks.get(vni)
+            if active is None:
+                return ()
+            there = mending.devices_there(self._socket, active.place)
+            if len(there) == len(active.place.devices):
+                return tuple(mending.network(self._socket, active, self._remotes(vni), there))
+            await self._remover.remove(there)
+            self._undo(active.place)
+            del self._networks[vni]
+            again = self._ensure(active.place.network)
+            again.members, again.kept = active.members, active.kept
+            found = [f"the devices of network VNI {vni}"]
+            for port in (port for attachment in self._attached.values() for port in attachment.ports):
+                if port.wanted.network.vni == vni:
+                    found += mending.near_end(self._socket, again, port)
+            return tuple(found)
+
+    def places(self) -> Places:
+        """As they are now."""
+        actives = {vni: active.place for vni, active in self._networks.items()}
+        return mending.places(self._attached.values(), actives, kernelstate.read_links(self._socket))
 
     def has(self, attachment: Attachment) -> bool:
         """Look for the node's end of each interface."""
@@ -372,20 +423,19 @@ class BridgeDatapath:
         if place.gateway:
             self._gateways.leave(place)
 
-    def _plug(self, attachment: Attachment, pod_netns: int) -> None:
-        self._guard.admit(attachment)
+    def _plug(self, attachment: Attachment, ports: Sequence[Port], pod_netns: int) -> None:
         near = []
-        for port in attachment.ports:
+        for port in ports:
             active = self._networks[port.wanted.network.vni]
             near += active.plug(port, pod_netns)
             near.append(links.set_alias(port.host_index, marks.alias_of(attachment, port)))
             near += shaping.requests(port, active.place.group)
         self._socket.send(near)
         far = [links.set_up(1, "lo")]
-        for port in attachment.ports:
+        for port in ports:
             far += forwarding.pod_side(port, ipv6=self._ipv6)
         with netns.entered(pod_netns):
-            for port in attachment.ports:
+            for port in ports:
                 netns.write_settings(forwarding.pod_settings(port))
             through = Socket()
         try:

@@ -7,7 +7,7 @@ file of it is enough after a restart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -195,6 +195,21 @@ def shaper_name(host_name: str) -> str:
     return f"ifb{host_name.removeprefix('tap')}"
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Whose a device is: container IDs and VNIs by ifindex, VNIs by routing table; ``shared`` ones have all.
+
+    ``pods`` has the container IDs by the name that the kernel has for a namespace (nsid).
+    """
+
+    containers: Mapping[int, str]
+    networks: Mapping[int, int]
+    tables: Mapping[int, int]
+    names: Mapping[str, int | str]
+    shared: frozenset[int]
+    pods: Mapping[int, str]
+
+
 Remotes = Callable[[int], frozenset[Remote]]
 
 
@@ -233,6 +248,15 @@ class Datapath(Protocol):
 
     def check(self, attachment: Attachment) -> tuple[str, ...]:
         """What is not as :meth:`attach` left it, in words; empty when all is well."""
+
+    async def repair(self, attachment: Attachment) -> tuple[str, ...]:
+        """Make again what is missing of an attachment; say in words what that was."""
+
+    async def repair_network(self, vni: int) -> tuple[str, ...]:
+        """Make again what is missing of a network of this node, its members' ends excepted."""
+
+    def places(self) -> Places:
+        """Whose the devices and routing tables of this node are."""
 
     def has(self, attachment: Attachment) -> bool:
         """Whether its interfaces are still there; they go with their network namespace."""

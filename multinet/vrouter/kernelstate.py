@@ -19,7 +19,7 @@ _NTF_SELF, _NUD_PERMANENT = 0x02, 0x80
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A device. ``master`` is an ifindex, 0 for none."""
+    """A device. ``master`` is an ifindex, 0 for none; ``nsid`` names the far end's namespace, -1 for none."""
 
     index: int
     name: str
@@ -29,6 +29,7 @@ class Link:
     group: int
     master: int
     alias: str = ""
+    nsid: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +54,36 @@ class ForwardingEntry:
 
 def read_links(through: netlink.Socket) -> dict[int, Link]:
     """All devices by ifindex."""
-    found = {}
-    for body in through.dump(netlink.GETLINK, links.header()):
-        _, index, flags, _ = struct.unpack_from("=HiII", body, 2)
-        values = dict(netlink.attributes(body[16:]))
-        found[index] = Link(
-            index=index,
-            name=values.get(links.IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
-            mac=values.get(links.IFLA_ADDRESS, b"").hex(":"),
-            mtu=_number(values.get(links.IFLA_MTU)),
-            up=bool(flags & links.IFF_UP),
-            group=_number(values.get(links.IFLA_GROUP)),
-            master=_number(values.get(links.IFLA_MASTER)),
-            alias=values.get(links.IFLA_IFALIAS, b"").rstrip(b"\0").decode(errors="replace"),
-        )
-    return found
+    return {link.index: link for link in map(_link, through.dump(netlink.GETLINK, links.header()))}
+
+
+def read_link(through: netlink.Socket, index: int) -> Link | None:
+    """One device, None when there is none of that ifindex."""
+    body = through.get(netlink.GETLINK, links.header(index))
+    return _link(body) if body is not None else None
+
+
+def find_link(through: netlink.Socket, name: str) -> Link | None:
+    """One device by its name."""
+    body = through.get(netlink.GETLINK, links.header() + netlink.text(links.IFLA_IFNAME, name))
+    return _link(body) if body is not None else None
+
+
+def _link(body: bytes) -> Link:
+    _, index, flags, _ = struct.unpack_from("=HiII", body, 2)
+    values = dict(netlink.attributes(body[16:]))
+    peer = values.get(links.IFLA_LINK_NETNSID)
+    return Link(
+        index=index,
+        name=values.get(links.IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
+        mac=values.get(links.IFLA_ADDRESS, b"").hex(":"),
+        mtu=_number(values.get(links.IFLA_MTU)),
+        up=bool(flags & links.IFF_UP),
+        group=_number(values.get(links.IFLA_GROUP)),
+        master=_number(values.get(links.IFLA_MASTER)),
+        alias=values.get(links.IFLA_IFALIAS, b"").rstrip(b"\0").decode(errors="replace"),
+        nsid=struct.unpack("=i", peer)[0] if peer else -1,
+    )
 
 
 def read_addresses(through: netlink.Socket) -> set[tuple[int, str]]:

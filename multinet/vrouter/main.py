@@ -34,7 +34,8 @@ from multinet.vrouter.hostports import HostPorts, NoHostPorts, Publisher
 from multinet.vrouter.introspect import introspection
 from multinet.vrouter.policing import Policing
 from multinet.vrouter.portgate import PortGate
-from multinet.vrouter.reporter import KubeReporter, KubeTeller
+from multinet.vrouter.repairs import Repairs
+from multinet.vrouter.reporter import KubeRepairTeller, KubeReporter, KubeTeller
 from multinet.vrouter.server import listening
 from multinet.vrouter.services import ServiceProxy
 from multinet.vrouter.states import StateFiles
@@ -124,6 +125,10 @@ async def run(options: Options) -> None:
         teller = KubeTeller(client, recorder)
         workloads = Workloads(view, datapath, agent.ledger, teller)
         agent.open()
+        told = KubeRepairTeller(recorder, options.node_name)
+        repairs = Repairs(datapath, agent.ledger, told)
+        for what in agent.ledger.damaged:
+            told.node_warning("StateFileDamaged", what)
         if lack := nft.lack():
             _log.warning("services and network policies are not there: %s", lack)
         try:
@@ -135,7 +140,9 @@ async def run(options: Options) -> None:
                 view.on_network(lambda _: policing.members_changed())
                 proxy = ServiceProxy(options.node_ip, view) if not lack else None
                 running = [
-                    group.create_task(_follow(client, view, agent, workloads, proxy), name="cluster"),
+                    group.create_task(
+                        _follow(client, view, agent, workloads, repairs, proxy), name="cluster"
+                    ),
                     group.create_task(policy_watch.follow(client, policing), name="policies"),
                 ]
                 await stop.wait()
@@ -151,7 +158,12 @@ def _publisher(node_ip: str) -> Publisher:
 
 
 async def _follow(
-    client: Client, view: ClusterView, agent: Agent, workloads: Workloads, proxy: ServiceProxy | None
+    client: Client,
+    view: ClusterView,
+    agent: Agent,
+    workloads: Workloads,
+    repairs: Repairs,
+    proxy: ServiceProxy | None,
 ) -> None:
     """Keep the view, and with it this node's forwarding, equal to the cluster."""
     informers = [
@@ -174,6 +186,7 @@ async def _follow(
         # Not before: with half a view, forwarding of running pods would be taken away.
         group.create_task(queue.run(), name="networks")
         group.create_task(workloads.run(), name="workloads")
+        group.create_task(repairs.run(), name="repairs")
         if proxy is not None:
             group.create_task(services.follow(client, view, interfaces, proxy), name="services")
         notify.ready()

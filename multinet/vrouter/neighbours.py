@@ -34,6 +34,11 @@ class Neighbours:
         """All addresses that have an entry."""
         return frozenset(self._here) | frozenset(self._there)
 
+    def all_entries(self) -> list[Request]:
+        """Every entry there should be."""
+        owners = {**self._there, **self._here}
+        return [addressing.neighbour(self._bridge, address, mac) for address, mac in sorted(owners.items())]
+
     def appeared(self, owners: Iterable[tuple[str, str]]) -> list[Request]:
         """(address, MAC) pairs of this node."""
         requests = []

@@ -170,6 +170,16 @@ class Socket:
                 break
         return found
 
+    def get(self, kind: int, body: bytes) -> bytes | None:
+        """One object of a GET request: its message's body without the header, None when there is none."""
+        self._sequence += 1
+        header = _HEADER.pack(_HEADER.size + len(body), kind, REQUEST, self._sequence, 0)
+        self._socket.send(header + body)
+        while True:
+            for answered, _, sequence, content in _messages(self._socket.recv(_RECEIVE_BYTES)):
+                if sequence == self._sequence:
+                    return None if answered == _NLMSG_ERROR else content
+
     def _send(self, batch: Sequence[Request]) -> list[Failure]:
         first = self._sequence + 1
         self._sequence += len(batch)

@@ -76,6 +76,13 @@ class Presence:
             *self.entered([port]),
         ]
 
+    def all_entries(self, remotes: frozenset[Remote]) -> list[Request]:
+        """All requests that made the network and its remote members, for whoever looks what is missing."""
+        place = self.place
+        requests = forwarding.forwarding_of(place.network).create(place)
+        requests += forwarding.changes(place, frozenset(), remotes)
+        return requests + (self._neighbours.all_entries() if self.is_bridged else [])
+
     def entered(self, ports: Iterable[Port]) -> list[Request]:
         """What the network must know of members here, beside their interfaces."""
         if not self.is_bridged:

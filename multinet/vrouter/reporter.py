@@ -7,6 +7,7 @@ the condition of its VirtualMachineInterface, and an Event.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from multinet.kube.client import Client
@@ -17,6 +18,9 @@ from multinet.model import conditions
 from multinet.model.attachments import AttachedInterface, VirtualMachine
 from multinet.model.conditions import Condition
 from multinet.model.objects import ANNOTATION_STATUS, Obj, name_of, namespace_of, section, uid_of
+from multinet.vrouter.datapath import Attachment
+
+_log = logging.getLogger(__name__)
 
 
 class KubeReporter:
@@ -64,3 +68,30 @@ class KubeTeller:
             await self._client.patch(resource, name_of(vmi), patch, namespace_of(vmi), subresource="status")
         except (NotFoundError, ConflictError):
             return  # it is gone, or another one has its name: nobody asks any more
+
+
+class KubeRepairTeller:
+    """A :class:`~multinet.vrouter.repairs.Teller`: Events of the pod or the node, and the log."""
+
+    def __init__(self, recorder: EventRecorder, node: str) -> None:
+        self._recorder = recorder
+        self._node = node
+
+    def pod_repaired(self, attachment: Attachment, message: str) -> None:
+        """An Event of the pod."""
+        namespace, _, name = attachment.pod.partition("/")
+        metadata: Obj = {"name": name, "namespace": namespace, "uid": attachment.pod_uid}
+        self._tell({"apiVersion": "v1", "kind": "Pod", "metadata": metadata}, attachment.pod, message)
+
+    def node_repaired(self, message: str) -> None:
+        """An Event of the node."""
+        self._tell({"apiVersion": "v1", "kind": "Node", "metadata": {"name": self._node}}, "", message)
+
+    def node_warning(self, reason: str, message: str) -> None:
+        """Another Event of the node."""
+        node: Obj = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self._node}}
+        self._recorder.record(node, "Warning", reason, message)
+
+    def _tell(self, obj: Obj, pod: str, message: str) -> None:
+        _log.warning("%s: %s", f"pod {pod}" if pod else "node", message)
+        self._recorder.record(obj, "Warning", "NetworkRepaired", message)

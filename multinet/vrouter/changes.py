@@ -1,0 +1,131 @@
+"""Hears from the kernel when something of the node, or of a pod, is taken away or set down (rtnetlink(7)).
+
+One socket hears all network namespaces that the node's has a name (nsid) for, which is those with the far end
+of a veth of ours (NETLINK_LISTEN_ALL_NSID); so a pod costs no socket. A filter in the kernel lets deletions
+through and news of links and neighbours, since making things is what we do all day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from multinet.vrouter import links, netlink
+
+HERE = -1
+_SOL_NETLINK, _LISTEN_ALL_NSID = 270, 8
+_SO_ATTACH_FILTER = 26
+# RTNLGRP_*: link, neigh, IPv4 address, route, rule, IPv6 address, route; as a mask of (group - 1).
+_GROUPS = sum(1 << (group - 1) for group in (1, 3, 5, 7, 8, 9, 11))
+_HEARD = (
+    netlink.NEWLINK,
+    netlink.DELLINK,
+    netlink.DELADDR,
+    netlink.DELROUTE,
+    netlink.NEWNEIGH,
+    netlink.DELNEIGH,
+    netlink.DELRULE,
+)
+_NUD_FAILED = 0x20
+_RTA_OIF, _RTA_TABLE, _FRA_IIFNAME = 4, 15, 3
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``kind`` is an RTM_* number, ``nsid`` the namespace's (:data:`HERE`: the node's own).
+
+    ``index`` is the device's, 0 for none; ``table`` a routing table, ``name`` the device a rule is about.
+    """
+
+    kind: int
+    nsid: int
+    index: int = 0
+    table: int = 0
+    name: str = ""
+
+
+class ChangeWatch:
+    """Calls ``changed(change)`` in the event loop, and ``lost()`` when some could not be kept."""
+
+    def __init__(self, changed: Callable[[Change], None], lost: Callable[[], None]) -> None:
+        self._changed = changed
+        self._lost = lost
+        self._socket = netlink.monitor(0)
+        try:
+            self._socket.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
+        except OSError as error:
+            _log.warning("what is deleted inside of pods goes unnoticed here: %s", error)
+        _attach_filter(self._socket)
+        for group in range(32):
+            if _GROUPS & (1 << group):
+                self._socket.setsockopt(_SOL_NETLINK, 1, group + 1)  # NETLINK_ADD_MEMBERSHIP
+
+    def open(self) -> None:
+        """Begin; needs a running loop."""
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def close(self) -> None:
+        """End."""
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        self._socket.close()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(1 << 17, 64)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._lost()  # ENOBUFS: there was more than the socket holds
+                continue
+            nsid = HERE
+            for level, kind, value in ancillary:
+                if (level, kind) == (_SOL_NETLINK, _LISTEN_ALL_NSID):
+                    nsid = struct.unpack("=i", value)[0]
+            for number, body in netlink.notifications(data):
+                change = _change(number, nsid, body)
+                if change is not None:
+                    self._changed(change)
+
+
+def _change(kind: int, nsid: int, body: bytes) -> Change | None:
+    if kind == netlink.NEWLINK:
+        index, flags = struct.unpack_from("=iI", body, 4)
+        down = body[0] == socket.AF_UNSPEC and not flags & links.IFF_UP
+        return Change(kind, nsid, index) if down else None
+    if kind == netlink.NEWNEIGH:
+        # A neighbour that is in use is not deleted at once, it "failed".
+        index, state = struct.unpack_from("=iH", body, 4)
+        return Change(kind, nsid, index) if state & _NUD_FAILED else None
+    if kind in (netlink.DELLINK, netlink.DELADDR, netlink.DELNEIGH):
+        return Change(kind, nsid, struct.unpack_from("=i", body, 4)[0])
+    if kind == netlink.DELROUTE:
+        values = dict(netlink.attributes(body[12:]))
+        return Change(kind, nsid, _number(values.get(_RTA_OIF)), _number(values.get(_RTA_TABLE)) or body[4])
+    if kind == netlink.DELRULE:
+        values = dict(netlink.attributes(body[12:]))
+        name = values.get(_FRA_IIFNAME, b"").rstrip(b"\0").decode(errors="replace")
+        return Change(kind, nsid, name=name)
+    return None
+
+
+def _number(value: bytes | None) -> int:
+    return int(struct.unpack("=I", value)[0]) if value and len(value) == 4 else 0
+
+
+def _attach_filter(to: socket.socket) -> None:
+    """Classic BPF: pass the kinds in ``_HEARD``; a load is in network byte order."""
+    load, equal, give = 0x28, 0x15, 0x06
+    code = [(load, 0, 0, 4)]
+    for left, kind in zip(range(len(_HEARD) - 1, -1, -1), _HEARD, strict=True):
+        code.append((equal, left + 1, 0, socket.htons(kind)))
+    code += [(give, 0, 0, 0), (give, 0, 0, 0xFFFFFFFF)]
+    program = b"".join(struct.pack("=HBBI", *each) for each in code)
+    kept = ctypes.create_string_buffer(program)
+    to.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(code), ctypes.addressof(kept)))

@@ -1,0 +1,205 @@
+"""What is taken away by hand from a pod or a network is made again, and told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from multinet.vrouter import netns
+from multinet.vrouter.repairs import Repairs
+from multinet.waits import wait_for
+
+pytestmark = pytest.mark.lab
+
+NETWORKS = ["default", "red", "iso"]
+
+
+def run(*argv):
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
+    return done.stdout
+
+
+class Told:
+    """What users would read."""
+
+    def __init__(self):
+        self.said, self.heard = [], asyncio.Event()
+
+    def pod_repaired(self, attachment, message):
+        self.said.append((attachment.pod, message))
+        self.heard.set()
+
+    def node_repaired(self, message):
+        self.said.append(("node", message))
+        self.heard.set()
+
+    async def hears(self, who, words):
+        while not any(each[0] == who and words in each[1] for each in self.said):
+            self.heard.clear()
+            await wait_for(f"{who} to be told of {words!r}", self.heard.wait(), 5.0, hint=str(self.said))
+        self.said.clear()
+
+
+def repairs_of(node, told, clock):
+    with Path(f"/run/netns/{node.name}").open() as handle, netns.entered(handle.fileno()):
+        return Repairs(node.datapath, node.agent.ledger, told, clock=clock)
+
+
+@contextlib.asynccontextmanager
+async def repairing(node, clock=time.monotonic):
+    told = Told()
+    repairs = repairs_of(node, told, clock)
+    task = asyncio.create_task(repairs.run())
+    try:
+        await asyncio.sleep(0)
+        await repairs._queue.wait_idle(5.0)
+        assert told.said == []  # nothing is wrong with what was just made
+        yield told
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def pods(lab):
+    """A pod on each of two nodes, in a routed, a bridged and a confined network."""
+    one, two = lab.node("node1"), lab.node("node2")
+    for node in (one, two):
+        await node.sync()
+    await lab.run(one, "a", NETWORKS)
+    _, interfaces = await lab.run(two, "b", NETWORKS)
+    return one, interfaces
+
+
+def tap(node, index):
+    return node.agent.attachments[0].ports[index].host_name
+
+
+def damage(node, interfaces):
+    """(what is done, in which words the pod's user or the node's owner is told) of each accident."""
+    routed, bridged = interfaces[0].addresses[0].address, interfaces[1]
+    own = node.agent.attachments[0].ports
+    pod, here = ("ip", "-n", "a"), ("ip", "-n", node.name)
+    return {
+        "a veth, in the pod": ((*pod, "link", "delete", "eth1"), "default/a", "eth1: the interface"),
+        "a veth, on the node": ((*here, "link", "delete", tap(node, 0)), "default/a", "eth0: the interface"),
+        "an address": ((*pod, "addr", "flush", "dev", "eth1"), "default/a", "eth1: add address"),
+        "the default route": ((*pod, "route", "delete", "default"), "default/a", "eth0: route 0.0.0.0/0"),
+        "up, in the pod": ((*pod, "link", "set", "eth0", "down"), "default/a", "eth0: set eth0 up"),
+        "up, on the node": ((*here, "link", "set", tap(node, 1), "down"), "default/a", "eth1: set tap"),
+        "a bridge's port": ((*here, "link", "set", tap(node, 1), "nomaster"), "default/a", "a port of its bridge"),
+        "a pod's rule": (
+            (*here, "rule", "delete", "iif", tap(node, 2)),
+            "default/a",
+            "eth2: add rule",
+        ),
+        "a pod's neighbour": (
+            (*here, "neigh", "delete", own[0].wanted.addresses[0].partition("/")[0], "dev", tap(node, 0)),
+            "default/a",
+            "eth0: set neighbour",
+        ),
+        "a pod's forwarding entry": (
+            ("bridge", "-n", node.name, "fdb", "delete", own[1].wanted.mac, "dev", tap(node, 1), "master"),
+            "default/a",
+            "eth1: bridge",
+        ),
+        "a bridge": ((*here, "link", "delete", "br-22"), "node", "network VNI 34"),
+        "a VXLAN device": ((*here, "link", "delete", "vx-1"), "node", "network VNI 1"),
+        "a tunnel": (
+            ("bridge", "-n", node.name, "fdb", "delete", bridged.mac, "dev", "vx-22", "self"),
+            "node",
+            f"send {bridged.mac}",
+        ),
+        "the way of what is flooded": (
+            ("bridge", "-n", node.name, "fdb", "delete", "00:00:00:00:00:00", "dev", "vx-22", "dst",
+             "100.64.0.12", "self"),
+            "node",
+            "send 00:00:00:00:00:00",
+        ),
+        "what the bridge answers for": (
+            (*here, "neigh", "delete", bridged.addresses[0].address, "dev", "br-22"),
+            "node",
+            f"set neighbour {bridged.addresses[0].address}",
+        ),
+        "a gateway": ((*here, "link", "delete", "gw-22"), "node", "network VNI 34"),
+        "a remote route": ((*here, "route", "delete", routed), "node", f"route {routed}/32"),
+        "a service address": ((*here, "addr", "delete", "10.47.255.254/32", "dev", "lo"), "node", "10.47"),
+        "the end of a table": (
+            (*here, "route", "delete", "unreachable", "default", "table", str(0x6D00_0044)),
+            "node",
+            "end table",
+        ),
+    }  # fmt: skip
+
+
+def inside(pod):
+    """Addresses and routes; of two networks with one block, either may come first."""
+    return {line for what in ("addr", "route") for line in run("ip", "-n", pod, "-o", what).splitlines()}
+
+
+async def test_each_thing_that_somebody_deletes_is_made_again(lab, pods):
+    node, interfaces = pods
+    before = inside("a")
+    links = {link["ifname"]: link["address"] for link in json.loads(run("ip", "-n", "a", "-j", "link"))}
+    long_ago = itertools.count(step=1000).__next__  # between any two accidents
+    async with repairing(node, long_ago) as told:
+        for what, (argv, who, words) in damage(node, interfaces).items():
+            run(*argv)
+            await told.hears(who, words)
+            for index, each in enumerate(interfaces):
+                assert lab.ping("a", each.addresses[0].address)[0], f"{what}, eth{index}"
+            assert all(node.datapath.check(each) == () for each in node.agent.attachments), what
+    assert inside("a") == before
+    again = {link["ifname"]: link["address"] for link in json.loads(run("ip", "-n", "a", "-j", "link"))}
+    assert again == links
+
+
+async def test_our_own_deletions_are_no_accidents(lab, pods):
+    node, _ = pods
+    async with repairing(node) as told:
+        for number in range(3):
+            await lab.run(node, f"p{number}", NETWORKS)
+            assert (await node.call("DEL", f"c-p{number}", f"p{number}"))[0] == 0
+        await lab.run(node, "last", NETWORKS)
+        run("ip", "-n", "last", "addr", "flush", "dev", "eth1")
+        while not told.said:
+            await wait_for("the accident", told.heard.wait(), 5.0)
+    assert {who for who, _ in told.said} == {"default/last"}
+
+
+async def test_somebody_who_insists_is_not_raced(lab, pods):
+    node, _ = pods
+    async with repairing(node) as told:
+        for _ in range(4):
+            run("ip", "-n", "a", "addr", "flush", "dev", "eth1")
+            await told.hears("default/a", "add address")
+        told.heard.clear()
+        run("ip", "-n", "a", "addr", "flush", "dev", "eth1")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(told.heard.wait(), 0.3)
+
+
+async def test_what_was_deleted_while_no_agent_ran_is_made_again(lab, pods):
+    node, interfaces = pods
+    node.stop()
+    run("ip", "-n", "a", "link", "delete", "eth0")
+    run("ip", "-n", "a", "link", "delete", "eth1")
+    run("ip", "-n", "a", "link", "delete", "eth2")
+    node.start()
+    await node.sync()
+    told = Told()
+    repairs = repairs_of(node, told, time.monotonic)
+    task = asyncio.create_task(repairs.run())
+    await told.hears("default/a", "eth0: the interface; eth1: the interface; eth2: the interface")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    for each in interfaces:
+        assert lab.ping("a", each.addresses[0].address)[0]
