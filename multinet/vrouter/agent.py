@@ -109,8 +109,9 @@ class Agent:
             _log.warning("pod %s: its state file is made again", record.attachment.pod)
             try:
                 await self._guard.admit(record.attachment)
+                await self._host_ports.admit(record.attachment)
             except MultinetError as error:
-                _log.error("pod %s goes on without its policies: %s", record.attachment.pod, error)
+                _log.error("pod %s lacks policies or host ports: %s", record.attachment.pod, error)
         try:
             if found.orphans:
                 await self._datapath.purge(found.orphans)
