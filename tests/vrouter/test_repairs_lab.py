@@ -95,7 +95,7 @@ def damage(node, interfaces):
         "the default route": ((*pod, "route", "delete", "default"), "default/a", "eth0: route 0.0.0.0/0"),
         "up, in the pod": ((*pod, "link", "set", "eth0", "down"), "default/a", "eth0: set eth0 up"),
         "up, on the node": ((*here, "link", "set", tap(node, 1), "down"), "default/a", "eth1: set tap"),
-        "a bridge's port": ((*here, "link", "set", tap(node, 1), "nomaster"), "default/a", "a port of its bridge"),
+        "a bridge's port": ((*here, "link", "set", tap(node, 1), "nomaster"), "default/a", "as a port of"),
         "a pod's rule": (
             (*here, "rule", "delete", "iif", tap(node, 2)),
             "default/a",
