@@ -5,19 +5,22 @@ With pytest-xdist the controlling process starts the target and collects; worker
 
 from __future__ import annotations
 
+import datetime
 import json
 import shutil
 import tempfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conformance import catalogue, profiles, verdicts
+from conformance import catalogue, known_issues, profiles, verdicts
 from conformance.applicability import Rows, Scope, markers_of, rows_of
 from conformance.evidence import Evidence, Judged, verdict_of
+from conformance.known_issues import Issue, State
 from conformance.profiles import SPEC_VERSIONS, Profile
 from conformance.target import Claim, Facts, Target
 from conformance.verdicts import Verdict
@@ -73,6 +76,19 @@ def settings(config: pytest.Config) -> Settings:
     )
 
 
+def _today() -> datetime.date:
+    return datetime.datetime.now(datetime.UTC).date()
+
+
+def _issues(path: Path | None, scope: Scope) -> tuple[Issue, ...]:
+    if path is None:
+        return ()
+    try:
+        return known_issues.load(path, scope.catalogue.rows)
+    except MultinetError as error:
+        raise pytest.UsageError(f"--known-issues: {error}") from None
+
+
 class Session:
     """A pytest plugin, registered when there is a target."""
 
@@ -89,6 +105,8 @@ class Session:
             frozenset(options.profiles) or claim.profiles,
             options.spec_version or claim.spec_version,
         )
+        self._issues = _issues(options.known_issues, self.scope)
+        self._issue_states: tuple[tuple[Issue, State], ...] = ()
         self._facts: Facts | None = None
         self._attached = False
         self._owner = True
@@ -142,12 +160,48 @@ class Session:
         """Stop the target; unknown is no pass."""
         if not self._owner:
             return
-        self._target.stop()
-        if exitstatus == pytest.ExitCode.OK and any(one.verdict is Verdict.UNKNOWN for one in self.judged):
-            session.exitstatus = _UNKNOWN_STATUS
+        try:
+            if self._facts is not None and self.judged:
+                self._conclude(session, exitstatus)
+        finally:
+            self._target.stop()
         failed = session.exitstatus == pytest.ExitCode.TESTS_FAILED
         if self._folder is not None and not (failed and any(self._folder.iterdir())):
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _conclude(self, session: pytest.Session, exitstatus: int) -> None:
+        """Sum up: the status, the state of known issues, and the report where one is asked for."""
+        found: dict[str, list[Verdict]] = {}
+        for one in self.judged:
+            for row, verdict in one.rows.items():
+                found.setdefault(row, []).append(Verdict(verdict))
+        by_row = {row: verdicts.combine(several) for row, several in found.items()}
+        self._issue_states = known_issues.states(self._issues, by_row, _today())
+        stale = [issue for issue, state in self._issue_states if state is not State.OPEN]
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            if stale:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            elif any(one.verdict is Verdict.UNKNOWN for one in self.judged):
+                session.exitstatus = _UNKNOWN_STATUS
+        if self._options.report is not None:
+            self._write(self._options.report)
+
+    def _write(self, path: Path) -> None:
+        from conformance import badge, environment, page, report
+
+        suite = report.Suite(version=metadata.version("multinet"), strict=self._options.strict)
+        value = report.build(
+            self.scope,
+            self.judged,
+            date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            suite=suite,
+            environment=environment.describe(self.attached()),
+            issues=self._issue_states,
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(report.render(value), encoding="utf-8")
+        path.with_suffix(".html").write_text(page.render(value), encoding="utf-8")
+        path.with_suffix(".svg").write_text(badge.render(value), encoding="utf-8")
 
     # -- collection ------------------------------------------------------------------------------------------
 
@@ -215,6 +269,12 @@ class Session:
             judged.rows[row] = str(Verdict.DOCUMENTED_LIMITATION if limited else verdict)
             if limited:
                 judged.reason = f"{judged.reason} [documented: {limits[row].source}]"
+        excused = {issue.row for issue in self._issues if not issue.is_expired(_today())}
+        judged.known = [
+            row
+            for row, found in judged.rows.items()
+            if row in excused and verdicts.is_failure(Verdict(found), strict=self._options.strict)
+        ]
         return judged
 
     def _set_outcome(self, report: pytest.TestReport, item: pytest.Item, judged: Judged) -> None:
@@ -223,7 +283,7 @@ class Session:
             report.outcome = "failed"
             if report.longrepr is None or isinstance(report.longrepr, tuple):
                 report.longrepr = f"{judged.verdict}: {judged.reason}"
-        elif judged.verdict in (Verdict.UNKNOWN, Verdict.NOT_APPLICABLE):
+        elif judged.known or judged.verdict in (Verdict.UNKNOWN, Verdict.NOT_APPLICABLE):
             report.outcome = "skipped"
             report.longrepr = (str(path), (line or 0) + 1, f"{judged.verdict}: {judged.reason}")
         else:
@@ -256,6 +316,8 @@ class Session:
         if judged.suite_error:
             return "error", "E", "SUITE-ERROR"
         category, letter, word = _SHOWN[judged.verdict]
+        if judged.known and report.outcome != "failed":
+            return "known", "k", f"KNOWN {word}"
         return (category if report.outcome != "failed" else "failed"), letter, word
 
     def pytest_report_header(self) -> list[str]:
@@ -274,5 +336,11 @@ class Session:
             terminalreporter.write_line(f"UNKNOWN {one.test}: {one.reason}")
         if len(unknown) > _SHOWN_UNKNOWN:
             terminalreporter.write_line(f"UNKNOWN: {len(unknown) - _SHOWN_UNKNOWN} more")
+        for issue, state in self._issue_states:
+            if state is not State.OPEN:
+                where = f"{issue.link}, until {issue.expires}"
+                terminalreporter.write_line(f"known issue {issue.row} is {state}: {issue.reason} ({where})")
+        if self._options.report is not None and self._options.report.exists():
+            terminalreporter.write_line(f"report: {self._options.report}")
         if self._folder is not None and self._folder.exists() and terminalreporter.stats.get("failed"):
             terminalreporter.write_line(f"logs of the target: {self._folder}")

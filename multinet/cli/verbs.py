@@ -124,6 +124,34 @@ def shell(
     raise typer.Exit(status)
 
 
+@app.command("conformance", context_settings=_PASS_ON)
+def check_conformance(
+    context: typer.Context,
+    target: Annotated[str, typer.Option(metavar="NAME[:ARGUMENT]", help="Whom to test: docs/targets.md.")],
+    profile: Annotated[list[str] | None, typer.Option(help="A profile, again for more.")] = None,
+    spec_version: Annotated[str | None, typer.Option(help="Version of the standard: 1.0 to 1.3.")] = None,
+    strict: Annotated[bool, typer.Option(help="A refusal where the text says ignored is a failure.")] = False,
+    report_file: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="ConformanceReport; page, badge beside."),
+    ] = None,
+    known_issues: Annotated[Path | None, typer.Option(help="Failures that are known.")] = None,
+) -> None:
+    """Test an implementation against the multi-network standard; other arguments go to pytest."""
+    from multinet.cli import conformance
+
+    status = conformance.run(
+        target,
+        profiles=profile or [],
+        spec_version=spec_version,
+        strict=strict,
+        report=report_file,
+        known_issues=known_issues,
+        extra=context.args,
+    )
+    raise typer.Exit(status)
+
+
 @app.command("test", context_settings=_PASS_ON)
 def run_tests(
     context: typer.Context,

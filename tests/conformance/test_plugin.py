@@ -8,25 +8,7 @@ import conformance.session  # noqa: F401
 pytest_plugins = ["pytester"]
 
 TARGET = "--target=tests.conformance.sample_target"
-HEAD = """
-    import pytest
-    from conformance import requirement
-    from multinet.errors import LabError
-"""
 ROW = '@requirement("NPWG-5.3.5-b")'
-
-
-@pytest.fixture
-def project(pytester, pytestconfig, monkeypatch):
-    pytester.syspathinsert(pytestconfig.rootpath)
-    monkeypatch.setenv("PYTHONPATH", str(pytestconfig.rootpath))  # for workers
-    pytester.makeini("[pytest]\naddopts = --strict-markers -p no:cacheprovider -p no:asyncio\n")
-
-    def run(body, *options, target=TARGET):
-        pytester.makepyfile(HEAD + body)
-        return pytester.runpytest_inprocess(target, "-v", *options)
-
-    return run
 
 
 BODIES = {
