@@ -26,7 +26,7 @@ import uvloop
 
 from conformance.oracles import Seen, look
 from conformance.profiles import Feature
-from conformance.target import ClusterTarget, Network
+from conformance.target import CannotObserveError, ClusterTarget, Network
 from multinet.errors import LabError, WaitExpiredError
 from multinet.kube import resources
 from multinet.kube.client import Client
@@ -306,6 +306,8 @@ class Space:
         chosen = list(pairs)
         seen = {one.key: one for pair in chosen for one, _ in pair}
         endpoints = [endpoint for one in seen.values() for endpoint in one.interfaces]
+        if not all(endpoint.netns for endpoint in endpoints):
+            raise CannotObserveError("the wire can't be reached: no way into the pods' namespaces")
         places: list[Pair] = [((a.key, left), (b.key, right)) for (a, left), (b, right) in chosen]
         prober = Prober(endpoints, control_netns=self.bench.target.control_netns())
         return prober.run(places, list(protocols))

@@ -18,7 +18,7 @@ from typing import Any
 from conformance.target import CannotObserveError, ClusterTarget
 from multinet.errors import MultinetError
 from multinet.model.objects import ANNOTATION_STATUS, Obj, annotations_of, name_of, namespace_of, section
-from traffic.endpoint import Endpoint, inspect
+from traffic.endpoint import Endpoint
 
 Entry = Mapping[str, Any]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -170,8 +170,7 @@ def look(target: ClusterTarget, obj: Obj, refusals: list[str]) -> Seen:
     """Annotation and kernel of a pod, as they are now."""
     status = annotations_of(obj).get(ANNOTATION_STATUS)
     try:
-        path = target.netns(namespace_of(obj), name_of(obj))
-        kernel = tuple(inspect(f"{namespace_of(obj)}/{name_of(obj)}", path))
+        kernel = tuple(target.interfaces(namespace_of(obj), name_of(obj)))
     except MultinetError as error:
         return Seen(obj, tuple(refusals), status, None, str(error))
     return Seen(obj, tuple(refusals), status, kernel)

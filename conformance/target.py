@@ -20,6 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 from conformance.profiles import NEWEST, Feature, Profile
 from multinet.errors import InputError, MultinetError
 from multinet.model.objects import Obj
+from traffic.endpoint import Endpoint
 
 Facts = Mapping[str, Any]
 
@@ -126,8 +127,11 @@ class ClusterTarget(Target, Protocol):
         ``CannotProvideError`` where pods have no such choice.
         """
 
-    def netns(self, namespace: str, pod: str) -> str:
-        """Path of the pod's network namespace; ``CannotObserveError`` where it can't be reached."""
+    def interfaces(self, namespace: str, pod: str) -> Sequence[Endpoint]:
+        """What the kernel has in a pod; ``CannotObserveError`` where that can't be read.
+
+        Endpoints whose ``netns`` is empty can be looked at, and not be probed from here.
+        """
 
     def control_netns(self) -> Sequence[str]:
         """Namespaces that may hold the other ends of pods' links (the nodes'), for controls of probes."""

@@ -21,6 +21,8 @@ def measure(source: str, destination: str, address: str, seconds: float, *, afte
     ``source`` and ``destination`` are paths of network namespaces. What arrives before ``after_s`` is the
     burst that a limit may let through. Raises ``OSError`` when no connection can be made.
     """
+    if not (source and destination):
+        raise OSError("no way into the pods' namespaces")
     with (
         netns.inside(destination, socket.socket) as server,
         netns.inside(source, socket.socket) as sender,

@@ -20,6 +20,7 @@ from conformance.target import (
 from multinet.errors import InputError
 from multinet.model.objects import Obj
 from topology.sandboxes import read_sandboxes
+from traffic.endpoint import Endpoint, inspect
 
 _NODES = 3
 _DIALECTS = ("default", "contrail-classic")
@@ -31,6 +32,7 @@ _PROFILES = frozenset(
         Profile.STATUS,
         Profile.DEFAULT_ROUTE,
         Profile.BANDWIDTH,
+        Profile.PORT_MAPPING,
         Profile.CONTRAIL_MULTINET,
     }
 )
@@ -43,6 +45,7 @@ _FEATURES = frozenset(
         Feature.DUAL_STACK,
         Feature.STATUS,
         Feature.BANDWIDTH,
+        Feature.PORT_MAPPINGS,
     }
 )
 _CLASSIC = frozenset({Profile.CONTRAIL_MULTINET})
@@ -136,13 +139,13 @@ class ReferenceTarget:
         missing = {"domain": "default-domain", "project": "k8s-default", "name": "missing"}
         return {"opencontrail.org/network": json.dumps(missing)}
 
-    def netns(self, namespace: str, pod: str) -> str:
-        """As the kubelet notes it."""
+    def interfaces(self, namespace: str, pod: str) -> Sequence[Endpoint]:
+        """By netlink, in the sandbox that the kubelet notes."""
         found = read_sandboxes(Path(self._facts["sandboxes"]))
         paths = [one.netns for one in found if (one.namespace, one.pod) == (namespace, pod)]
         if not paths:
             raise CannotObserveError("this pod has no sandbox", where=f"{namespace}/{pod}")
-        return paths[-1]
+        return inspect(f"{namespace}/{pod}", paths[-1])
 
     def control_netns(self) -> Sequence[str]:
         """The nodes' namespaces."""

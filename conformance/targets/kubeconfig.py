@@ -1,0 +1,191 @@
+"""``--target kubeconfig:FILE``: a live cluster, described by a YAML file.
+
+::
+
+    kubeconfig: ~/.kube/config           # relative to the file; the environment's when left out
+    container: {name: main, image: "nicolaka/netshoot", command: [sleep, infinity]}
+    implementation: {organization: me, project: my-cni, url: "https://example.org", version: "1.2"}
+    profiles: [core, status]
+    features: [status, ips]
+    specVersion: "1.3"
+    limits: [{row: NPWG-4.2-a, reason: "...", source: "https://..."}]
+    nad:                                 # $NAME, $NAMESPACE, $SUBNETS and $SUBNET are put in
+      annotations: {example.org/pool: "$SUBNETS"}
+      config: '{"cniVersion": "1.0.0", "type": "my-cni", "range": "$SUBNET"}'
+
+The kernel is asked by ``ip`` in the pod's container, so its image needs that; the wire can't be probed from
+here, and rows about it are unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from conformance.profiles import NEWEST, Feature, Profile
+from conformance.target import (
+    CannotObserveError,
+    CannotProvideError,
+    Claim,
+    Facts,
+    Implementation,
+    Limit,
+    Network,
+)
+from multinet.errors import InputError
+from multinet.model.objects import Obj
+from scenarios.actions.commands import kubectl_path
+from traffic.endpoint import Endpoint
+
+_EXEC_LIMIT_S = 20.0
+_DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
+
+
+def make(argument: str) -> LiveTarget:
+    """The target that a file describes; ``InputError`` says what is wrong with it."""
+    path = Path(argument).absolute()
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        claim = Claim(
+            Implementation(**data["implementation"]),
+            frozenset(map(Profile, data["profiles"])),
+            frozenset(map(Feature, data.get("features", ()))),
+            str(data.get("specVersion", NEWEST)),
+            str(data.get("mode", "default")),
+            tuple(Limit(**limit) for limit in data.get("limits", ())),
+        )
+        kubeconfig = path.parent / Path(data.get("kubeconfig") or os.environ["KUBECONFIG"]).expanduser()
+        return LiveTarget(claim, kubeconfig, dict(data["container"]), dict(data["nad"]))
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        hint = "conformance/targets/kubeconfig.py shows what it needs"
+        raise InputError(
+            "no description of a cluster", where=str(path), why=repr(error), next_step=hint
+        ) from error
+
+
+class LiveTarget:
+    """A cluster that is there already."""
+
+    isolated = False
+
+    def __init__(self, claim: Claim, kubeconfig: Path, container: Obj, nad: Mapping[str, Any]) -> None:
+        self.claim = claim
+        self.kubeconfig = kubeconfig
+        self.nodes: tuple[str, ...] = ()
+        self._container = container
+        self._nad = nad
+
+    def start(self, folder: Path) -> Facts:  # noqa: ARG002 - the protocol's signature
+        """Nothing to start; the cluster must only be there."""
+        if not self.kubeconfig.exists():
+            raise InputError("no kubeconfig", where=str(self.kubeconfig))
+        return {}
+
+    def attach(self, facts: Facts) -> None:
+        """The kubeconfig is the same in every process."""
+
+    def stop(self) -> None:
+        """The cluster stays."""
+
+    def nad(self, network: Network) -> Obj:
+        """The file's template, filled in."""
+        if network.addressless or network.same_as is not None or network.without_config:
+            raise CannotProvideError("the file describes NADs with a subnet only")
+        values = {
+            "$NAMESPACE": network.namespace,
+            "$NAME": network.name,
+            "$SUBNETS": ",".join(network.subnets),
+            "$SUBNET": network.subnets[0] if network.subnets else "",
+        }
+        filled = json.dumps(dict(self._nad))
+        for name, value in values.items():
+            filled = filled.replace(name, value)
+        template = json.loads(filled)
+        return {
+            "apiVersion": "k8s.cni.cncf.io/v1",
+            "kind": "NetworkAttachmentDefinition",
+            "metadata": {
+                "name": network.name,
+                "namespace": network.namespace,
+                "annotations": template.get("annotations", {}),
+            },
+            "spec": {"config": template["config"]} if "config" in template else {},
+        }
+
+    def container(self) -> Obj:
+        """The file's."""
+        return dict(self._container)
+
+    def broken_default(self) -> Mapping[str, str]:
+        """Nobody knows how, here."""
+        raise CannotProvideError("the file describes no default network that can't be attached")
+
+    def interfaces(self, namespace: str, pod: str) -> Sequence[Endpoint]:
+        """By ``ip`` in the pod's container."""
+        name = f"{namespace}/{pod}"
+        links = self._ip(namespace, pod, "-d", "addr", "show")
+        routes = [(4, one) for one in self._ip(namespace, pod, "-4", "route", "show")]
+        routes += [(6, one) for one in self._ip(namespace, pod, "-6", "route", "show")]
+        return [_endpoint(name, link, routes) for link in links if link.get("link_type") != "loopback"]
+
+    def _ip(self, namespace: str, pod: str, *words: str) -> list[dict[str, Any]]:
+        argv = [str(kubectl_path()), "--kubeconfig", str(self.kubeconfig), "exec", "-n", namespace, pod]
+        try:
+            done = subprocess.run(
+                [*argv, "--", "ip", "-j", *words],
+                capture_output=True,
+                text=True,
+                timeout=_EXEC_LIMIT_S,
+                check=True,
+            )
+            found: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+        except (subprocess.SubprocessError, ValueError) as error:
+            why = str(getattr(error, "stderr", "") or error)
+            raise CannotObserveError(
+                "ip can't be run in the pod", where=f"{namespace}/{pod}", why=why
+            ) from error
+        return found
+
+    def control_netns(self) -> Sequence[str]:
+        """No way to the nodes."""
+        return []
+
+    def logs(self) -> Mapping[str, Path]:
+        """None from here."""
+        return {}
+
+    def take_down(self, node: str) -> None:
+        """A live cluster is not disturbed."""
+        raise CannotProvideError("nodes of a live cluster are not disturbed", where=node)
+
+    def bring_up(self, node: str) -> None:
+        """Nothing was disturbed."""
+
+
+def _endpoint(name: str, link: Mapping[str, Any], routes: list[tuple[int, dict[str, Any]]]) -> Endpoint:
+    own = [
+        (_DEFAULTS[family] if route["dst"] == "default" else str(route["dst"]), str(route.get("gateway", "")))
+        for family, route in routes
+        if route.get("dev") == link["ifname"]
+    ]
+    flags = link.get("flags", ())
+    return Endpoint(
+        name=name,
+        interface=str(link["ifname"]),
+        netns="",
+        mac=str(link.get("address", "")),
+        addresses=tuple(f"{one['local']}/{one['prefixlen']}" for one in link.get("addr_info", ())),
+        gateways=tuple(gateway for target, gateway in own if target in _DEFAULTS.values() and gateway),
+        ifindex=int(link["ifindex"]),
+        kind=str((link.get("linkinfo") or {}).get("info_kind", "")),
+        mtu=int(link.get("mtu", 0)),
+        up="UP" in flags,
+        running="LOWER_UP" in flags,
+        routes=tuple(own),
+    )
