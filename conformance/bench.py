@@ -55,6 +55,8 @@ _CALL_LIMIT_S = 60.0
 _GONE_LIMIT_S = 30.0
 _GRACE_S = 0.2
 _GOODBYE_S = 0.2
+_ASK_S = 0.2
+_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", True)
 _NOT_ABOUT_NETWORKS = frozenset({"FailedScheduling", "FailedMount", "BackOff", "Failed", "Unhealthy"})
 _KINDS = {
     resource.kind: resource
@@ -298,6 +300,32 @@ class Space:
         """Delete pods and wait until they are gone."""
         self.bench.delete(resources.PODS, *({"metadata": self._named(name)} for name in names))
         self.bench.gone(self.namespace, names)
+
+    def annotate(self, name: str, annotations: Mapping[str, str]) -> None:
+        """Change annotations of a pod."""
+        patch = {"metadata": {"annotations": dict(annotations)}}
+        client = self.bench.client
+        self.bench.call(client.patch(resources.PODS, name, patch, self.namespace))
+
+    def endpoints(self, service: str, limit_s: float = SETTLE_LIMIT_S) -> set[str]:
+        """Addresses behind a service, as soon as there are any."""
+        label = f"kubernetes.io/service-name={service}"
+
+        async def read() -> set[str]:
+            for _ in range(round(limit_s / _ASK_S)):
+                slices = await self.bench.client.list(_SLICES, self.namespace, label_selector=label)
+                found = {
+                    address
+                    for item in slices.items
+                    for endpoint in item.get("endpoints") or ()
+                    for address in endpoint["addresses"]
+                }
+                if found:
+                    return found
+                await pause("an EndpointSlice", _ASK_S)
+            return set()
+
+        return self.bench.call(read())
 
     def probe(
         self, pairs: Iterable[tuple[tuple[Seen, str], tuple[Seen, str]]], protocols: Iterable[str] = ("icmp",)

@@ -15,6 +15,7 @@ from conformance.target import (
     Claim,
     Facts,
     Implementation,
+    Limit,
     Network,
 )
 from multinet.errors import InputError
@@ -48,6 +49,13 @@ _FEATURES = frozenset(
         Feature.PORT_MAPPINGS,
     }
 )
+_LIMITS = (
+    Limit(
+        "CTRL-S-12",
+        "a name in JSON is a DNS-1123 name, as the standard has it; the namespace is a key of its own",
+        "docs/dialects.md, decision grammar",
+    ),
+)
 _CLASSIC = frozenset({Profile.CONTRAIL_MULTINET})
 
 
@@ -79,7 +87,7 @@ class ReferenceTarget:
             version=metadata.version("multinet"),
         )
         if self._dialect == "default":
-            return Claim(about, _PROFILES, _FEATURES, mode="default")
+            return Claim(about, _PROFILES, _FEATURES, mode="default", limits=_LIMITS)
         return Claim(about, _CLASSIC, frozenset({Feature.INTERFACE, Feature.STATUS}), mode=self._dialect)
 
     def start(self, folder: Path) -> Facts:
