@@ -170,10 +170,6 @@ def test_two_networks_are_two(space: Space, evidence: Evidence) -> None:
         runs(pod, evidence)
     (here,), (there,) = one.within(a.subnets[0]), two.within(b.subnets[0])
     (beside,) = neighbour.within(a.subnets[0])
-        one.within(a.subnets[0]),
-        two.within(b.subnets[0]),
-        neighbour.within(a.subnets[0]),
-    )
     away, near = space.probe(
         [
             ((one, here.interface), (two, there.interface)),
