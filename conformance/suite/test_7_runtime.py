@@ -129,7 +129,8 @@ def test_a_teardown_that_fails_is_told_and_done_later(space: Space, evidence: Ev
     finally:
         space.bench.target.bring_up(nodes[-1])
     space.bench.gone(space.namespace, ["p"])
-    (again,) = space.pods(q=wish).values()
+    space.start(q=wish)
+    again = space.running("q")
     runs(again, evidence)
     attached(again, network)
     assert told, "the teardown failed, and the pod was gone without a word"
