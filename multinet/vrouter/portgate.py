@@ -105,6 +105,12 @@ class PortGate:
 
     def _make(self) -> None:
         text = _SCRIPT + "".join(f"{line}\n" for line in _elements(self._held.values()))
+        if not os.path.exists(self._path):  # noqa: PTH110 - no Path is made of it anywhere
+            raise DatapathError(
+                f"host ports {', '.join(self._held)} can't lead into bridged networks",
+                why="gateways of bridged networks do not answer on this node",
+                next_step="see ./lab doctor: nft is needed",
+            )
         with netns.opened(self._path) as far:
             self._join(far)
             nft.apply(text, inside=far)
