@@ -61,11 +61,10 @@ class ServiceProxy:
         through = Socket()
         try:
             index, name = underlay.device_of(self._node_ip, through)
-            # Services send packets back where they came from; that is no reason to tell of a shorter way, and
-            # a redirect would take the place of the refusal in the kernel's rate limit.
-            netns.write_settings(
-                {f"ipv4/conf/{each}/send_redirects": "0" for each in ("all", "default", name)}
-            )
+            # Services send packets back where they came from: no reason to tell of a shorter way. And each
+            # client is to be refused at once, not the first of a second (the global limit stays).
+            settings = {f"ipv4/conf/{each}/send_redirects": "0" for each in ("all", "default", name)}
+            netns.write_settings({**settings, "ipv4/icmp_ratelimit": "0"})
             # Rules are asked when there is a way; what they do not translate they refuse.
             through.send([addressing.route(DEFAULT_SERVICE_CIDR, index, source=self._node_ip)])
         finally:

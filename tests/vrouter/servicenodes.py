@@ -18,11 +18,13 @@ def within(name):
 
 
 @contextlib.asynccontextmanager
-async def serving(name, port, *, text=None, kind=socket.SOCK_STREAM):
+async def serving(name, port, *, text=None, kind=socket.SOCK_STREAM, device=""):
     """Answer everyone with ``text`` (default: the namespace's name) and the address it saw."""
     with within(name):
         made = socket.socket(socket.AF_INET, kind)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if device:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         made.bind(("", port))
         made.setblocking(False)
 

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from multinet.model.selected import PortMapping
 from multinet.vrouter import nft
 from tests.vrouter.conftest import ip
 from tests.vrouter.servicenodes import ask, serving
@@ -111,3 +112,47 @@ async def test_a_mapping_that_can_not_be_done_is_refused_and_leaves_nothing(lab,
     assert words in answer["msg"]
     assert nodes[0].links() == before
     assert "multinet-hostports" not in nft.listing("tables", inside=nodes[0].inside.fileno())
+
+
+async def attach_to(lab, node, name, network, **asked):
+    """A pod whose selection of ``network`` has port mappings, while the runtime asks for others."""
+    listed = tuple(PortMapping(*each) for each in asked["selected"])
+    runtime = asked.get("runtime", ())
+    return await attach(lab, node, name, ["default", network], runtime, mappings={network: listed})
+
+
+async def test_NPWG_4_1_2_1_7_a_7_5_a_a_selections_mapping_leads_to_its_interface_alone(lab, nodes):
+    # Equal networks with equal addresses: each host port finds its own.
+    red = await attach_to(lab, nodes[0], "a", "red", selected=[(9080, 80), (9053, 53, "udp")],
+                          runtime=[mapping(8080, 80)])  # fmt: skip
+    blue = await attach_to(lab, nodes[0], "b", "blue", selected=[(9081, 80)])
+    await attach(lab, nodes[1], "c", ["default", "red"])
+    for code, answer, _ in (red, blue):
+        assert code == 0, answer
+    async with (
+        serving("a", 80, device="eth1", text="a-eth1"),
+        serving("a", 80, device="eth0", text="a-eth0"),
+        serving("a", 53, device="eth1", text="a-eth1", kind=socket.SOCK_DGRAM),
+        serving("b", 80, device="eth1", text="b-eth1"),
+    ):
+        # The network's gateway is seen: the pod answers without a route.
+        assert await ask("out", HOST, 9080) == ("a-eth1", "10.1.1.254")
+        assert await ask("out", HOST, 9053, kind=socket.SOCK_DGRAM) == ("a-eth1", "10.1.1.254")
+        assert await ask("out", HOST, 9081) == ("b-eth1", "10.1.1.254")
+        assert await ask("n1", HOST, 9080) == ("a-eth1", "10.1.1.254")
+        # The runtime's is the default interface's.
+        assert (await ask("out", HOST, 8080))[0] == "a-eth0"
+        # No pod gets in by it, here or on another node.
+        for other in ("b", "c"):
+            with pytest.raises(ConnectionRefusedError):
+                await ask(other, HOST, 9080)
+        nodes[0].stop()
+        nodes[0].start()
+        await nodes[0].sync()
+        assert (await ask("out", HOST, 9080))[0] == "a-eth1"
+        await nodes[0].call("DEL", "c-a", "a", "a", uid=red[2][0].pod.uid)
+        with pytest.raises(ConnectionRefusedError):
+            await ask("out", HOST, 9080)
+        assert (await ask("out", HOST, 9081))[0] == "b-eth1"
+        await nodes[0].call("DEL", "c-b", "b", "b", uid=blue[2][0].pod.uid)
+    assert "hostports" not in nodes[0].links()
