@@ -149,7 +149,7 @@ class KernelGateways:
         """A veth from the bridge into the namespace; frames to the gateway's MAC go there only."""
         if not place.gateway:
             return []
-        peer = links.Peer(place.gateway_name, _far_index(place.network), GATEWAY_MAC, self._netns)
+        peer = links.Peer(place.gateway_name, mark_of(place.network), GATEWAY_MAC, self._netns)
         name = place.gateway_name
         return [
             links.veth(name, place.gateway, peer, mtu=place.mtu, group=place.group, master=place.bridge),
@@ -160,7 +160,7 @@ class KernelGateways:
 
     def open(self, place: Place) -> None:
         """Addresses, the way back, and what the port answers to."""
-        network, index = place.network, _far_index(place.network)
+        network, index = place.network, mark_of(place.network)
         requests = [links.set_up(index, place.gateway_name)]
         requests += [
             addressing.address(index, f"{service}/{128 if ':' in service else 32}", shared=True)
@@ -176,7 +176,7 @@ class KernelGateways:
 
     def leave(self, place: Place) -> None:
         """Rules and set elements; addresses and routes went with the port."""
-        index = _far_index(place.network)
+        index = mark_of(place.network)
         self._socket.send([_rule(netlink.DELRULE, family, index) for family, _ in _families(place.network)])
         self._sets.remove(_elements(place.network))
         if place.network.fabric_snat:
@@ -200,14 +200,19 @@ def make(node: int, node_ip: str, underlay: str) -> Gateways:
     why = nft.lack()
     if not why:
         try:
-            return KernelGateways(f"/run/netns/gateways-{node_ip}", node, node_ip, underlay)
+            return KernelGateways(path_of(node_ip), node, node_ip, underlay)
         except (DatapathError, netlink.NetlinkError, OSError) as error:
             why = str(error)
     _log.warning("gateways of bridged networks do not answer on this node: %s", why)
     return NoGateways()
 
 
-def _far_index(network: Network) -> int:
+def path_of(node_ip: str) -> str:
+    """Where the namespace of a node's gateways is."""
+    return f"/run/netns/gateways-{node_ip}"
+
+
+def mark_of(network: Network) -> int:
     """The port's ifindex in the namespace, and with it its mark and its table."""
     return _FAR_INDEX + network.vni
 
@@ -230,8 +235,8 @@ def _rule(kind: int, family: int, index: int) -> Request:
 
 
 def _elements(network: Network) -> Iterable[Elements]:
-    key = index_key(_far_index(network))
-    yield Elements(_INET, TABLE, "marks", (key,), (struct.pack("=I", _far_index(network)),))
+    key = index_key(mark_of(network))
+    yield Elements(_INET, TABLE, "marks", (key,), (struct.pack("=I", mark_of(network)),))
     if network.fabric_snat:
         yield Elements(_INET, TABLE, "fabric", (key,))
     for name, length in (("own4", 4), ("own6", 16)):

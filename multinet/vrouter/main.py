@@ -27,7 +27,7 @@ from multinet.kube.queue import KeyedQueue
 from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import NODES, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, VIRTUAL_NETWORKS
 from multinet.model.dialect import DEFAULT, DIALECTS, Dialect
-from multinet.vrouter import nft, policy_watch, services
+from multinet.vrouter import gateways, nft, policy_watch, services
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
 from multinet.vrouter.hostports import HostPorts, NoHostPorts, Publisher
@@ -154,7 +154,7 @@ async def run(options: Options) -> None:
 
 def _publisher(node_ip: str) -> Publisher:
     lack = nft.lack()
-    return NoHostPorts(lack) if lack else HostPorts(node_ip, PortGate(f"/run/netns/gateways-{node_ip}"))
+    return NoHostPorts(lack) if lack else HostPorts(node_ip, PortGate(gateways.path_of(node_ip)))
 
 
 async def _follow(

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from multinet.vrouter import addressing, kernelstate, links, netns, nft
 from multinet.vrouter.datapath import DatapathError, Network
+from multinet.vrouter.gateways import mark_of
 from multinet.vrouter.netlink import DELLINK, Request, Socket
 
 TABLE = "multinet-hostports"
@@ -164,7 +165,7 @@ def _index(through: Socket, name: str) -> int:
 def _elements(ways: Iterable[Way]) -> Iterator[str]:
     marks, targets, sources = [], [], {}
     for each in ways:
-        mark = _mark(each.network)
+        mark = f"{mark_of(each.network):#x}"
         gateway = next((address for address in each.network.services if ":" not in address), "")
         if not gateway:
             raise DatapathError(
@@ -179,7 +180,3 @@ def _elements(ways: Iterable[Way]) -> Iterator[str]:
     yield f"add element ip {TABLE} targets {{ {', '.join(targets)} }}"
     listed = ", ".join(f"{mark} : {gateway}" for mark, gateway in sources.items())
     yield f"add element ip {TABLE} sources {{ {listed} }}"
-
-
-def _mark(network: Network) -> str:
-    return f"{0x1000_0000 + network.vni:#x}"

@@ -16,7 +16,7 @@ from multinet.cni.wire import Call
 from multinet.model.attachments import Address, Interface, PodRef, VirtualMachine
 from multinet.model.conditions import Condition
 from multinet.model.networks import ORIGIN_CLUSTER, ORIGIN_NAD, ORIGIN_NAMESPACE, Subnet, VirtualNetwork
-from multinet.vrouter import netns, nft
+from multinet.vrouter import gateways, netns, nft
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
 from multinet.vrouter.hostports import HostPorts, NoHostPorts
@@ -170,7 +170,7 @@ class Node:
             self.policing = Policing(self.view.interfaces, rules=filter_, limit_s=0.3)
             self.policing.policies_listed()
             self.lab.tell_policing(self.policing)
-            gate = PortGate(f"/run/netns/gateways-{self.ip}", inside=self.inside.fileno())
+            gate = PortGate(gateways.path_of(self.ip), inside=self.inside.fileno())
             lack = nft.lack()
             self.host_ports = (
                 NoHostPorts(lack) if lack else HostPorts(self.ip, gate, inside=self.inside.fileno())
