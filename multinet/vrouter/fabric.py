@@ -137,6 +137,9 @@ def gateway_script(zones: Mapping[int, Place]) -> str:
     type filter hook forward priority filter; policy drop;
     iifname {{ {ports} }} oifname "{FAR_NAME}" accept
     iifname "{FAR_NAME}" ct state established,related accept
+    # Host ports have rules of their own (multinet.vrouter.portgate).
+    iifname "hostports" accept
+    oifname "hostports" accept
   }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;

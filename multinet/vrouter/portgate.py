@@ -11,20 +11,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from multinet.vrouter import addressing, kernelstate, links, netns, nft
 from multinet.vrouter.datapath import DatapathError, Network
 from multinet.vrouter.gateways import mark_of
-from multinet.vrouter.netlink import DELLINK, Request, Socket
+from multinet.vrouter.netlink import CREATE, DELLINK, EXCL, NEWRULE, Request, Socket, u32
 
 TABLE = "multinet-hostports"
 #: Both ends of the veth; nobody beyond it ever sees them.
 _NEAR_ADDRESS, GATE_ADDRESS = "169.254.109.1", "169.254.109.2"
-_NEAR, _FAR = "hostports", "node"
+_NEAR, FAR_NAME = "hostports", "hostports"
 _FAR_MAC = "02:6d:00:00:00:02"
 _MTU = 1500
+_FRA_PRIORITY, _FRA_FWMARK, _FRA_TABLE, _TO_TABLE = 6, 10, 15, 1
+#: Mark and table of answers, and a rule for them before those of the way out (multinet.vrouter.fabric).
+_BACK, _BEFORE_EXITS = 0x6F00_0001, 800
 _SETTINGS = {"ipv4/ip_forward": "1", "ipv4/conf/all/send_redirects": "0"}
 _SCRIPT = f"""
 add table ip {TABLE}
@@ -35,20 +40,23 @@ table ip {TABLE} {{
   map sources {{ type mark : ipv4_addr; }}
   chain marking {{
     type filter hook prerouting priority -150; policy accept;
-    ct direction reply ct status dnat meta mark set 0
-    iifname "{_FAR}" meta mark set meta l4proto . th dport map @marks
+    ct direction reply ct status dnat meta mark set {_BACK:#x}
+    iifname "{FAR_NAME}" meta mark set meta l4proto . th dport map @marks
   }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
-    iifname "{_FAR}" meta l4proto {{ tcp, udp, sctp }} dnat to meta l4proto . th dport map @targets
+    iifname "{FAR_NAME}" meta l4proto {{ tcp, udp, sctp }} dnat to meta l4proto . th dport map @targets
   }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
-    oifname != "{_FAR}" ct status dnat snat to meta mark map @sources
+    oifname != "{FAR_NAME}" ct status dnat snat to meta mark map @sources
   }}
   chain forward {{
-    type filter hook forward priority filter; policy drop;
-    ct status dnat accept
+    type filter hook forward priority filter; policy accept;
+    iifname "{FAR_NAME}" ct status dnat accept
+    oifname "{FAR_NAME}" ct direction reply ct status dnat accept
+    iifname "{FAR_NAME}" drop
+    oifname "{FAR_NAME}" drop
   }}
 }}
 """
@@ -120,18 +128,19 @@ class PortGate:
         """The veth with its addresses and the way back; what is there already stays."""
         with _socket(self._inside) as near:
             if _index(near, _NEAR) == 0:
-                peer = links.Peer(_FAR, 0, _FAR_MAC, far)
+                peer = links.Peer(FAR_NAME, 0, _FAR_MAC, far)
                 near.send([links.veth(_NEAR, 0, peer, mtu=_MTU, group=0)])
             near.send([addressing.address(_index(near, _NEAR), f"{_NEAR_ADDRESS}/30", shared=True)])
         with netns.entered(far):
             netns.write_settings(_SETTINGS)
         with _socket(far) as through:
-            index = _index(through, _FAR)
+            index = _index(through, FAR_NAME)
             through.send(
                 [
-                    links.set_up(index, _FAR),
+                    links.set_up(index, FAR_NAME),
                     addressing.address(index, f"{GATE_ADDRESS}/30", shared=True),
-                    addressing.route("0.0.0.0/0", index, via=_NEAR_ADDRESS),
+                    addressing.route("0.0.0.0/0", index, via=_NEAR_ADDRESS, table=_BACK),
+                    _back_rule(),
                 ]
             )
 
@@ -143,8 +152,13 @@ class PortGate:
             return
         with netns.opened(self._path) as far:
             nft.apply(f"add table ip {TABLE}\ndelete table ip {TABLE}\n", inside=far)
-            with netns.entered(far):
-                netns.write_settings({"ipv4/ip_forward": "0"})
+
+
+def _back_rule() -> Request:
+    """What carries the mark of an answer goes back to the node; one that is there is fine."""
+    body = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, _TO_TABLE, 0)
+    body += u32(_FRA_PRIORITY, _BEFORE_EXITS) + u32(_FRA_FWMARK, _BACK) + u32(_FRA_TABLE, _BACK)
+    return Request(NEWRULE, CREATE | EXCL, body, "add the rule of answers", addressing.THERE)
 
 
 @contextlib.contextmanager

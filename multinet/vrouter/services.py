@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from multinet.kube.client import Client
@@ -20,13 +21,16 @@ from multinet.kube.resources import ENDPOINT_SLICES, SERVICES
 from multinet.model.networks import DEFAULT_SERVICE_CIDR
 from multinet.model.objects import Obj, join_key, key_of, section
 from multinet.model.services import Endpoint, EndpointSlice, Service
-from multinet.vrouter import addressing, netns, nft, servicetable, underlay
+from multinet.vrouter import addressing, conntrack, netns, nft, servicetable, underlay
+from multinet.vrouter.conntrack import Place
 from multinet.vrouter.datapath import BRIDGED, DatapathError
 from multinet.vrouter.netlink import Socket
 from multinet.vrouter.servicetable import Rules
 from multinet.vrouter.view import ClusterView
 
 _log = logging.getLogger(__name__)
+
+Targets = dict[Place, frozenset[Place]]
 
 
 class Places(Protocol):
@@ -53,6 +57,7 @@ class ServiceProxy:
         self._by_service: dict[str, set[str]] = {}
         self._made: dict[str, Rules] = {}
         self._dirty: set[str] = set()
+        self._udp: dict[str, Targets] = {}
         self._applied: Rules | None = None
         self._base = ""
 
@@ -115,36 +120,71 @@ class ServiceProxy:
         """Make the rules what they should be; ``DatapathError`` when nft refuses the whole table, too."""
         dirty, self._dirty = self._dirty, set()
         wanted = servicetable.pods(self._places.pod_blocks())
+        moved: Targets = {}
         for key in dirty:
-            self._made[key] = self._rules_of(key)
+            ready = self._ready(key)
+            moved |= self._retarget(key, ready)
+            self._made[key] = self._rules_of(key, ready)
             if not self._made[key].elements:
                 del self._made[key]
         for rules in self._made.values():
             wanted.update(rules)
-        if self._applied is not None:
-            text = servicetable.script(self._applied, wanted)
-            if not text:
-                return
+        await self._carry_out(wanted)
+        if moved:
+            await self._forget(moved)
+
+    async def _carry_out(self, wanted: Rules) -> None:
+        before, self._applied = self._applied, None
+        if before is not None:
+            text = servicetable.script(before, wanted)
             try:
-                await nft.apply_async(text + "\n", inside=self._inside)
+                if text:
+                    await nft.apply_async(text + "\n", inside=self._inside)
                 self._applied = wanted
                 return
             except DatapathError as error:
                 _log.warning("the table of services is made anew: %s", error)
-        self._applied = None
         await nft.apply_async(servicetable.rebuilt(self._base, wanted), inside=self._inside)
         self._applied = wanted
 
-    def _rules_of(self, key: str) -> Rules:
-        service = self._services.get(key)
-        if service is None:
-            return Rules()
+    async def _forget(self, moved: Targets) -> None:
+        """What the kernel remembers of UDP clients whose endpoint is gone."""
+        try:
+            count = await asyncio.to_thread(conntrack.forget_udp, moved, inside=self._inside)
+        except OSError as error:
+            _log.warning("UDP clients of services stay with endpoints that are gone: %s", error)
+            return
+        if count:
+            _log.info("%d UDP connections of services start anew", count)
+
+    def _retarget(self, key: str, ready: Mapping[tuple[str, str], Sequence[Endpoint]]) -> Targets:
+        """The UDP places of a service whose endpoints are others than before, with those of now."""
+        service, before = self._services.get(key), self._udp.pop(key, {})
+        now: Targets = {}
+        for port in service.ports if service is not None and service.address else ():
+            if service is None or port.protocol != "UDP":
+                continue
+            targets = frozenset((each.address, each.port) for each in ready.get((port.name, "UDP"), ()))
+            now[service.address, port.port] = targets
+            if port.node_port:
+                now[self._node_ip, port.node_port] = targets
+        if now:
+            self._udp[key] = now
+        gone = {place: frozenset[Place]() for place in before if place not in now}
+        return gone | {place: targets for place, targets in now.items() if before.get(place) != targets}
+
+    def _ready(self, key: str) -> dict[tuple[str, str], list[Endpoint]]:
+        """Who answers for a service, by port name and protocol."""
         ready: dict[tuple[str, str], list[Endpoint]] = {}
         for name in sorted(self._by_service.get(key, ())):
             for port, protocol, endpoint in self._slices[name].endpoints:
                 if not (endpoint.pod and self._places.is_bridged(endpoint.pod)):
                     ready.setdefault((port, protocol), []).append(endpoint)
-        return servicetable.rules_of(service, ready, self._places.node)
+        return ready
+
+    def _rules_of(self, key: str, ready: Mapping[tuple[str, str], Sequence[Endpoint]]) -> Rules:
+        service = self._services.get(key)
+        return Rules() if service is None else servicetable.rules_of(service, ready, self._places.node)
 
 
 async def follow(client: Client, view: ClusterView, interfaces: Informer, proxy: ServiceProxy) -> None:

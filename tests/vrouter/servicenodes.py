@@ -78,6 +78,24 @@ async def ask(name, address, port, *, kind=socket.SOCK_STREAM, limit_s=2.0):
     return tuple(said.decode().split())
 
 
+@contextlib.asynccontextmanager
+async def talking(name, address, port):
+    """A UDP client in a namespace that keeps its socket: a function that asks once more."""
+    loop = asyncio.get_running_loop()
+    with within(name):
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.setblocking(False)
+
+    async def again():
+        await loop.sock_sendall(client, b"?")
+        said = await wait_for(f"{address}:{port} to answer {name}", loop.sock_recv(client, 100), 2)
+        return tuple(said.decode().split())
+
+    with contextlib.closing(client):
+        await loop.sock_connect(client, (address, port))
+        yield again
+
+
 class Services:
     """The services of all nodes of a lab."""
 

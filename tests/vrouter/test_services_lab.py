@@ -8,7 +8,7 @@ import pytest
 
 from multinet.vrouter import nft, servicetable
 from multinet.waits import WaitExpiredError, wait_for
-from tests.vrouter.servicenodes import Services, ask, serving
+from tests.vrouter.servicenodes import Services, ask, serving, talking
 
 pytestmark = pytest.mark.lab
 
@@ -112,6 +112,19 @@ def _without_expiry(text):
         return [stripped(held) for held in value] if isinstance(value, list) else value
 
     return stripped(json.loads(text))
+
+
+async def test_a_udp_client_that_goes_on_finds_another_endpoint(cluster):
+    pods = [("a", cluster.a, "n1"), ("b", cluster.b, "n2")]
+    first = await cluster.service("dns", UDP, pods[:1], port=53, target=5353, protocol="UDP")
+    udp = {"kind": socket.SOCK_DGRAM}
+    async with serving("a", 5353, **udp), serving("b", 5353, **udp), talking("c", UDP, 53) as ask_again:
+        assert (await ask_again())[0] == "a"
+        # It stays while its endpoint does.
+        both = await cluster.endpoints("dns", pods, target=5353, protocol="UDP", old=first)
+        assert (await ask_again())[0] == "a"
+        await cluster.endpoints("dns", pods[1:], target=5353, protocol="UDP", old=both)
+        assert (await ask_again())[0] == "b"
 
 
 async def test_local_policy_keeps_the_clients_address(cluster):
