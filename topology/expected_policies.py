@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 
-from multinet.model.networks import L3
 from multinet.model.objects import Obj, labels_of, name_of, namespace_of, uid_of
 from multinet.model.policies import Decision, Member, Policy, PolicyError, Traffic, allows, named_ports
 from topology.expectation import ExpectedInterface, ExpectedPod
 
 #: What a probe of each protocol is to a policy: protocol, and the port it goes to (discard, RFC 863).
-_PROBES = {"icmp": ("ICMP", None), "udp": ("UDP", 9), "tcp": ("TCP", 9)}
+_PROBES = {"arp": ("UDP", 9), "icmp": ("ICMP", None), "udp": ("UDP", 9), "tcp": ("TCP", 9)}
 
 
 class ExpectedPolicies:
@@ -42,13 +41,8 @@ class ExpectedPolicies:
     ) -> Decision:
         """Whether a probe of ``protocol`` may pass; ``addresses`` are those seen on the two interfaces.
 
-        ARP is no business of policies; but where the network is routed, a node answers for everybody, so an
-        answer is worth what a UDP probe that follows it finds.
+        Where somebody answers ARP for others, an answer is worth what a UDP probe that follows it finds.
         """
-        if protocol == "arp":
-            if destination[1].forwarding_mode != L3:
-                return Decision(True)
-            protocol = "udp"
         kind, number = _PROBES[protocol]
         ends = [self._member(*end, seen) for end, seen in zip((source, destination), addresses, strict=True)]
         return allows(self._policies, Traffic(ends[0], ends[1], kind, number))

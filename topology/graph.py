@@ -111,8 +111,13 @@ class Reachability:
         ends = [(self.graph.nodes[place]["pod"], self._interface(place)) for place in (source, destination)]
         seen = tuple(self.addresses.get(place, ()) for place in (source, destination))
         decision = self.policies.decide(ends[0], ends[1], protocol, (seen[0], seen[1]))
+        allowed: bool | None = decision.allowed
+        if not allowed and protocol == "arp" and self._interface(destination).forwarding_mode != L3:
+            # No business of policies: a neighbour answers for itself. Another node may answer for it, with
+            # its MAC, and whether that leads there only UDP could show.
+            allowed = True if verdict.tunnel is None else None
         reason = "; ".join(part for part in (verdict.reason, decision.reason) if part)
-        return replace(verdict, must_reach=decision.allowed, reason=reason)
+        return replace(verdict, must_reach=allowed, reason=reason)
 
     def _connected(self, source: Place, destination: Place, protocol: str) -> Verdict:
         """The same without policies."""

@@ -9,6 +9,7 @@ new peers, follows as soon as it is known.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -21,11 +22,13 @@ from multinet.model.objects import Obj, key_of, labels_of, name_of, namespace_of
 from multinet.model.policies import Member, Policy, PolicyError, named_ports
 from multinet.vrouter import nft, policy_script
 from multinet.vrouter.datapath import BRIDGED, Attachment, DatapathError
-from multinet.vrouter.policy_lists import closed
+from multinet.vrouter.policy_lists import Lists
 from multinet.vrouter.policy_script import PolicedPort
 from multinet.waits import wait_for
 
 _log = logging.getLogger(__name__)
+# The same texts come again at each update, and parsing them would be most of it.
+_address = functools.lru_cache(maxsize=1 << 16)(ip_address)
 
 Warn = Callable[[Obj, str, str], None]
 """Warns users of an object: ``(object, reason, message)``."""
@@ -172,8 +175,7 @@ class Policing:
             self._limit_s,
             hint=hint,
         )
-        devices = {port.host_name for port in attachment.ports}
-        if devices & self._now_closed().keys():
+        if self._now_closed([attachment]):
             await self.update()
         elif self._policies:
             self._tell()
@@ -189,7 +191,7 @@ class Policing:
         async with self._turn:
             if not self._is_complete():
                 return
-            wanted = self._now_closed()
+            wanted = self._now_closed(self._attached.values())
             for family in policy_script.FAMILIES:
                 await self._put(policy_script.content(family, wanted.values()))
             self._closed = wanted
@@ -206,8 +208,7 @@ class Policing:
             chains, sets = (frozenset(), frozenset()) if lack else await self._filter.names(new.family)
         if new.chains or chains:
             await self._filter.apply(policy_script.script(new, chains, sets))
-            count = sum(name.startswith(("from-", "to-")) for name in new.chains)
-            _log.info("policies are in force: %d closed directions (%s)", count, new.family)
+            _log.info("policies are in force: %d chains (%s)", len(new.chains), new.family)
         self._in_force[new.family] = new
 
     def _is_complete(self) -> bool:
@@ -225,8 +226,8 @@ class Policing:
             self._changed.clear()
             await self._changed.wait()
 
-    def _now_closed(self) -> dict[str, PolicedPort]:
-        """The closed ports by device. A pod that is gone from the API keeps its rules to its end."""
+    def _now_closed(self, attachments: Iterable[Attachment]) -> dict[str, PolicedPort]:
+        """The closed ports of these by device. A pod that is gone from the API keeps its rules to its end."""
         if not self._policies:
             return {}
         members: dict[str, list[Member]] = {}
@@ -236,15 +237,16 @@ class Policing:
             members.setdefault(interface.network, []).append(member)
             if interface.pod.uid in self._pods:
                 by_place[interface.pod.uid, interface.index] = member
+        lists = {network: Lists(self._policies.values(), each) for network, each in members.items()}
         found = {}
-        for attachment in self._attached.values():
+        for attachment in attachments:
             for port in attachment.ports:
                 subject = by_place.get((attachment.pod_uid, port.wanted.index))
                 if subject is None:
                     if port.host_name in self._closed:
                         found[port.host_name] = self._closed[port.host_name]
                     continue
-                left = closed(self._policies.values(), subject, members[subject.network])
+                left = lists[subject.network].closed(subject)
                 if left is not None:
                     network = port.wanted.network
                     bridged = network.mode == BRIDGED
@@ -261,7 +263,7 @@ class Policing:
             namespace_labels=self._namespaces.get(namespace, {}) if pod is not None else {},
             network=interface.network,
             nad=interface.nad,
-            addresses=tuple(ip_address(item.address) for item in interface.addresses),
+            addresses=tuple(_address(item.address) for item in interface.addresses),
             named_ports=pod.named_ports if pod is not None else frozenset(),
         )
 

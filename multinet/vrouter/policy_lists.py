@@ -6,6 +6,7 @@ same objects give the same lists, in the same order.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from multinet.model.policies import EGRESS, INGRESS, IPBlock, Member, Peer, Poli
 PortRange = tuple[str, int, int]
 """Protocol, first and last port."""
 _ALL_PORTS = (0, 65535)
+_host = functools.lru_cache(maxsize=1 << 16)(ipaddress.ip_network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +49,39 @@ class Closed:
     egress: tuple[Allowance, ...] | None
 
 
-def closed(policies: Iterable[Policy], subject: Member, members: Sequence[Member]) -> Closed | None:
-    """What the policies leave of ``subject``, None when nothing is closed.
+class Lists:
+    """The lists of one network, ``members`` being all its interfaces.
 
-    ``members`` are all interfaces of its network.
+    Pods that the same policies select have the same lists, so these are made once.
     """
-    about = [policy for policy in policies if policy.is_about(subject)]
-    found = Closed(_direction(about, INGRESS, subject, members), _direction(about, EGRESS, subject, members))
-    return None if found.ingress is None and found.egress is None else found
 
+    def __init__(self, policies: Iterable[Policy], members: Sequence[Member]) -> None:
+        self._policies = tuple(policies)
+        self._members = members
+        self._made: dict[tuple[object, ...], tuple[Allowance, ...]] = {}
 
-def _direction(
-    policies: Sequence[Policy], direction: str, subject: Member, members: Sequence[Member]
-) -> tuple[Allowance, ...] | None:
-    restricting = [policy for policy in policies if policy.rules(direction) is not None]
-    if not restricting:
-        return None
-    found = [
-        allowance
-        for policy in restricting
-        for rule in policy.rules(direction) or ()
-        for allowance in _allowances(rule, policy.namespace, direction, subject, members)
-    ]
-    return _merged(found)
+    def closed(self, subject: Member) -> Closed | None:
+        """What the policies leave of an interface, None when nothing is closed."""
+        about = [number for number, policy in enumerate(self._policies) if policy.is_about(subject)]
+        found = Closed(*(self._direction(about, direction, subject) for direction in (INGRESS, EGRESS)))
+        return None if found.ingress is None and found.egress is None else found
+
+    def _direction(
+        self, about: Sequence[int], direction: str, subject: Member
+    ) -> tuple[Allowance, ...] | None:
+        restricting = tuple(number for number in about if self._policies[number].rules(direction) is not None)
+        if not restricting:
+            return None
+        # The names of a destination's ports are all that matters of the subject itself.
+        key = restricting, direction, subject.named_ports if direction == INGRESS else None
+        if key not in self._made:
+            self._made[key] = _merged(
+                allowance
+                for policy in (self._policies[number] for number in restricting)
+                for rule in policy.rules(direction) or ()
+                for allowance in _allowances(rule, policy.namespace, direction, subject, self._members)
+            )
+        return self._made[key]
 
 
 def _allowances(
@@ -139,7 +151,7 @@ def collapsed(blocks: Iterable[IPBlock]) -> tuple[IPBlock, ...]:
 
 
 def _hosts(addresses: Iterable[IPAddress]) -> tuple[IPBlock, ...]:
-    return collapsed(ipaddress.ip_network(address) for address in addresses)
+    return collapsed(_host(address) for address in addresses)
 
 
 def _numbers(port: PolicyPort, member: Member) -> list[int]:

@@ -12,6 +12,7 @@ What a node itself sends to its pods (probes) does not pass these hooks.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,15 +49,11 @@ def content(family: str, ports: Iterable[PolicedPort]) -> Content:
         (port for port in ports if port.bridged is (family == "bridge")), key=lambda port: port.device
     )
     chains: dict[str, tuple[str, ...]] = {}
-    for port in own:
-        if port.closed.egress is not None:
-            chains[f"from-{port.device}"] = tuple(_direction(port.closed.egress, "daddr"))
-        if port.closed.ingress is not None:
-            chains[f"to-{port.device}"] = tuple(_direction(port.closed.ingress, "saddr"))
+    leads = _Leads(chains)
     sets: dict[str, tuple[str, ...]] = {}
     if own and family == "inet":
         established = "ct state established,related accept"
-        chains["forward"] = (_HOOK, established, *_dispatch(own))
+        chains["forward"] = (_HOOK, established, *_dispatch(own, leads))
     elif own:
         by_network: dict[int, list[PolicedPort]] = {}
         for port in own:
@@ -64,7 +61,7 @@ def content(family: str, ports: Iterable[PolicedPort]) -> Content:
         for vni, members in by_network.items():
             sets.update(_memory(vni))
             chains[f"keep-{vni:x}"] = _keep(vni)
-            chains[f"net-{vni:x}"] = (*_answers(vni), *_dispatch(members), f"goto keep-{vni:x}")
+            chains[f"net-{vni:x}"] = (*_answers(vni), *_dispatch(members, leads), f"goto keep-{vni:x}")
         chains["forward"] = (_HOOK, *_ALWAYS, *_to_networks(by_network))
     return Content(family, chains, sets)
 
@@ -108,18 +105,38 @@ _LIVES = (
 
 def _rank(name: str) -> tuple[int, str]:
     """Chains before those that jump to them."""
-    order = ("from-", "to-", "keep-", "net-", "forward")
+    order = ("allow-", "keep-", "net-", "forward")
     return next(position for position, start in enumerate(order) if name.startswith(start)), name
 
 
-def _dispatch(ports: Sequence[PolicedPort]) -> list[str]:
+class _Leads:
+    """Names of chains by what they say, so that ports which are closed alike share one."""
+
+    def __init__(self, chains: dict[str, tuple[str, ...]]) -> None:
+        self._chains = chains
+        self._known: dict[tuple[int, str], str] = {}
+
+    def to(self, allowances: tuple[Allowance, ...], side: str) -> str:
+        """The chain that lets these pass, made where it is new."""
+        key = id(allowances), side
+        if key not in self._known:
+            body = tuple(_direction(allowances, side))
+            name = f"allow-{hashlib.sha256(repr(body).encode()).hexdigest()[:16]}"
+            self._chains[name] = body
+            self._known[key] = name
+        return self._known[key]
+
+
+def _dispatch(ports: Sequence[PolicedPort], leads: _Leads) -> list[str]:
     """What comes from a port meets its egress rules, what goes to one its ingress rules; both may apply."""
     lines = []
-    sending = [port.device for port in ports if port.closed.egress is not None]
-    receiving = [port.device for port in ports if port.closed.ingress is not None]
-    for field, start, devices in (("iifname", "from", sending), ("oifname", "to", receiving)):
-        if devices:
-            cases = ", ".join(f'"{device}" : jump {start}-{device}' for device in devices)
+    sending = {port.device: leads.to(port.closed.egress, "daddr") for port in ports
+               if port.closed.egress is not None}  # fmt: skip
+    receiving = {port.device: leads.to(port.closed.ingress, "saddr") for port in ports
+                 if port.closed.ingress is not None}  # fmt: skip
+    for field, chains in (("iifname", sending), ("oifname", receiving)):
+        if chains:
+            cases = ", ".join(f'"{device}" : jump {chain}' for device, chain in chains.items())
             lines.append(f"{field} vmap {{ {cases} }}")
     return lines
 

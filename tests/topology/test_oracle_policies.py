@@ -98,6 +98,13 @@ def test_a_policy_that_can_not_be_understood_closes_nothing():
     assert reaches(lab(policy(ingress=[{"from": [{}]}])), FRIEND, WEB) == ALL
 
 
+def test_of_arp_to_another_node_nothing_is_expected_where_policies_close_udp():
+    two = (PODS[0], ExpectedPod(FRIEND, FRIEND, "node2", PODS[1].interfaces))
+    for policies, expected in (((policy("MultiNetworkPolicy", "left"),), None), ((), True)):
+        far = Reachability(two, ADDRESSES, ExpectedPolicies(policies, OBJECTS))
+        assert far.judge((FRIEND, "eth1"), (WEB, "eth1"), "arp").must_reach is expected
+
+
 def test_policies_stay_when_a_tunnel_dies_and_show_in_the_plain_form():
     found = lab(policy())
     two = (PODS[0], ExpectedPod(FRIEND, FRIEND, "node2", PODS[1].interfaces))

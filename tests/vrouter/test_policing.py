@@ -82,7 +82,7 @@ async def test_a_selected_pod_waits_for_its_rules_and_others_do_not(policing, fi
     assert not admitting.done()
     policing.pod_changed(None, pod("a", app="a"))
     await admitting
-    assert "chain to-tapa-0" in filter_.scripts[-1]
+    assert '"tapa-0" : jump allow-' in filter_.scripts[-1]
     assert len(filter_.scripts) == 1
 
 
@@ -120,7 +120,7 @@ async def test_a_pod_that_is_gone_keeps_its_rules_until_it_is_dismissed(policing
 
 
 async def test_an_earlier_agents_rules_are_replaced_once_everything_is_known(policing, filter_):
-    filter_.left = frozenset({"forward", "to-tapgone-0", "to-tapa-0"}), frozenset()
+    filter_.left = frozenset({"forward", "allow-0123456789abcdef"}), frozenset()
     policing.open([attachment("a")])
     policing.policy_changed(None, CLOSED)
     await policing.update()
@@ -128,7 +128,7 @@ async def test_an_earlier_agents_rules_are_replaced_once_everything_is_known(pol
     policing.pod_changed(None, pod("a"))
     policing.peers_listed()
     await policing.update()
-    assert "delete chain inet multinet-policy to-tapgone-0" in filter_.scripts[0]
+    assert "delete chain inet multinet-policy allow-0123456789abcdef" in filter_.scripts[0]
 
 
 def test_changes_that_policies_do_not_look_at_are_none(policing):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multinet.model.policies import EGRESS, INGRESS, Member, Policy, Traffic, allows
-from multinet.vrouter.policy_lists import closed
+from multinet.vrouter.policy_lists import Lists
 
 LABELS = st.fixed_dictionaries({}, optional={"a": st.sampled_from("xy"), "b": st.sampled_from("xy")})
 EXPRESSION = st.one_of(
@@ -91,7 +91,7 @@ def by_lists(known, everybody, traffic):
         (EGRESS, traffic.source, of_version[1]),
         (INGRESS, traffic.destination, of_version[0]),
     ):
-        left = closed(known, subject, everybody)
+        left = Lists(known, everybody).closed(subject)
         lists = None if left is None else (left.egress if direction == EGRESS else left.ingress)
         if lists is None:
             continue
