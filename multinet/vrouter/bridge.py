@@ -184,7 +184,7 @@ class BridgeDatapath:
                     await self._unplug(attachment)
                 finally:
                     self._leave(attachment)
-                raise _attach_failed(attachment, error) from error
+                raise planning.attach_failed(attachment, error) from error
             except BaseException:
                 self._leave(attachment)
                 raise
@@ -247,6 +247,15 @@ class BridgeDatapath:
                 if port.wanted.network.vni == vni:
                     found += mending.near_end(self._socket, again, port)
             return tuple(found)
+
+    def repair_guard(self) -> bool:
+        """All at once, as at the start."""
+        return self._guard.restore(self._attached.values(), self._netns)
+
+    @property
+    def guard_port(self) -> int:
+        """The guard's own."""
+        return self._guard.port
 
     def places(self) -> Places:
         """As they are now."""
@@ -487,13 +496,3 @@ def _is_there(port: Port, ours: dict[int, kernelstate.Link]) -> bool:
 def _has_place(attachment: Attachment, ours: dict[int, kernelstate.Link]) -> bool:
     """Whether any interface is left, or the namespace in which it can be made again."""
     return any(_is_there(port, ours) for port in attachment.ports) or bool(netns.inode_of(attachment.netns))
-
-
-def _attach_failed(attachment: Attachment, error: Exception) -> DatapathError:
-    if isinstance(error, DatapathError):
-        return error
-    return DatapathError(
-        f"the interfaces of pod {attachment.pod} could not be made; none of them is left",
-        why=str(error),
-        next_step="remove what is in the way (an interface of that name?) and let the kubelet try again",
-    )

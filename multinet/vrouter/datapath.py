@@ -255,6 +255,13 @@ class Datapath(Protocol):
     async def repair_network(self, vni: int) -> tuple[str, ...]:
         """Make again what is missing of a network of this node, its members' ends excepted."""
 
+    def repair_guard(self) -> bool:
+        """Make the rules of port security again; False where there are none (no nft)."""
+
+    @property
+    def guard_port(self) -> int:
+        """The netlink port ID by which our own changes of those rules are known."""
+
     def places(self) -> Places:
         """Whose the devices and routing tables of this node are."""
 

@@ -114,6 +114,13 @@ class Guard(Protocol):
     def forget(self, attachment: Attachment) -> None:
         """After its interfaces are gone."""
 
+    def restore(self, alive: Iterable[Attachment], inside: int) -> bool:
+        """Make all of it again, at once, in a namespace given as a descriptor; False where there is none."""
+
+    @property
+    def port(self) -> int:
+        """The netlink port ID by which its own changes are known; 0 where it makes none."""
+
     def close(self) -> None:
         """Release what this process holds; the rules stay."""
 
@@ -122,12 +129,18 @@ class Unguarded:
     """What there is on a machine without nft."""
 
     closes_bridges = False
+    port = 0
 
     def admit(self, attachment: Attachment) -> None:
         """Nothing can be checked."""
 
     def forget(self, attachment: Attachment) -> None:
         """Nothing is there."""
+
+    def restore(self, alive: Iterable[Attachment], inside: int) -> bool:
+        """Nothing can be made."""
+        del alive, inside
+        return False
 
     def close(self) -> None:
         """Nothing is held."""
@@ -139,12 +152,19 @@ class NftGuard:
     closes_bridges = True
 
     def __init__(self, underlay: str, alive: Iterable[Attachment]) -> None:
-        fresh = "".join(
-            f"add table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in _FAMILIES.values()
-        )
-        listed = "".join(map(_in_words, (item for each in alive for item in _elements(each.ports))))
-        nft.apply(fresh + _SCRIPT.replace("@UNDERLAY@", underlay) + listed)
+        self._underlay = underlay
+        nft.apply(_whole_script(underlay, alive))
         self._sets = nftsets.Sets()
+
+    @property
+    def port(self) -> int:
+        """That of the socket for set elements."""
+        return self._sets.port
+
+    def restore(self, alive: Iterable[Attachment], inside: int) -> bool:
+        """One transaction: there is no moment without rules, if there were any."""
+        nft.apply(_whole_script(self._underlay, alive), inside=inside)
+        return True
 
     def admit(self, attachment: Attachment) -> None:
         """One transaction; ``NftError`` when the kernel refuses it."""
@@ -169,6 +189,14 @@ def make(underlay: str, alive: Iterable[Attachment]) -> Guard:
             why = error.why or error.what
     _log.warning("pods' source addresses are not checked on this node: %s", why)
     return Unguarded()
+
+
+def _whole_script(underlay: str, alive: Iterable[Attachment]) -> str:
+    fresh = "".join(
+        f"add table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in _FAMILIES.values()
+    )
+    listed = "".join(map(_in_words, (item for each in alive for item in _elements(each.ports))))
+    return fresh + _SCRIPT.replace("@UNDERLAY@", underlay) + listed
 
 
 def _elements(ports: Sequence[Port]) -> Iterator[Elements]:

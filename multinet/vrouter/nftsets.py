@@ -68,6 +68,11 @@ class Sets:
         self._socket.bind((0, 0))
         self._sequence = 0
 
+    @property
+    def port(self) -> int:
+        """The port ID of the socket, which the kernel names in announcements of its changes."""
+        return int(self._socket.getsockname()[0])
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from multinet.vrouter.datapath import BRIDGED, ROUTED, DatapathError, Wanted
+from multinet.vrouter.datapath import BRIDGED, ROUTED, Attachment, DatapathError, Wanted
 
 
 def host_name(pod_uid: str, index: int) -> str:
@@ -31,3 +31,14 @@ def _short(pod_uid: str) -> str:
     if re.match(r"[0-9a-f]{8}(-|$)", pod_uid):
         return pod_uid[:8]
     return hashlib.sha256(pod_uid.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def attach_failed(attachment: Attachment, error: Exception) -> DatapathError:
+    """The error of an attachment that could not be made, with its cause in words."""
+    if isinstance(error, DatapathError):
+        return error
+    return DatapathError(
+        f"the interfaces of pod {attachment.pod} could not be made; none of them is left",
+        why=str(error),
+        next_step="remove what is in the way (an interface of that name?) and let the kubelet try again",
+    )

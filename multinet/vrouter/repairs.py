@@ -17,10 +17,12 @@ from typing import Protocol
 
 from multinet.kube.backoff import Backoff
 from multinet.kube.queue import KeyedQueue
+from multinet.vrouter import guard
 from multinet.vrouter.changes import HERE, Change, ChangeWatch
 from multinet.vrouter.datapath import Attachment, Datapath, Places
 from multinet.vrouter.ledger import Ledger
 from multinet.vrouter.netlink import DELRULE
+from multinet.vrouter.nftwatch import NftWatch
 
 _LOOK_S = 0.03
 # Reading all devices of a large node takes a while; no more than a twentieth of the time goes into it.
@@ -62,15 +64,18 @@ class Repairs:
         self._rest_s = _LOOK_S
         self._repaired: dict[str, tuple[int, float]] = {}
         self._watch = ChangeWatch(self._changed, self.everything)
+        self._rules = NftWatch(guard.TABLE, self._rules_deleted)
 
     async def run(self) -> None:
         """Work until cancelled; to be started when all attachments are known. Looks at everything once."""
         self._watch.open()
+        self._rules.open()
         self.everything()
         try:
             await self._queue.run()
         finally:
             self._watch.close()
+            self._rules.close()
 
     def everything(self) -> None:
         """Look at all pods and networks."""
@@ -84,6 +89,18 @@ class Repairs:
         self._heard.add(change)
         self._queue.add_after("heard", self._rest_s)
 
+    def _rules_deleted(self, port: int) -> None:
+        if port != self._datapath.guard_port:
+            self._later("guard")
+
+    def _mend_guard(self) -> None:
+        """Which of the rules it was does not matter: they are one script."""
+        mended = self._datapath.repair_guard()
+        self._rules.drain()
+        if mended:
+            self._note("guard")
+            self._teller.node_repaired("missing, and made again: rules of port security")
+
     async def _look(self, key: str) -> None:
         kind, _, name = key.partition(" ")
         if kind == "heard":
@@ -93,6 +110,8 @@ class Repairs:
             self._rest_s = max(_LOOK_S, _REST * (time.monotonic() - begun))
             for place in {each for change in heard for each in _concerned(change, places)}:
                 self._later(place)
+        elif kind == "guard":
+            self._mend_guard()
         elif kind == "network":
             await self._network(key, int(name))
         else:

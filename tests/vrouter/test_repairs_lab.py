@@ -83,6 +83,10 @@ def tap(node, index):
     return node.agent.attachments[0].ports[index].host_name
 
 
+def nft_of(node, *words):
+    return ("ip", "netns", "exec", node.name, "nft", *words)
+
+
 def damage(node, interfaces):
     """(what is done, in which words the pod's user or the node's owner is told) of each accident."""
     routed, bridged = interfaces[0].addresses[0].address, interfaces[1]
@@ -130,6 +134,16 @@ def damage(node, interfaces):
             f"set neighbour {bridged.addresses[0].address}",
         ),
         "a gateway": ((*here, "link", "delete", "gw-22"), "node", "network VNI 34"),
+        "an element of port security": (
+            nft_of(node, "flush", "set", "bridge", "multinet_guard", "macs"),
+            "node",
+            "rules of port security",
+        ),
+        "all of port security": (
+            nft_of(node, "delete", "table", "bridge", "multinet_guard"),
+            "node",
+            "rules of port security",
+        ),
         "a remote route": ((*here, "route", "delete", routed), "node", f"route {routed}/32"),
         "a service address": ((*here, "addr", "delete", "10.47.255.254/32", "dev", "lo"), "node", "10.47"),
         "the end of a table": (
@@ -147,7 +161,7 @@ def inside(pod):
 
 async def test_each_thing_that_somebody_deletes_is_made_again(lab, pods):
     node, interfaces = pods
-    before = inside("a")
+    before, rules = inside("a"), run(*nft_of(node, "list", "ruleset"))
     links = {link["ifname"]: link["address"] for link in json.loads(run("ip", "-n", "a", "-j", "link"))}
     long_ago = itertools.count(step=1000).__next__  # between any two accidents
     async with repairing(node, long_ago) as told:
@@ -158,6 +172,7 @@ async def test_each_thing_that_somebody_deletes_is_made_again(lab, pods):
                 assert lab.ping("a", each.addresses[0].address)[0], f"{what}, eth{index}"
             assert all(node.datapath.check(each) == () for each in node.agent.attachments), what
     assert inside("a") == before
+    assert run(*nft_of(node, "list", "ruleset")).count("elements") == rules.count("elements")
     again = {link["ifname"]: link["address"] for link in json.loads(run("ip", "-n", "a", "-j", "link"))}
     assert again == links
 

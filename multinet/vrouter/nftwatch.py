@@ -1,0 +1,69 @@
+"""Hears from the kernel when something of one nft table is deleted, and by whom (nftables' own monitor)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Callable
+
+from multinet.vrouter import netlink
+
+_NETLINK_NETFILTER, _GROUP = 12, 7
+_SUBSYSTEM = 10
+# NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET, DELSETELEM. In all of them, attribute 1 is the table's name.
+_DELETIONS = frozenset(_SUBSYSTEM << 8 | number for number in (2, 5, 8, 11, 14))
+_TABLE = 1
+_HEADER = struct.Struct("=IHHII")
+_log = logging.getLogger(__name__)
+
+
+class NftWatch:
+    """Calls ``deleted(portid)`` in the event loop; the port ID is of the netlink socket that asked for it.
+
+    In the network namespace which is current when it is made. Without nf_tables nothing is ever told.
+    """
+
+    def __init__(self, table: str, deleted: Callable[[int], None]) -> None:
+        self._table = table.encode()
+        self._deleted = deleted
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self._socket = socket.socket(socket.AF_NETLINK, kind, _NETLINK_NETFILTER)
+        try:
+            self._socket.bind((0, 1 << (_GROUP - 1)))
+        except OSError as error:
+            _log.info("deletions of nft rules are not heard of here: %s", error)
+
+    def open(self) -> None:
+        """Begin; needs a running loop."""
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def close(self) -> None:
+        """End."""
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        self._socket.close()
+
+    def drain(self) -> None:
+        """Leave out what was announced so far: it was us."""
+        while self._received() is not None:
+            continue
+
+    def _read(self) -> None:
+        while (data := self._received()) is not None:
+            at = 0
+            while at + _HEADER.size <= len(data):
+                length, kind, _, _, port = _HEADER.unpack_from(data, at)
+                if kind in _DELETIONS:
+                    values = dict(netlink.attributes(data[at + _HEADER.size + 4 : at + length]))
+                    if values.get(_TABLE, b"").rstrip(b"\0") == self._table:
+                        self._deleted(port)
+                at += max(_HEADER.size, (length + 3) & ~3)
+
+    def _received(self) -> bytes | None:
+        try:
+            return self._socket.recv(1 << 17)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""  # more was announced than the socket holds
