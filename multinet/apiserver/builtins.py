@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from multinet.apiserver import core_columns as cells
 from multinet.apiserver import crd_types, merge_rules, pod_columns, pod_schema, pods
+from multinet.apiserver.apps import WORKLOAD_KINDS
 from multinet.apiserver.errors import FieldError, expect, invalid_value, required
 from multinet.apiserver.names import dns_label
 from multinet.apiserver.network_policies import NETWORK_POLICY
@@ -134,7 +135,7 @@ CORE = (
         (Version("v1", pod_columns.COLUMNS, pod_schema.POD),),
         short_names=("po",),
         categories=("all",),
-        subresources=("status", "binding", "log", "exec"),
+        subresources=("status", "binding", "eviction", "log", "exec"),
         field_labels=(
             "spec.nodeName",
             "spec.restartPolicy",
@@ -234,4 +235,4 @@ OTHERS = (
         answer=_self,
     ),
 )
-BUILTINS = (*CORE, *SERVICE_KINDS, NETWORK_POLICY, *OTHERS)
+BUILTINS = (*CORE, *SERVICE_KINDS, NETWORK_POLICY, *WORKLOAD_KINDS, *OTHERS)

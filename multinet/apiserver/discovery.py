@@ -21,6 +21,8 @@ _SUBRESOURCE_KINDS = {
     "binding": ("", "v1", "Binding", ("create",)),
     "log": ("", "v1", "Pod", ("get",)),
     "exec": ("", "v1", "PodExecOptions", ("create", "get")),
+    "eviction": ("policy", "v1", "Eviction", ("create",)),
+    "scale": ("autoscaling", "v1", "Scale", ("get", "patch", "update")),
 }
 
 
@@ -135,14 +137,16 @@ def _resource(member: ResourceType) -> Obj:
 
 
 def _subresource(member: ResourceType, name: str) -> Obj:
-    _group_name, _version_name, kind, verbs = _subresource_kind(member, name)
-    return {
+    group, version, kind, verbs = _subresource_kind(member, name)
+    resource: Obj = {
         "name": f"{member.plural}/{name}",
         "singularName": "",
         "namespaced": member.namespaced,
         "kind": kind,
         "verbs": list(verbs),
     }
+    # Named where it is another than the resource's: kubectl drain looks for the group of the eviction.
+    return resource | ({"group": group, "version": version} if group not in ("", member.group) else {})
 
 
 def _subresource_kind(member: ResourceType, name: str) -> tuple[str, str, str, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import web
 
-from multinet.apiserver import discovery, kubelet_proxy, openapi, patches, pods, watching
+from multinet.apiserver import apps, discovery, kubelet_proxy, openapi, patches, pods, watching
 from multinet.apiserver.codec import JSON, decode_object, encode
 from multinet.apiserver.errors import (
     StatusError,
@@ -132,6 +132,8 @@ class Dispatcher:
             return await self._kubelets.log(request, self._operations.get(target).view(), query)
         if target.subresource == "exec":
             return await self._kubelets.exec(request, self._operations.get(target).view())
+        if target.subresource == "scale":
+            return _body(encode(apps.scale_of(self._operations.get(target).view())))
         require_verb(target.type, "get")
         if query.get("watch", "false") in _TRUE:
             return await self._watch(request, target, query)
@@ -190,6 +192,9 @@ class Dispatcher:
         if target.subresource == "binding":
             pods.bind(self._operations, target, body, options)
             return web.Response(body=encode(success({})), status=201, content_type=JSON)
+        if target.subresource == "eviction":
+            apps.evict(self._operations, target, body, options)
+            return web.Response(body=encode(success({})), status=201, content_type=JSON)
         if target.name or (target.type.namespaced and not target.namespace):
             raise method_not_allowed()
         entry = self._operations.create(target, body, options)
@@ -199,6 +204,8 @@ class Dispatcher:
         _require_object(target)
         body = decode_object(await request.read(), request.headers.get("Content-Type", JSON))
         options = _options(request.query)
+        if target.subresource == "scale":
+            return _body(encode(apps.rescale(self._operations, target, lambda _scale: body, options)))
         return _written(request, target, self._operations.update(target, body, options), options, 200)
 
     async def _patch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
@@ -206,6 +213,8 @@ class Dispatcher:
         body = await request.read()
         change = patches.patcher(body, request.headers.get("Content-Type", ""), target.type)
         options = _options(request.query)
+        if target.subresource == "scale":
+            return _body(encode(apps.rescale(self._operations, target, change, options)))
         return _written(request, target, self._operations.modify(target, change, options), options, 200)
 
     async def _delete(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
@@ -227,6 +236,8 @@ class Dispatcher:
         entry = self._operations.get(target)
         if deletion.propagation == "Orphan" and not deletion.dry_run:
             self._lifecycle.orphan(entry.uid)
+        if deletion.propagation == "Foreground" and not deletion.dry_run:
+            self._lifecycle.hold_for_dependents(entry)
         return self._operations.delete(target, deletion)
 
     def _delete_collection(
@@ -268,7 +279,7 @@ def _written(
 
 
 def _require_object(target: Target) -> None:
-    if not target.name or target.type.answer or target.subresource not in ("", "status"):
+    if not target.name or target.type.answer or target.subresource not in ("", "status", "scale"):
         raise method_not_allowed()
 
 

@@ -18,6 +18,7 @@ from multinet.model.objects import Obj
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 NAMESPACES = "namespaces"
+FOREGROUND = "foregroundDeletion"
 # ``kubectl delete -f`` deletes a namespace first and then, one by one, what the same file has in it: those
 # must still be there. Kubernetes' own namespace controller waits 5 s for a similar reason.
 NAMESPACE_GRACE_S = 0.2
@@ -47,6 +48,14 @@ class Lifecycle:
                 obj["metadata"].pop("ownerReferences", None)
             self._store.replace(entry, obj)
 
+    def hold_for_dependents(self, entry: Entry) -> None:
+        """Keep the object, once deleted, until its dependents are gone (propagationPolicy Foreground)."""
+        finalizers = entry.view()["metadata"].get("finalizers") or []
+        if self._dependent_entries(entry.uid) and FOREGROUND not in finalizers:
+            obj = entry.copy()
+            obj["metadata"]["finalizers"] = [*finalizers, FOREGROUND]
+            self._store.replace(entry, obj)
+
     def _committed(self, event: Event) -> None:
         entry = event.entry
         self._track(event)
@@ -54,7 +63,12 @@ class Lifecycle:
             self._crd_changed(event)
         elif entry.resource == NAMESPACES:
             self._namespace_changed(event)
+        if _foreground(entry) and event.type != "DELETED":
+            self._soon(f"foreground/{entry.uid}", lambda: self._delete_dependents(entry.uid))
         if event.type == "DELETED":
+            for owner in _owners(entry):
+                if _foreground(self._live.get(owner)):
+                    self._soon(f"foreground/{owner}", lambda owner=owner: self._delete_dependents(owner))  # type: ignore[misc]
             if entry.namespace and self._terminating(NAMESPACES, entry.namespace):
                 self._soon(f"{NAMESPACES}/{entry.namespace}", lambda: self._empty_namespace(entry.namespace))
             if self._terminating(CRDS, entry.resource):
@@ -87,6 +101,24 @@ class Lifecycle:
                 self._delete(entry, Deletion(uid=entry.uid))
         if owner not in self._live and not self._dependents.get(owner):
             self._dependents.pop(owner, None)
+
+    def _delete_dependents(self, owner: str) -> None:
+        """Delete what depends on an object with the finalizer; when nothing blocks, let the object go."""
+        held = self._live.get(owner)
+        if held is None or not _foreground(held):
+            return
+        blocking = False
+        for entry in self._dependent_entries(owner):
+            blocking = blocking or _blocks(entry, owner)
+            if not _deleting(entry):
+                self.hold_for_dependents(entry)
+                self._delete(self._live[entry.uid], Deletion(uid=entry.uid))
+        if blocking and any(_blocks(entry, owner) for entry in self._dependent_entries(owner)):
+            return
+        held = self._live[owner]
+        obj = held.copy()
+        obj["metadata"]["finalizers"] = [f for f in obj["metadata"]["finalizers"] if f != FOREGROUND]
+        self._finish(held, obj, held=bool(obj["metadata"].get("deletionGracePeriodSeconds")))
 
     def _dependent_entries(self, uid: str) -> list[Entry]:
         return [self._live[d] for d in sorted(self._dependents.get(uid, ())) if d in self._live]
@@ -182,6 +214,18 @@ def _owners(entry: Entry | None) -> Iterable[str]:
         return ()
     references = entry.view()["metadata"].get("ownerReferences") or ()
     return tuple(reference.get("uid", "") for reference in references)
+
+
+def _blocks(entry: Entry, owner: str) -> bool:
+    references = entry.view()["metadata"].get("ownerReferences") or ()
+    return any(item.get("uid") == owner and item.get("blockOwnerDeletion") for item in references)
+
+
+def _foreground(entry: Entry | None) -> bool:
+    """Whether the object is being deleted and waits for its dependents."""
+    if entry is None or FOREGROUND.encode() not in entry.raw or not _deleting(entry):
+        return False
+    return FOREGROUND in (entry.view()["metadata"].get("finalizers") or ())
 
 
 def _deleting(entry: Entry | None) -> bool:

@@ -40,6 +40,15 @@ POD = Merge(
         "status": Merge(fields={"conditions": Merge("type"), "podIPs": Merge("ip"), "hostIPs": Merge("ip")}),
     }
 )
+WORKLOAD = Merge(
+    fields={
+        "metadata": _METADATA,
+        "spec": Merge(
+            fields={"template": Merge(fields={"spec": _POD_SPEC}), "strategy": Merge(retain_keys=True)}
+        ),
+        "status": _CONDITIONS,
+    }
+)
 NODE = Merge(
     fields={
         "metadata": _METADATA,

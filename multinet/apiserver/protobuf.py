@@ -1,8 +1,8 @@
 r"""Kubernetes protobuf, for reading only, and only what kubectl's typed commands send.
 
-``kubectl create namespace|configmap|secret|serviceaccount|service`` and ``kubectl auth`` encode their bodies
-so and know no other way. The fields are data: a message is a table of field numbers. Answers stay JSON, which
-those commands accept.
+``kubectl create namespace|configmap|secret|serviceaccount|service|deployment|job``, ``kubectl drain`` and
+``kubectl auth`` encode their bodies so and know no other way. The fields are data: a message is a table of
+field numbers. Answers stay JSON, which those commands accept.
 
 Source: k8s.io/apimachinery ``runtime/generated.proto`` (the ``k8s\0`` envelope) and the ``generated.proto``
 of the kinds below. Unknown fields are refused rather than lost.
@@ -12,142 +12,100 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from multinet.apiserver.errors import bad_request, unsupported_media
+from multinet.apiserver.protobuf_fields import METADATA, STATUS, Field, Message, part, strings
+from multinet.apiserver.protobuf_workloads import WORKLOADS
 from multinet.model.objects import Obj
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """``kind``: str, int, bool, bytes, message, map (of str), bytes-map, int-or-string or skip.
-
-    ``plain-int`` and ``plain-bool`` aren't optional in Go: their zero is always sent and means nothing.
-    """
-
-    name: str
-    kind: str = "str"
-    repeated: bool = False
-    message: Mapping[int, _Field] = field(default_factory=dict)
-
-
-_Message = Mapping[int, _Field]
-
-
-def _part(name: str, message: _Message, *, repeated: bool = False) -> _Field:
-    return _Field(name, "message", repeated, message)
-
-
-def _strings(*names: str) -> dict[int, _Field]:
-    return {number: _Field(name) for number, name in enumerate(names, 1)}
-
-
-_OWNER: _Message = {
-    1: _Field("kind"),
-    3: _Field("name"),
-    4: _Field("uid"),
-    5: _Field("apiVersion"),
-    6: _Field("controller", "bool"),
-    7: _Field("blockOwnerDeletion", "bool"),
+_REFERENCE = strings("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+_PORT: Message = {
+    1: Field("name"),
+    2: Field("protocol"),
+    3: Field("port", "int"),
+    4: Field("targetPort", "int-or-string"),
+    5: Field("nodePort", "plain-int"),
+    6: Field("appProtocol"),
 }
-_META: _Message = {
-    **_strings("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion"),
-    7: _Field("generation", "int"),
-    8: _Field("creationTimestamp", "skip"),
-    9: _Field("deletionTimestamp", "skip"),
-    10: _Field("deletionGracePeriodSeconds", "int"),
-    11: _Field("labels", "map"),
-    12: _Field("annotations", "map"),
-    13: _part("ownerReferences", _OWNER, repeated=True),
-    14: _Field("finalizers", repeated=True),
-    17: _Field("managedFields", "skip"),
+_SERVICE_SPEC: Message = {
+    1: part("ports", _PORT, repeated=True),
+    2: Field("selector", "map"),
+    3: Field("clusterIP"),
+    4: Field("type"),
+    5: Field("externalIPs", repeated=True),
+    7: Field("sessionAffinity"),
+    8: Field("loadBalancerIP"),
+    9: Field("loadBalancerSourceRanges", repeated=True),
+    10: Field("externalName"),
+    11: Field("externalTrafficPolicy"),
+    12: Field("healthCheckNodePort", "plain-int"),
+    13: Field("publishNotReadyAddresses", "plain-bool"),
+    14: part("sessionAffinityConfig", {1: part("clientIP", {1: Field("timeoutSeconds", "int")})}),
+    17: Field("ipFamilyPolicy"),
+    18: Field("clusterIPs", repeated=True),
+    19: Field("ipFamilies", repeated=True),
+    20: Field("allocateLoadBalancerNodePorts", "bool"),
+    21: Field("loadBalancerClass"),
+    22: Field("internalTrafficPolicy"),
+    23: Field("trafficDistribution"),
 }
-_METADATA = _part("metadata", _META)
-_REFERENCE = _strings("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
-_PORT: _Message = {
-    1: _Field("name"),
-    2: _Field("protocol"),
-    3: _Field("port", "int"),
-    4: _Field("targetPort", "int-or-string"),
-    5: _Field("nodePort", "plain-int"),
-    6: _Field("appProtocol"),
-}
-_SERVICE_SPEC: _Message = {
-    1: _part("ports", _PORT, repeated=True),
-    2: _Field("selector", "map"),
-    3: _Field("clusterIP"),
-    4: _Field("type"),
-    5: _Field("externalIPs", repeated=True),
-    7: _Field("sessionAffinity"),
-    8: _Field("loadBalancerIP"),
-    9: _Field("loadBalancerSourceRanges", repeated=True),
-    10: _Field("externalName"),
-    11: _Field("externalTrafficPolicy"),
-    12: _Field("healthCheckNodePort", "plain-int"),
-    13: _Field("publishNotReadyAddresses", "plain-bool"),
-    14: _part("sessionAffinityConfig", {1: _part("clientIP", {1: _Field("timeoutSeconds", "int")})}),
-    17: _Field("ipFamilyPolicy"),
-    18: _Field("clusterIPs", repeated=True),
-    19: _Field("ipFamilies", repeated=True),
-    20: _Field("allocateLoadBalancerNodePorts", "bool"),
-    21: _Field("loadBalancerClass"),
-    22: _Field("internalTrafficPolicy"),
-    23: _Field("trafficDistribution"),
-}
-_ACCESS_SPEC: _Message = {
-    1: _part(
+_ACCESS_SPEC: Message = {
+    1: part(
         "resourceAttributes",
         {
-            **_strings("namespace", "verb", "group", "version", "resource", "subresource", "name"),
-            8: _Field("fieldSelector", "skip"),
-            9: _Field("labelSelector", "skip"),
+            **strings("namespace", "verb", "group", "version", "resource", "subresource", "name"),
+            8: Field("fieldSelector", "skip"),
+            9: Field("labelSelector", "skip"),
         },
     ),
-    2: _part("nonResourceAttributes", _strings("path", "verb")),
+    2: part("nonResourceAttributes", strings("path", "verb")),
 }
-_STATUS = _Field("status", "skip")
-_KINDS: Mapping[str, _Message] = {
-    "Namespace": {1: _METADATA, 2: _part("spec", {1: _Field("finalizers", repeated=True)}), 3: _STATUS},
+_DELETE_OPTIONS: Message = {
+    1: Field("gracePeriodSeconds", "int"),
+    2: part("preconditions", strings("uid", "resourceVersion")),
+    3: Field("orphanDependents", "bool"),
+    4: Field("propagationPolicy"),
+    5: Field("dryRun", repeated=True),
+}
+_KINDS: Mapping[str, Message] = {
+    "Namespace": {1: METADATA, 2: part("spec", {1: Field("finalizers", repeated=True)}), 3: STATUS},
     "ConfigMap": {
-        1: _METADATA,
-        2: _Field("data", "map"),
-        3: _Field("binaryData", "bytes-map"),
-        4: _Field("immutable", "bool"),
+        1: METADATA,
+        2: Field("data", "map"),
+        3: Field("binaryData", "bytes-map"),
+        4: Field("immutable", "bool"),
     },
     "Secret": {
-        1: _METADATA,
-        2: _Field("data", "bytes-map"),
-        3: _Field("type"),
-        4: _Field("stringData", "map"),
-        5: _Field("immutable", "bool"),
+        1: METADATA,
+        2: Field("data", "bytes-map"),
+        3: Field("type"),
+        4: Field("stringData", "map"),
+        5: Field("immutable", "bool"),
     },
     "ServiceAccount": {
-        1: _METADATA,
-        2: _part("secrets", _REFERENCE, repeated=True),
-        3: _part("imagePullSecrets", _strings("name"), repeated=True),
-        4: _Field("automountServiceAccountToken", "bool"),
+        1: METADATA,
+        2: part("secrets", _REFERENCE, repeated=True),
+        3: part("imagePullSecrets", strings("name"), repeated=True),
+        4: Field("automountServiceAccountToken", "bool"),
     },
-    "Service": {1: _METADATA, 2: _part("spec", _SERVICE_SPEC), 3: _STATUS},
-    "SelfSubjectAccessReview": {1: _METADATA, 2: _part("spec", _ACCESS_SPEC), 3: _STATUS},
-    "SelfSubjectRulesReview": {1: _METADATA, 2: _part("spec", _strings("namespace")), 3: _STATUS},
-    "SelfSubjectReview": {1: _METADATA, 2: _STATUS},
-    "DeleteOptions": {
-        1: _Field("gracePeriodSeconds", "int"),
-        2: _part("preconditions", _strings("uid", "resourceVersion")),
-        3: _Field("orphanDependents", "bool"),
-        4: _Field("propagationPolicy"),
-        5: _Field("dryRun", repeated=True),
-    },
+    "Service": {1: METADATA, 2: part("spec", _SERVICE_SPEC), 3: STATUS},
+    "SelfSubjectAccessReview": {1: METADATA, 2: part("spec", _ACCESS_SPEC), 3: STATUS},
+    "SelfSubjectRulesReview": {1: METADATA, 2: part("spec", strings("namespace")), 3: STATUS},
+    "SelfSubjectReview": {1: METADATA, 2: STATUS},
+    "DeleteOptions": _DELETE_OPTIONS,
+    "Eviction": {1: METADATA, 2: part("deleteOptions", _DELETE_OPTIONS)},
+    **WORKLOADS,
 }
-_ENVELOPE: _Message = {
-    1: _part("typeMeta", _strings("apiVersion", "kind")),
-    2: _Field("raw", "bytes"),
-    3: _Field("contentEncoding"),
-    4: _Field("contentType"),
+_ENVELOPE: Message = {
+    1: part("typeMeta", strings("apiVersion", "kind")),
+    2: Field("raw", "bytes"),
+    3: Field("contentEncoding"),
+    4: Field("contentType"),
 }
 
 
@@ -167,7 +125,7 @@ def decode(body: bytes) -> Obj:
     return obj
 
 
-def _message(data: bytes, message: _Message) -> Obj:
+def _message(data: bytes, message: Message) -> Obj:
     tree: Obj = {}
     for number, raw in _fields(data):
         known = message.get(number)
@@ -177,13 +135,13 @@ def _message(data: bytes, message: _Message) -> Obj:
     return tree
 
 
-def _put(tree: Obj, known: _Field, raw: int | bytes) -> None:
+def _put(tree: Obj, known: Field, raw: int | bytes) -> None:
     if known.kind == "skip":
         return
     if isinstance(raw, int) != known.kind.endswith(("int", "bool")):
         raise bad_request(f"the protobuf body has field {known.name} in the wrong wire type")
     if known.kind in ("map", "bytes-map"):
-        entry = _message(_bytes(raw), {1: _Field("key"), 2: _Field("value", "bytes")})
+        entry = _message(_bytes(raw), {1: Field("key"), 2: Field("value", "bytes")})
         value = entry.get("value", b"")
         text = base64.b64encode(value).decode() if known.kind == "bytes-map" else value.decode()
         tree.setdefault(known.name, {})[entry.get("key", "")] = text
@@ -196,13 +154,13 @@ def _put(tree: Obj, known: _Field, raw: int | bytes) -> None:
         tree[known.name] = value
 
 
-def _value(known: _Field, raw: int | bytes) -> Any:
+def _value(known: Field, raw: int | bytes) -> Any:
     if isinstance(raw, int):
         return bool(raw) if known.kind.endswith("bool") else raw
     if known.kind == "message":
         return _message(raw, known.message)
     if known.kind == "int-or-string":
-        parts = _message(raw, {1: _Field("type", "int"), 2: _Field("int", "int"), 3: _Field("str")})
+        parts = _message(raw, {1: Field("type", "int"), 2: Field("int", "int"), 3: Field("str")})
         return parts.get("str", "") if parts.get("type") else parts.get("int", 0)
     return raw if known.kind == "bytes" else raw.decode()
 

@@ -17,9 +17,8 @@ import logging
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
@@ -33,13 +32,11 @@ from multinet.kube.queue import KeyedQueue
 from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import NODES, PODS
 from multinet.model.objects import Obj, key_of, labels_of, name_of, namespace_of, section, split_key, uid_of
+from multinet.model.placement import objection, taints_of
 
 SCHEDULER_NAME = "default-scheduler"
 _SYNC_LIMIT_S = 30.0
 _BINDERS = 8
-_BLOCKING_EFFECTS = ("NoSchedule", "NoExecute")
-_UNSCHEDULABLE_TAINT = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
-_AFFINITY_REASON = "node(s) didn't match Pod's node affinity/selector"
 
 _log = logging.getLogger("multinet.scheduler")
 
@@ -56,29 +53,6 @@ def waits_for_node(pod: Obj) -> bool:
     )
 
 
-def objection(pod: Obj, node: Obj) -> str:
-    """Why ``pod`` may not run on ``node``, in kube-scheduler's words; empty if it may."""
-    spec = section(pod, "spec")
-    tolerations = spec.get("tolerations") or []
-    if section(node, "spec").get("unschedulable") and not _tolerated(_UNSCHEDULABLE_TAINT, tolerations):
-        return "node(s) were unschedulable"
-    for taint in _taints(node):
-        if taint.get("effect") in _BLOCKING_EFFECTS and not _tolerated(taint, tolerations):
-            return f"node(s) had untolerated taint {{{taint.get('key', '')}: {taint.get('value', '')}}}"
-    labels = labels_of(node)
-    selector = spec.get("nodeSelector") or {}
-    if any(labels.get(name) != value for name, value in selector.items()):
-        return _AFFINITY_REASON
-    required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
-        "requiredDuringSchedulingIgnoredDuringExecution"
-    )
-    if required is not None and not any(
-        _term_matches(term, node) for term in required.get("nodeSelectorTerms") or []
-    ):
-        return _AFFINITY_REASON
-    return ""
-
-
 def explain(objections: Mapping[str, str]) -> str:
     """The sentence of a pod that fits nowhere, from the objection of each node (by name)."""
     if not objections:
@@ -87,65 +61,11 @@ def explain(objections: Mapping[str, str]) -> str:
     return f"0/{len(objections)} nodes are available: {', '.join(counted)}."
 
 
-def _taints(node: Obj) -> list[Mapping[str, Any]]:
-    """The node's taints, with the one that the node lifecycle controller would give one not ready."""
-    taints: list[Mapping[str, Any]] = list(section(node, "spec").get("taints") or [])
-    conditions = section(node, "status").get("conditions") or []
-    ready = next((c.get("status") for c in conditions if c.get("type") == "Ready"), "Unknown")
-    if ready != "True":
-        what = "not-ready" if ready == "False" else "unreachable"
-        taints.append({"key": f"node.kubernetes.io/{what}", "effect": "NoSchedule"})
-    return taints
-
-
-def _tolerated(taint: Mapping[str, Any], tolerations: Iterable[Mapping[str, Any]]) -> bool:
-    return any(_tolerates(toleration, taint) for toleration in tolerations)
-
-
-def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    """An empty effect or key (the latter with Exists) matches all (core/v1 Toleration)."""
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint.get("key"):
-        return False
-    if toleration.get("operator", "Equal") == "Exists":
-        return True
-    return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
-
-
-def _term_matches(term: Mapping[str, Any], node: Obj) -> bool:
-    """All requirements of a NodeSelectorTerm hold; an empty term matches nothing (core/v1)."""
-    expressions = term.get("matchExpressions") or []
-    fields = term.get("matchFields") or []
-    if not expressions and not fields:
-        return False
-    by_field = {"metadata.name": name_of(node)}
-    return all(_requirement_holds(r, labels_of(node)) for r in expressions) and all(
-        _requirement_holds(r, by_field) for r in fields
-    )
-
-
-def _requirement_holds(requirement: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    value = labels.get(requirement.get("key", ""))
-    wanted = requirement.get("values") or []
-    operator = requirement.get("operator")
-    if operator == "In":
-        return value in wanted
-    if operator == "NotIn":
-        return value not in wanted
-    if operator == "Exists":
-        return value is not None
-    if operator == "DoesNotExist":
-        return value is None
-    # Gt, Lt and whatever comes later: not matching is the safe side, and the event shows it.
-    return False
-
-
 def _placement_facts(node: Obj | None) -> object:
     """What of a node a placement depends on: heartbeats change nodes often and change none of this."""
     if node is None:
         return None
-    return labels_of(node), section(node, "spec").get("unschedulable"), _taints(node)
+    return labels_of(node), section(node, "spec").get("unschedulable"), taints_of(node)
 
 
 class Scheduler:

@@ -18,6 +18,7 @@ from multinet.errors import MultinetError
 from multinet.kube import notify
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
+from multinet.workloads.controllers import Workloads
 from multinet.workloads.services import ServiceController
 
 _log = logging.getLogger(__name__)
@@ -48,16 +49,22 @@ async def run(kubeconfig: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Client(load_kubeconfig(kubeconfig)) as client, asyncio.TaskGroup() as group:
-        ready = asyncio.Event()
-        running = [group.create_task(ServiceController(client).run(ready), name="services")]
-        group.create_task(_announce(ready), name="readiness")
+        services, pods = asyncio.Event(), asyncio.Event()
+        workloads = Workloads(client)
+        running = [
+            group.create_task(ServiceController(client).run(services), name="services"),
+            group.create_task(workloads.run(pods), name="workloads"),
+            group.create_task(_announce(services, pods), name="readiness"),
+        ]
         await stop.wait()
         for task in running:
             task.cancel()
+        await workloads.cluster.recorder.flush()
 
 
-async def _announce(ready: asyncio.Event) -> None:
-    await ready.wait()
+async def _announce(*ready: asyncio.Event) -> None:
+    for event in ready:
+        await event.wait()
     notify.ready()
     _log.info("the workload controllers work")
 
