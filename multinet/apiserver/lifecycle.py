@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from multinet.apiserver.crd_types import CLEANUP_FINALIZER, resource_type_of
 from multinet.apiserver.operations import Deletion, Operations, Target
@@ -19,6 +20,7 @@ from multinet.model.objects import Obj
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 NAMESPACES = "namespaces"
 FOREGROUND = "foregroundDeletion"
+_FOREGROUND_BYTES = FOREGROUND.encode()
 # ``kubectl delete -f`` deletes a namespace first and then, one by one, what the same file has in it: those
 # must still be there. Kubernetes' own namespace controller waits 5 s for a similar reason.
 NAMESPACE_GRACE_S = 0.2
@@ -68,7 +70,7 @@ class Lifecycle:
         if event.type == "DELETED":
             for owner in _owners(entry):
                 if _foreground(self._live.get(owner)):
-                    self._soon(f"foreground/{owner}", lambda owner=owner: self._delete_dependents(owner))  # type: ignore[misc]
+                    self._soon(f"foreground/{owner}", partial(self._delete_dependents, owner))
             if entry.namespace and self._terminating(NAMESPACES, entry.namespace):
                 self._soon(f"{NAMESPACES}/{entry.namespace}", lambda: self._empty_namespace(entry.namespace))
             if self._terminating(CRDS, entry.resource):
@@ -223,7 +225,7 @@ def _blocks(entry: Entry, owner: str) -> bool:
 
 def _foreground(entry: Entry | None) -> bool:
     """Whether the object is being deleted and waits for its dependents."""
-    if entry is None or FOREGROUND.encode() not in entry.raw or not _deleting(entry):
+    if entry is None or _FOREGROUND_BYTES not in entry.raw or not _deleting(entry):
         return False
     return FOREGROUND in (entry.view()["metadata"].get("finalizers") or ())
 

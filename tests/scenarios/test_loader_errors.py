@@ -165,10 +165,10 @@ CASES = {
     "unknown kind": (
         HEAD + NAD.replace("kind: NetworkAttachmentDefinition", "kind: NetworkAttachmentDefinitions"),
         "s.yaml:10:17: no such kind of object: NetworkAttachmentDefinitions: a lab has ConfigMap, "
-        "CustomResourceDefinition, EndpointSlice, Endpoints, InstanceIP, Lease, MultiNetworkPolicy, "
-        "Namespace, NetworkAttachmentDefinition, NetworkPolicy, Node, "
-        "Pod, Secret, "
-        "Service, VirtualMachine, VirtualMachineInterface, VirtualNetwork "
+        "CustomResourceDefinition, DaemonSet, Deployment, EndpointSlice, Endpoints, InstanceIP, Job, Lease, "
+        "MultiNetworkPolicy, Namespace, NetworkAttachmentDefinition, NetworkPolicy, Node, "
+        "Pod, ReplicaSet, Secret, "
+        "Service, StatefulSet, VirtualMachine, VirtualMachineInterface, VirtualNetwork "
         "(did you mean 'NetworkAttachmentDefinition'?)",
     ),
     "unknown role": (
