@@ -72,6 +72,11 @@ class PodWorker:
             self._wake.set()
         self.pod = pod
 
+    @property
+    def mirror_uid(self) -> str:
+        """The uid of the object that shows the static pod; empty where there is none."""
+        return uid_of(self._mirror)
+
     def mirrored_by(self, mirror: Obj) -> None:
         """Know which object in the API shows the static pod now."""
         if uid_of(mirror) != uid_of(self._mirror):

@@ -155,6 +155,9 @@ class StaticPods:
             if new is not None and key_of(new) not in {key_of(one.pod) for one in self._running.values()}:
                 self._pods.discard_mirror(new)
             return
+        if uid_of(shown) != static.worker.mirror_uid:
+            # Of an older mirror, told late; or somebody else's, which the keeper finds when it makes its own.
+            return
         if new is None or new["metadata"].get("deletionTimestamp"):
             static.changed.set()
         else:
