@@ -43,7 +43,7 @@ _FOLLOW_LIMIT_S = 10.0
 
 @dataclass(slots=True)
 class PodRecord:
-    """What a pod had while it lived; ``macs`` and ``addresses`` are of its interfaces in our API."""
+    """What a pod had while it lived; ``macs`` and ``addresses`` are those that the API told."""
 
     namespace: str
     name: str
@@ -195,6 +195,9 @@ class Cluster:
             return
         record = self._record(uid_of(new), namespace_of(new), name_of(new))
         record.node = str(section(new, "spec").get("nodeName") or record.node)
+        if not section(new, "spec").get("hostNetwork"):
+            addresses = section(new, "status").get("podIPs") or ()
+            record.addresses.update(str(item.get("ip")) for item in addresses)
         if phase_of(new) == "Running" and record.uid not in self._announced:
             self._announced.add(record.uid)
             ip = str(section(new, "status").get("podIP") or "")

@@ -16,7 +16,7 @@ from scenarios.cluster import Cluster, Emit
 from scenarios.loader import LoadedStep, Scenario
 from scenarios.schema import split
 from topology.backend import Lab
-from topology.expectation import Expectations, ExpectedPod
+from topology.expectation import ExpectedPod, Oracle
 from topology.expected_hosts import expect_hosts
 from topology.expected_policies import ExpectedPolicies
 
@@ -60,7 +60,7 @@ class Context:
     cluster: Cluster
     run_dir: Path
     emit: Emit
-    expectations: Expectations
+    expectations: Oracle
     baseline: Mapping[str, frozenset[str]]
     snapshot: Snapshot = field(default_factory=dict)
 

@@ -20,6 +20,7 @@ from scenarios.errors import InvalidScenarioError, nearest
 from scenarios.manifests import Manifest, flatten
 from scenarios.positions import Document, YamlPath
 from scenarios.schema import ALLOWED, KIND, Lab, ScenarioFile, Step
+from topology.podnetwork import PodNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,12 @@ class Scenario:
     def host_names(self) -> tuple[str, ...]:
         """The plain hosts beside the nodes."""
         return tuple(self.content.spec.lab.hosts)
+
+    @property
+    def pod_network(self) -> PodNetwork | None:
+        """The CNI plugins that make the pods' network in place of multinet, if the scenario chooses some."""
+        cni = self.content.spec.lab.cni
+        return None if cni is None else PodNetwork(cni.name, cni.cni_version, tuple(cni.plugins))
 
 
 def load(

@@ -110,6 +110,27 @@ def _exactly_one(model: BaseModel, names: tuple[str, ...], what: str) -> None:
         raise ValueError(f"{what} has exactly one of {', '.join(names)}; {found}")
 
 
+class Cni(Model):
+    """CNI plugins of this machine (such as Debian's containernetworking-plugins) as the pods' network.
+
+    It is a CNI configuration list. multinet's own controller and node agents do not run; pods have eth0 only.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=63)]
+    cni_version: Literal["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] = Field("1.0.0", alias="cniVersion")
+    plugins: list[dict[str, Any]] = Field(
+        min_length=1,
+        description="Plugin configurations, in order. $(NODE_NAME) and $(NODE_NUMBER) stand for the node.",
+    )
+
+    @_after(mode="after")
+    def _types(self) -> Self:
+        for position, plugin in enumerate(self.plugins):
+            if not isinstance(plugin.get("type"), str) or not plugin["type"] or "/" in plugin["type"]:
+                raise ValueError(f"plugins[{position}] needs a type, the name of a plugin's executable")
+        return self
+
+
 class Lab(Model):
     """The lab to build."""
 
@@ -121,6 +142,7 @@ class Lab(Model):
         "the config API; where their network namespaces are is told in /run/multinet/lab/hosts.json.",
     )
     dialect: Literal["default", "contrail-classic"] = "default"
+    cni: Cni | None = None
 
 
 class Wait(Model):

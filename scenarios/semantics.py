@@ -27,6 +27,7 @@ NETWORK = "opencontrail.org/network"
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
 ROLES_ON_CP = ("apiserver", "controller", "scheduler", "configapi", "workloads")
 ROLES = (*ROLES_ON_CP, "kubelet", "vrouter")
+_OWN_ROLES = frozenset({"controller", "configapi", "workloads", "vrouter"})
 _DNS_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
 _MAKES_OBJECTS = frozenset({"apply", "create", "replace", "edit", "patch"})
 
@@ -45,7 +46,7 @@ class _Known:
 def findings(scenario: Scenario) -> list[InputError]:
     """Everything that is wrong, in the order of the file."""
     known = _Known()
-    found = list(_hosts(scenario))
+    found = [*_hosts(scenario), *_pod_network(scenario)]
     for step in scenario.steps:
         found += _step(scenario, step, known)
     return found
@@ -59,6 +60,29 @@ def _hosts(scenario: Scenario) -> Iterator[InputError]:
             why = "cp, fabric, the nodes and earlier hosts have their names already"
             yield _error(where, f"the name {name!r} is taken", why, "give the host another")
         taken.add(name)
+
+
+def _pod_network(scenario: Scenario) -> Iterator[InputError]:
+    """What a lab can't do whose pods have a network of other plugins."""
+    if scenario.pod_network is None:
+        return
+    why = "with spec.lab.cni, multinet's controller, node agents and config API do not run"
+    if scenario.host_names:
+        where = scenario.document.at(("spec", "lab", "hosts"))
+        yield _error(where, "nothing gives these hosts an interface", why, "leave out hosts, or cni")
+    for step in scenario.steps:
+        path = ("spec", "steps", step.index)
+        wait, fault = step.step.wait, step.step.fault
+        for word in ("networks", "virtual_networks") if wait is not None else ():
+            if getattr(wait, word):
+                where = scenario.document.at((*path, "wait"))
+                yield _error(where, "no network will ever be Ready", why, "wait for pods instead")
+        asked = (wait.roles if wait is not None else None) or []
+        for kind in ("kill", "restart") if fault is not None else ():
+            part = getattr(fault, kind)
+            asked = [*asked, part.role] if part is not None else asked
+        for role in set(asked) & _OWN_ROLES:
+            yield _error(scenario.document.at(path), f"this lab has no role {role}", why, "name another")
 
 
 def _error(where: Position, what: str, why: str = "", next_step: str = "") -> InputError:

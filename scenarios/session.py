@@ -18,7 +18,8 @@ from scenarios.context import Context
 from scenarios.loader import Scenario
 from scenarios.runner import Runner
 from topology.backend import Lab
-from topology.expectation import Expectations
+from topology.expectation import Expectations, Oracle
+from topology.expected_default import DefaultOnly
 
 
 def run(lab: Lab, scenario: Scenario, run_dir: Path, emit: Emit) -> bool:
@@ -53,7 +54,14 @@ async def _run(lab: Lab, scenario: Scenario, run_dir: Path, emit: Emit) -> bool:
 async def _steps(lab: Lab, scenario: Scenario, run_dir: Path, emit: Emit) -> None:
     access = load_kubeconfig(lab.kubeconfig)
     async with Client(access) as client, Cluster(client, emit) as cluster:
-        expectations = Expectations(DIALECTS[scenario.content.spec.lab.dialect])
+        oracle = _oracle(scenario)
         baseline = {node: frozenset(names) for node, names in links_of(lab).items()}
-        context = Context(scenario, lab, client, cluster, run_dir, emit, expectations, baseline)
+        context = Context(scenario, lab, client, cluster, run_dir, emit, oracle, baseline)
         await Runner(context).run()
+
+
+def _oracle(scenario: Scenario) -> Oracle:
+    network = scenario.pod_network
+    if network is not None:
+        return DefaultOnly(network)
+    return Expectations(DIALECTS[scenario.content.spec.lab.dialect])

@@ -116,7 +116,9 @@ def _run(options: argparse.Namespace, run_dir: Path, log: EventLog) -> tuple[Ver
         options.scenario, shown=options.shown, nodes=options.nodes, dialect=options.dialect
     )
     dialect = scenario.content.spec.lab.dialect
-    spec = LabSpec(scenario.node_names, run_dir, dialect, hosts=scenario.host_names)
+    spec = LabSpec(
+        scenario.node_names, run_dir, dialect, hosts=scenario.host_names, pod_network=scenario.pod_network
+    )
     return run_in_lab(backend, spec, scenario, run_dir, log)
 
 

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from topology.podnetwork import PodNetwork
+
 EventSink = Callable[[str, dict[str, Any]], None]
 
 
@@ -33,7 +35,8 @@ class LabSpec:
     """What to build. ``nodes`` are worker names in order; the control plane ``cp`` is always added.
 
     ``hosts`` are plain machines beside them: namespaces and a name, without role, link or address. What
-    interfaces they get is up to the config API ("A workload without Kubernetes").
+    interfaces they get is up to the config API ("A workload without Kubernetes"). With a ``pod_network`` the
+    pods have that, and the implementation under test takes no part.
     """
 
     nodes: tuple[str, ...]
@@ -41,6 +44,7 @@ class LabSpec:
     dialect: str = "default"
     underlay_mtu: int = 1600
     hosts: tuple[str, ...] = ()
+    pod_network: PodNetwork | None = None
 
 
 @dataclass(frozen=True, slots=True)

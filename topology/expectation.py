@@ -17,7 +17,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from multinet.errors import InputError
 from multinet.model import default_network, naming, requests
@@ -48,7 +48,9 @@ class ExpectedInterface:
     ``nad`` is empty for the default network; ``network`` is the name of the VirtualNetwork object; ``vni`` is
     0 while the network has none. ``addresses`` are those the pod asked for, without prefix; the others are
     free to choose. ``gateways`` are the pod's default routes through this interface where a selection moved
-    them (empty: none through it); None without such a request, when index 0 alone has its network's.
+    them (empty: none through it); None without such a request, when index 0 alone has its network's. Of a
+    network that is not ``joined`` nobody knows whether its nodes reach each other. An empty ``mac`` and no
+    ``subnets`` stand for any.
     """
 
     index: int
@@ -62,6 +64,7 @@ class ExpectedInterface:
     subnets: tuple[str, ...]
     addresses: tuple[str, ...] = ()
     gateways: tuple[str, ...] | None = None
+    joined: bool = True
 
     @property
     def carries_default_route(self) -> bool:
@@ -76,13 +79,17 @@ class ExpectedInterface:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedPod:
-    """What one pod must have; ``problem`` says why it can't be attached at all (it then has no interface)."""
+    """What one pod must have; ``problem`` says why it can't be attached at all (it then has no interface).
+
+    ``annotated``: whether network-status must tell it.
+    """
 
     pod: str
     uid: str
     node: str
     interfaces: tuple[ExpectedInterface, ...]
     problem: str = ""
+    annotated: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON object."""
@@ -95,6 +102,20 @@ class ExpectedPod:
             item["status_name"] = interface.status_name
         made["interfaces"] = list(made["interfaces"])
         return made
+
+
+class Oracle(Protocol):
+    """Says what pods must have, from Kubernetes objects alone."""
+
+    def observe(
+        self,
+        pods: Iterable[Obj],
+        nads: Iterable[Obj],
+        networks: Iterable[Obj],
+        namespaces: Iterable[Obj] = (),
+        /,
+    ) -> tuple[ExpectedPod, ...]:
+        """The expectation for each pod that is on a node and not ending, sorted by ``namespace/name``."""
 
 
 class Expectations:
@@ -126,7 +147,7 @@ class Expectations:
         spaces = {name_of(item): item for item in namespaces}
         found: dict[str, ExpectedPod] = {}
         for pod in pods:
-            if not _takes_part(pod):
+            if not takes_part(pod):
                 continue
             uid = uid_of(pod)
             decided = self._decided.get(uid)
@@ -221,7 +242,8 @@ def _there(fq_name: FqName, what: str, networks: Mapping[FqName, VirtualNetwork]
     return network
 
 
-def _takes_part(pod: Obj) -> bool:
+def takes_part(pod: Obj) -> bool:
+    """Whether a pod has a network of its own: it is on a node, not its host's, and not over or ending."""
     spec, phase = section(pod, "spec"), section(pod, "status").get("phase")
     return bool(
         spec.get("nodeName")

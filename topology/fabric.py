@@ -67,6 +67,13 @@ class NodeHost(Host):  # type: ignore[misc]
         if failure.strip():
             raise OSError(0, f"{self.name}: private directories: {failure.strip()}")
 
+    def mount_state(self, directory: Path) -> None:
+        """Put an empty file system over ``directory``, or over its parent where the machine lacks it."""
+        place = directory if directory.is_dir() else directory.parent
+        failure = self.cmd(f"mount -n -t tmpfs -o mode=0755 tmpfs {place} && mkdir -p {directory}")
+        if failure.strip():
+            raise OSError(0, f"{self.name}: {directory}: {failure.strip()}")
+
     def unmountPrivateDirs(self) -> None:
         """Nothing to do: they end with the host's mount namespace."""
 

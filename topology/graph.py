@@ -18,6 +18,7 @@ import networkx as nx
 
 from multinet.model.networks import L3
 from topology.expectation import ExpectedInterface, ExpectedPod
+from topology.expected_default import ROUTED
 from topology.expected_policies import ExpectedPolicies
 
 PROTOCOLS = ("arp", "icmp", "udp", "tcp")
@@ -129,6 +130,9 @@ class Reachability:
             reason = f"both in {here[0]}, but a kernel does not answer its own address from outside"
             return Verdict(source, destination, protocol, None, reason)
         where = self._where(source, destination)
+        unknown = self._unknown(source, destination, protocol)
+        if unknown:
+            return Verdict(source, destination, protocol, None, f"both in {here[0]}, but {unknown}")
         routed = self._interface(destination).forwarding_mode == L3
         how = ", and the node answers ARP for it" if routed and protocol == "arp" else ""
         if here == there:
@@ -179,6 +183,16 @@ class Reachability:
         interface: ExpectedInterface = self.graph.nodes[place]["interface"]
         return interface
 
+    def _unknown(self, source: Place, destination: Place, protocol: str) -> str:
+        """Why nothing is expected between two interfaces of a network that others' plugins make."""
+        interface = self._interface(destination)
+        here, there = self._segment(source)[1], self._segment(destination)[1]
+        if not interface.joined and here != there:
+            return f"its configuration does not tell whether {here} and {there} are joined"
+        if interface.forwarding_mode == ROUTED and protocol == "arp":
+            return "pods get to each other by way of the node, which answers ARP for nobody"
+        return ""
+
     def _where(self, source: Place, destination: Place) -> str:
         ends = [self.addresses.get(place, ()) for place in (source, destination)]
         if not all(ends):
@@ -201,7 +215,8 @@ def _graph(pods: Iterable[ExpectedPod]) -> nx.Graph[Any]:
             graph.add_node(segment, kind="segment")
             graph.add_node(place, kind="interface", segment=segment, interface=interface, pod=pod)
             graph.add_edge(place, segment)
-            networks.setdefault(interface.network, {})[pod.node] = interface.vni
+            if interface.joined:
+                networks.setdefault(interface.network, {})[pod.node] = interface.vni
     for network, members in sorted(networks.items()):
         for first, second in combinations(sorted(members), 2):
             tunnel = Tunnel((first, second), members[first] or members[second], network)

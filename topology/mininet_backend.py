@@ -25,6 +25,7 @@ from multinet.errors import EnvironmentLackError, LabError, MultinetError
 from topology import roles
 from topology.backend import EventSink, LabSpec
 from topology.mininet_lab import MininetLab
+from topology.podnetwork import STATE_DIR, PodNetwork
 from topology.readiness import wait_nodes_ready
 from topology.supervisor import Supervisor
 from topology.zygote import Zygote
@@ -78,7 +79,7 @@ class MininetBackend:
             _abandon(error, net, supervisor)
             raise
         on_event("lab-ready", {"seconds": round(time.monotonic() - begun, 3)})
-        for role in roles.late(paths, self._entries):
+        for role in roles.late(paths, self._entries) if spec.pod_network is None else ():
             supervisor.begin(role, net.get(role.node).pid)
         return lab
 
@@ -89,7 +90,7 @@ class MininetBackend:
         placed = dict.fromkeys(others, cp.pid)
         for node in spec.nodes:
             host = net.get(node)
-            worker = roles.worker(node, paths, host.IP(), self._entries, dialect=spec.dialect)
+            worker = roles.worker(spec, node, paths, host.IP(), self._entries)
             placed |= dict.fromkeys(worker, host.pid)
         supervisor.start(placed, _ROLES_LIMIT_S)
 
@@ -99,6 +100,8 @@ def _check(spec: LabSpec) -> None:
     if len(set(names)) != len(names) or {roles.CONTROL_PLANE, "fabric"} & set(names):
         why = f"nodes and hosts: {', '.join(names)}"
         raise LabError("names of nodes and hosts must differ, and 'cp' and 'fabric' are taken", why=why)
+    if spec.pod_network is not None:
+        spec.pod_network.check_installed()
 
 
 def _build(spec: LabSpec, paths: roles.Paths) -> Any:
@@ -108,6 +111,8 @@ def _build(spec: LabSpec, paths: roles.Paths) -> Any:
 
     try:
         net = fabric.build(spec.nodes, spec.underlay_mtu, spec.hosts)
+        if spec.pod_network is not None:
+            _configure(spec.pod_network, spec.nodes, paths, net)
     except FileNotFoundError as error:
         raise EnvironmentLackError(
             f"Mininet needs the program {error.filename}, which is not here",
@@ -125,6 +130,15 @@ def _build(spec: LabSpec, paths: roles.Paths) -> Any:
     netns = {name: {"netns": f"/proc/{net.get(name).pid}/ns/net"} for name in spec.hosts}
     paths.hosts.write_text(json.dumps(netns) + "\n")
     return net
+
+
+def _configure(network: PodNetwork, nodes: tuple[str, ...], paths: roles.Paths, net: Any) -> None:
+    """Give each node its CNI configuration, and its plugins a place of their own for leases and the like."""
+    for number, node in enumerate(nodes, start=1):
+        directory = paths.cni(node)
+        directory.mkdir(parents=True)
+        (directory / f"10-{network.name}.conflist").write_text(network.conflist(node, number))
+        net.get(node).mount_state(STATE_DIR)
 
 
 def _abandon(error: BaseException, net: Any, supervisor: Supervisor) -> None:

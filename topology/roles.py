@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from topology.backend import LabSpec
+from topology.podnetwork import PLUGIN_DIRS
 
 API_PORT = 6443
 CONFIG_API_PORT = 8082
@@ -61,6 +62,10 @@ class Paths:
         """Root directory of a node's kubelet and agent."""
         return self.nodes / node
 
+    def cni(self, node: str) -> Path:
+        """Directory of a node's CNI configuration."""
+        return self.node(node) / "cni" / "net.d"
+
     def log(self, role: str, node: str) -> Path:
         """Log file of a role."""
         return self.run_dir / "logs" / f"{role}-{node}.log"
@@ -93,6 +98,8 @@ def control_plane(spec: LabSpec, paths: Paths, address: str, entries: Mapping[st
         "controller": ("--kubeconfig", kubeconfig, "--dialect", spec.dialect),
         "scheduler": ("--kubeconfig", kubeconfig),
     }
+    if spec.pod_network is not None:
+        del arguments["controller"]
     return tuple(Role(name, CONTROL_PLANE, entries[name], argv) for name, argv in arguments.items())
 
 
@@ -109,15 +116,19 @@ def late(paths: Paths, entries: Mapping[str, str]) -> tuple[Role, ...]:
 
 
 def worker(
-    node: str, paths: Paths, address: str, entries: Mapping[str, str], *, dialect: str = "default"
+    spec: LabSpec, node: str, paths: Paths, address: str, entries: Mapping[str, str]
 ) -> tuple[Role, ...]:
-    """The kubelet and the node agent of one worker node."""
+    """The kubelet and the node agent of one worker node; no agent where the pods' network is not its."""
     root = paths.node(node)
     common = ("--kubeconfig", str(paths.kubeconfig), "--node-name", node, "--node-ip", address)
     arguments = {
-        "vrouter": (*common, "--dialect", dialect, "--state-dir", str(root / "agent")),
+        "vrouter": (*common, "--dialect", spec.dialect, "--state-dir", str(root / "agent")),
         "kubelet": (*common, "--root-dir", str(root)),
     }
+    if spec.pod_network is not None:
+        del arguments["vrouter"]
+        binaries = ":".join(map(str, PLUGIN_DIRS))
+        arguments["kubelet"] = (*arguments["kubelet"], "--cni-bin-dir", binaries)
     return tuple(Role(name, node, entries[name], argv) for name, argv in arguments.items())
 
 

@@ -231,11 +231,12 @@ def prepare_netns() -> None:
 
 def install_plugin(conf_dir: Path, bin_dirs: Iterable[Path]) -> None:
     """Install our own plugin where the node has no CNI configuration yet; else nothing is touched."""
-    directories = tuple(bin_dirs)
-    for directory in (conf_dir, *directories):
-        directory.mkdir(parents=True, exist_ok=True)
+    conf_dir.mkdir(parents=True, exist_ok=True)
     if any(conf_dir.iterdir()):
         return
+    directories = tuple(bin_dirs)
+    for directory in directories:
+        directory.mkdir(parents=True, exist_ok=True)
     link = directories[0] / install.PLUGIN
     if not os.path.lexists(link):
         with contextlib.suppress(FileExistsError):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from multinet.errors import InputError
 from multinet.kube import resources
-from multinet.model.objects import annotations_of
+from multinet.model.objects import Obj, annotations_of, section
 from multinet.model.status import NetworkStatus, decode
 from multinet.waits import pause
 from reports.model import AttachmentRow
@@ -71,7 +71,7 @@ async def _rows(context: Context, step: LoadedStep, body: Check) -> list[Attachm
         await pause("a window in which a wrong change would show", _SETTLE_S)
     chosen = body.pods if body.pods is not None else list(body.attachments or ()) or "all"
     pods = context.chosen_pods(chosen)
-    statuses = await _statuses(context, step, pods)
+    statuses = await _statuses(context, step, [pod for pod in pods if pod.annotated])
     spaces = context.sandboxes()
     kernel = inspect_all({pod.pod: spaces[pod.pod] for pod in pods if pod.pod in spaces})
     rows: list[AttachmentRow] = []
@@ -84,7 +84,11 @@ async def _rows(context: Context, step: LoadedStep, body: Check) -> list[Attachm
         ]
     for pod in pods:
         found = kernel.get(pod.pod, [])
-        rows += _pod_rows(pod, statuses.get(pod.pod), found if isinstance(found, list) else [])
+        has = found if isinstance(found, list) else []
+        if pod.annotated:
+            rows += _pod_rows(pod, statuses.get(pod.pod), has)
+        else:
+            rows += _plain_rows(pod, context.cluster.objects(resources.PODS).get(pod.pod, {}), has)
     rows += _named(body.attachments or {}, statuses)
     rows += _shared_addresses(rows, pods)
     before, context.snapshot = context.snapshot, _snapshot(rows)
@@ -138,6 +142,27 @@ def _pod_rows(
     endpoints = {endpoint.interface: endpoint for endpoint in kernel}
     for item in pod.interfaces:
         yield from _interface_rows(pod.pod, item, entries.get(item.interface), endpoints.get(item.interface))
+
+
+def _plain_rows(pod: ExpectedPod, told: Obj, kernel: Sequence[Endpoint]) -> Iterator[AttachmentRow]:
+    """A pod whose network another plugin made, without annotation: ``status.podIPs`` is what it says."""
+    said = sorted(str(item.get("ip")) for item in section(told, "status").get("podIPs") or ())
+    wanted, has = ([item.interface for item in each] for each in (pod.interfaces, kernel))
+    agree = sorted(wanted) == sorted(has)
+    yield _row(pod.pod, "", "interfaces", ", ".join(wanted), "", ", ".join(has), ok=agree)
+    for item in pod.interfaces:
+        endpoint = next((each for each in kernel if each.interface == item.interface), None)
+        found = [address for address in endpoint.addresses if not _is_link_local(address)] if endpoint else []
+        same = bool(found) and sorted(address.partition("/")[0] for address in found) == said
+        detail = "" if same else "status.podIPs and kernel differ" if found else "it has no address"
+        shown = ", ".join(said), ", ".join(found)
+        yield _row(pod.pod, item.interface, "addresses", "any", *shown, ok=same, detail=detail)
+        up = endpoint is not None and endpoint.up and endpoint.running
+        yield _row(pod.pod, item.interface, "state", "up", "", "up" if up else "down", ok=up)
+
+
+def _is_link_local(address: str) -> bool:
+    return ipaddress.ip_interface(address).ip.is_link_local
 
 
 def _interface_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,11 +18,13 @@ from scenarios.context import Context, Result
 from scenarios.loader import LoadedStep
 from scenarios.threads import in_thread
 from topology.backend import Lab
+from topology.podnetwork import STATE_DIR
 from traffic.endpoint import Endpoint, inspect_all
 
 # The kernel tells nobody here when a link goes: looked at again after this, until the step's limit.
 _AGAIN_S = 0.05
 _SHOWN = 10
+_ADDRESS = re.compile(r"[0-9a-fA-F:.]{2,}")
 
 
 async def leftovers(context: Context, step: LoadedStep) -> Result:
@@ -78,9 +81,11 @@ def _on_node(
     """Links that weren't there before any pod, and routes, neighbours and FDB entries of pods gone."""
     living = {s.node for s in context.lab.sandboxes()}
     prefixes = tuple(uid.replace("-", "")[:8] for uid in gone)
+    network = context.scenario.pod_network
+    own = context.baseline[node] | (network.devices if network is not None else frozenset())
     for endpoint in endpoints:
         name = endpoint.interface
-        if name not in context.baseline[node] and (node not in living or any(p in name for p in prefixes)):
+        if name not in own and (node not in living or any(p in name for p in prefixes)):
             yield f"link {name} ({endpoint.kind or 'device'}) on {node}"
     # An address can have a new owner by now; only those of nobody are left over.
     records = context.cluster.records.values()
@@ -97,6 +102,29 @@ def _on_node(
             if mac in macs:
                 device = entry.get("ifname") or entry.get("dev")
                 yield f"{argv[2]} entry for {mac} on {device} of {node}"
+
+    yield from _in_rules(context.lab, node, addresses)
+    if network is not None:
+        yield from _leases(context.lab, node, addresses)
+
+
+def _in_rules(lab: Lab, node: str, addresses: set[str]) -> Iterator[str]:
+    """Rules that still name an address; iptables' are seen by nft too, where that is what makes them."""
+    done = lab.exec(node, ("nft", "list", "ruleset"), limit_s=5.0)
+    if done.status != 0:
+        return  # a machine without nft, or a kernel without: nobody can have made rules with it
+    for line in done.stdout.splitlines():
+        for address in addresses & set(_ADDRESS.findall(line)):
+            yield f"rule for {address} on {node}: {' '.join(line.split())[:200]}"
+
+
+def _leases(lab: Lab, node: str, addresses: set[str]) -> Iterator[str]:
+    """Files of IPAM plugins that are named after an address, as host-local's are."""
+    done = lab.exec(node, ("find", str(STATE_DIR), "-type", "f", "-printf", "%f %p\\n"), limit_s=5.0)
+    for line in done.stdout.splitlines():
+        name, _, path = line.partition(" ")
+        if name in addresses:
+            yield f"lease {path} on {node}"
 
 
 def _listed(lab: Lab, node: str, argv: tuple[str, ...]) -> list[dict[str, Any]]:
