@@ -94,6 +94,7 @@ ALLOWED = {
     r"^[A-Za-z-]+(/[^/\s]+){1,2}$": "kind/name or kind/namespace/name, such as pod/web-1, without blanks",
     r"^[a-z]([-a-z0-9]*[a-z0-9])?$": "small letters, digits and -, with a letter first and no - last",
     r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": NAME_WORDS,
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]*$": "letters, digits, _, . and -, with a letter or digit first",
 }
 
 
