@@ -102,7 +102,6 @@ def _on_node(
             if mac in macs:
                 device = entry.get("ifname") or entry.get("dev")
                 yield f"{argv[2]} entry for {mac} on {device} of {node}"
-
     yield from _in_rules(context.lab, node, addresses)
     if network is not None:
         yield from _leases(context.lab, node, addresses)

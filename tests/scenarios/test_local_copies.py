@@ -112,7 +112,12 @@ async def test_leftovers_that_could_not_be_looked_for_are_not_taken_as_absent(
     monkeypatch.setattr(module, "inspect_all", lambda _spaces: {"node1": links})
     record = PodRecord("default", "web", "u1", gone=True)
     cluster = SimpleNamespace(records={"u1": record}, gone=lambda: [record], all=lambda _resource: [])
-    context: Any = SimpleNamespace(cluster=cluster, lab=BlindLab(), baseline={"node1": frozenset()})
+    context: Any = SimpleNamespace(
+        scenario=SimpleNamespace(pod_network=None),
+        cluster=cluster,
+        lab=BlindLab(),
+        baseline={"node1": frozenset()},
+    )
     step: Any = SimpleNamespace(step=SimpleNamespace(leftovers=SimpleNamespace(timeout=0.1)), index=0)
     with pytest.raises(LabError, match=message):
         await leftovers(context, step)
