@@ -206,7 +206,7 @@ def test_role_command_lines_are_what_the_roles_expect(tmp_path):
         "--pki-dir /run/multinet/lab/pki --kubeconfig /run/multinet/lab/kubeconfig"
     )
     assert controller.argv[-2:] == ("--dialect", "contrail-classic")
-    vrouter, kubelet = roles.worker("node1", paths, "100.64.0.11", roles.ENTRIES)
+    vrouter, kubelet = roles.worker(spec, "node1", paths, "100.64.0.11", roles.ENTRIES)
     assert (vrouter.id, kubelet.id) == ("vrouter-node1", "kubelet-node1")
     assert vrouter.argv[-2:] == ("--state-dir", "/run/multinet/nodes/node1/agent")
     assert " ".join(kubelet.argv) == (
