@@ -154,13 +154,16 @@ class PluginCall:
     """One way to call a plugin: a configuration without ``cniVersion`` and ``name``, which tests set.
 
     ``needs_previous``: it only works chained, after a plugin that made an interface. ``ipam`` says whether
-    the configuration lets the plugin assign addresses.
+    the configuration lets the plugin assign addresses. ``args`` are CNI_ARGS, with ``{container}`` for the
+    container's id; ``environment`` is what the plugin's process needs beside CNI's variables.
     """
 
     config: Mapping[str, Any]
     needs_previous: bool = False
     ipam: bool = True
     capabilities: frozenset[str] = frozenset()
+    args: tuple[tuple[str, str], ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -1,0 +1,295 @@
+"""CNI, sections 2 and 5: what any call of a plugin must keep to; versions, errors, shapes of results."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+import pytest
+
+from conformance.cnicall import VERSIONS, Caller, Container, finish
+from conformance.evidence import Evidence
+from multinet.model.objects import Obj
+
+AT_ONCE = 12
+# Those of the tables up to 1.1.0; 8 is libcni's, not the specification's.
+RESERVED = frozenset({1, 2, 3, 4, 5, 6, 7, 11, 50, 51})
+SHAPED = VERSIONS[2:]
+BAD_IDS = ("", "%", "-a", ".a", "a b", "a/b", "ä")
+BAD_NAMES = ("x" * 16, ".", "..", "a/b", "a b", "a:b")
+
+
+def spoken(versions: tuple[str, ...], version: str, evidence: Evidence) -> None:
+    """End the test as not applicable where the plugin does not speak the version."""
+    if version not in versions:
+        evidence.not_applicable(f"the plugin does not speak {version}")
+
+
+@pytest.mark.requirement("CNI-P-1", "CNI-P-2", "CNI-P-4", "CNI-ADD-3", "CNI-DEL-7", "CNI-ST-3")
+def test_a_call_and_its_end(attaching: Caller, container: Container, evidence: Evidence) -> None:
+    evidence.case(attaching.config(), "a result and status 0; nothing from DEL")
+    added = attaching("ADD", container)
+    evidence.saw(added)
+    assert added.result["cniVersion"] == attaching.version
+    deleted = attaching("DEL", container)
+    assert (deleted.status, deleted.stdout.strip()) == (0, ""), str(deleted)
+
+
+@pytest.mark.requirement("CNI-P-5")
+def test_an_unknown_key(attaching: Caller, container: Container, evidence: Evidence) -> None:
+    config = attaching.config(**{"x-key": {"nested": [1]}})
+    evidence.case(config, "accepted, or an error object")
+    done = attaching("ADD", container, config=config)
+    evidence.saw(done)
+    assert done.result if done.status == 0 else done.error
+
+
+@pytest.mark.requirement("CNI-P-6")
+def test_foreign_args_in_the_configuration(
+    attaching: Caller, container: Container, evidence: Evidence
+) -> None:
+    config = attaching.config(args={"example.org": {"labels": [{"key": "app", "value": "x"}]}})
+    evidence.case(config, "accepted")
+    assert attaching("ADD", container, config=config).result
+
+
+@pytest.mark.requirement("CNI-P-7")
+def test_calls_side_by_side(
+    attaching: Caller, containers: Callable[[], Container], evidence: Evidence
+) -> None:
+    evidence.case(f"{AT_ONCE} ADDs at once", "all succeed, with addresses of their own")
+    started = [attaching.start("ADD", containers()) for _ in range(AT_ONCE)]
+    done = [finish("ADD", each, attaching.text()) for each in started]
+    found = [item["address"] for each in done for item in addresses_of(each.result)]
+    evidence.saw(found)
+    assert len(found) == len(set(found))
+    assert found or not attaching.call.ipam
+
+
+@pytest.mark.requirement("CNI-ENV-1")
+@pytest.mark.parametrize("variable", ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS"])
+def test_a_variable_is_missing(
+    caller: Caller, container: Container, evidence: Evidence, variable: str
+) -> None:
+    evidence.case(f"ADD without {variable}", f"error 4 that names {variable}")
+    done = caller("ADD", container, **{variable: None})
+    evidence.saw(done)
+    assert variable in done.error["msg"] + str(done.error.get("details", ""))
+    assert done.code == 4
+
+
+@pytest.mark.requirement("CNI-ENV-2")
+@pytest.mark.parametrize("value", BAD_IDS)
+def test_a_container_id_that_is_none(
+    caller: Caller, container: Container, evidence: Evidence, value: str
+) -> None:
+    evidence.case(f"ADD with CNI_CONTAINERID={value!r}", "an error")
+    done = caller("ADD", container, CNI_CONTAINERID=value)
+    evidence.saw(done)
+    assert done.error
+
+
+@pytest.mark.requirement("CNI-ENV-3")
+@pytest.mark.parametrize("value", BAD_NAMES)
+def test_an_interface_name_that_is_none(
+    attaching: Caller, container: Container, evidence: Evidence, value: str
+) -> None:
+    evidence.case(f"ADD with CNI_IFNAME={value!r}", "an error, and no interface")
+    done = attaching("ADD", container, CNI_IFNAME=value)
+    evidence.saw(done)
+    assert done.error
+    assert set(container.links()) == {"lo"}
+
+
+@pytest.mark.requirement("CNI-ENV-3")
+def test_the_longest_interface_name(attaching: Caller, container: Container, evidence: Evidence) -> None:
+    name = "n" * 15
+    evidence.case(f"ADD with CNI_IFNAME={name}", "an interface of that name, or an error")
+    done = attaching("ADD", container, CNI_IFNAME=name)
+    evidence.saw(done)
+    if done.status == 0:
+        assert name in container.links()
+        assert attaching("DEL", container, CNI_IFNAME=name).status == 0
+    else:
+        assert done.error
+
+
+@pytest.mark.requirement("CNI-VER-1")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_version(caller: Caller, versions: tuple[str, ...], evidence: Evidence, version: str) -> None:
+    spoken(versions, version, evidence)
+    evidence.case({"cniVersion": version}, f"cniVersion {version} and supportedVersions")
+    answer = caller("VERSION", config={"cniVersion": version}).result
+    evidence.saw(answer)
+    assert version in answer["supportedVersions"]
+    assert answer["cniVersion"] == version
+
+
+@pytest.mark.requirement("CNI-VER-2", "CNI-P-3", "CNI-ERR-1")
+def test_an_unknown_version(caller: Caller, container: Container, evidence: Evidence) -> None:
+    config = caller.config(cniVersion="9.9.9")
+    evidence.case(config, "error 1")
+    done = caller("ADD", container, config=config)
+    evidence.saw(done)
+    assert done.code == 1
+    assert set(container.links()) == {"lo"}
+
+
+def provoked(caller: Caller, container: Container, what: str) -> tuple[Callable[[], object], int]:
+    """A call that must fail, and the code of the table for it."""
+    return {
+        "no JSON": (lambda: caller("ADD", container, stdin=b"{"), 6),
+        "no name": (lambda: caller("ADD", container, config=caller.config(name=None)), 7),
+        "a bad name": (lambda: caller("ADD", container, config=caller.config(name="a/b")), 7),
+        "no variable": (lambda: caller("ADD", container, CNI_IFNAME=None), 4),
+        "no version": (lambda: caller("ADD", container, config=caller.config(cniVersion="9.9.9")), 1),
+        "an unknown command": (lambda: caller("NONSENSE", container), 4),
+    }[what]
+
+
+@pytest.mark.requirement("CNI-P-2", "CNI-P-3", "CNI-P-4", "CNI-ERR-1")
+@pytest.mark.parametrize("what", ["no JSON", "no name", "no variable", "no version", "an unknown command"])
+def test_an_error_object(caller: Caller, container: Container, evidence: Evidence, what: str) -> None:
+    evidence.case(what, "cniVersion, code and msg; codes below 100 are those of the table")
+    call, _ = provoked(caller, container, what)
+    done = call()
+    evidence.saw(done)
+    error = done.error  # type: ignore[attr-defined]
+    assert error["msg"]
+    assert isinstance(error["code"], int)
+    assert error["code"] >= 100 or error["code"] in RESERVED
+    assert re.fullmatch(r"\d+\.\d+\.\d+", str(error.get("cniVersion", ""))), "no cniVersion in the error"
+
+
+@pytest.mark.requirement("CNI-ERR-2")
+@pytest.mark.parametrize(
+    "what", ["no JSON", "no name", "a bad name", "no variable", "no version", "an unknown command"]
+)
+def test_codes_of_errors(caller: Caller, container: Container, evidence: Evidence, what: str) -> None:
+    call, code = provoked(caller, container, what)
+    evidence.case(what, f"code {code}")
+    done = call()
+    evidence.saw(done)
+    assert done.code == code  # type: ignore[attr-defined]
+
+
+@pytest.mark.requirement("CNI-ERR-3")
+@pytest.mark.parametrize(
+    "stdin",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"[" * 20_000,
+        b"\xff\xfe\x00",
+        b'{"cniVersion":[],"name":{},"type":1}',
+        b'{"cniVersion":"0.4.0","name":"n","type":"t","prevResult":[[]],"runtimeConfig":7,"ipam":"x"}',
+    ],
+    ids=["empty", "null", "list", "text", "deep", "binary", "wrong-types", "wrong-parts"],
+)
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
+def test_malformed_input(
+    caller: Caller, container: Container, evidence: Evidence, command: str, stdin: bytes
+) -> None:
+    evidence.case(f"{command} with {stdin[:80]!r}", "an error object, no stack trace")
+    done = caller(command, container, stdin=stdin)
+    evidence.saw(done)
+    if command == "ADD" or done.status != 0:
+        assert done.error
+    assert not any(sign in done.stdout + done.stderr for sign in ("Traceback", "goroutine ", "panicked"))
+
+
+def shaped(caller: Caller, container: Container, version: str) -> Obj:
+    """The result of an ADD in a version."""
+    return caller("ADD", container, config=caller.config(cniVersion=version)).result
+
+
+def addresses_of(result: Obj) -> list[Obj]:
+    """The addresses of a result of any version."""
+    old = [{"address": result[key]["ip"]} for key in ("ip4", "ip6") if key in result]
+    return [*result.get("ips", ()), *old]
+
+
+@pytest.mark.requirement(
+    "CNI-RES-1", "CNI-RES-2", "CNI-RES-3", "CNI-RES-4", "CNI-RES-5", "CNI-RES-6", "CNI-RES-7"
+)
+@pytest.mark.parametrize("version", SHAPED)
+def test_a_result(
+    attaching: Caller, container: Container, versions: tuple[str, ...], evidence: Evidence, version: str
+) -> None:
+    spoken(versions, version, evidence)
+    evidence.case(attaching.config(cniVersion=version), "a result of the shape of its version")
+    result = shaped(attaching, container, version)
+    evidence.saw(result)
+    assert result["cniVersion"] == version
+    inside = [item for item in result["interfaces"] if item.get("sandbox")]
+    links = container.links()
+    assert {item["sandbox"] for item in inside} == {container.netns}
+    for item in inside:
+        assert item.get("mac", links[item["name"]]["address"]) == links[item["name"]]["address"]
+    for item in result.get("ips", ()):
+        check_address(item, result, container, version)
+    for route in result.get("routes") or ():
+        assert "/" in route["dst"]
+        ipaddress.ip_network(route["dst"])
+        assert not route.get("gw") or ipaddress.ip_address(route["gw"])
+    dns = result.get("dns") or {}
+    assert set(dns) <= {"nameservers", "domain", "search", "options"}
+    assert all(isinstance(dns.get(key, []), list) for key in ("nameservers", "search", "options"))
+
+
+def check_address(item: Obj, result: Obj, container: Container, version: str) -> None:
+    """One of ``ips`` against its version's shape, and against the namespace."""
+    address = ipaddress.ip_interface(item["address"])
+    assert "/" in item["address"]
+    assert item.get("version") == (str(address.version) if version < "1.0.0" else None)
+    assert not item.get("gateway") or ipaddress.ip_address(item["gateway"])
+    if "interface" in item:
+        place = result["interfaces"][item["interface"]]
+        assert not place.get("sandbox") or item["address"] in container.addresses(place["name"])
+
+
+@pytest.mark.requirement("CNI-RES-1")
+@pytest.mark.parametrize("version", VERSIONS[:2])
+def test_a_result_of_the_first_versions(
+    attaching: Caller, container: Container, versions: tuple[str, ...], evidence: Evidence, version: str
+) -> None:
+    spoken(versions, version, evidence)
+    evidence.case(attaching.config(cniVersion=version), "ip4 or ip6, no interfaces")
+    result = shaped(attaching, container, version)
+    evidence.saw(result)
+    assert result["cniVersion"] == version
+    assert not {"interfaces", "ips"} & set(result)
+    assert addresses_of(result) or not attaching.call.ipam
+
+
+@pytest.mark.requirement("CNI-CONV-1")
+@pytest.mark.parametrize(
+    ("capability", "value"),
+    [
+        ("portMappings", [{"hostPort": 18080, "containerPort": 80, "protocol": "tcp"}]),
+        ("ips", ["10.88.0.77/24"]),
+        ("mac", "02:00:00:00:77:77"),
+        ("infinibandGUID", "c2:11:22:33:44:55:66:77"),
+        ("ipRanges", [[{"subnet": "10.88.9.0/24"}]]),
+    ],
+)
+def test_a_capability_is_acted_on_or_refused(
+    attaching: Caller, container: Container, evidence: Evidence, capability: str, value: object
+) -> None:
+    if capability not in attaching.call.capabilities:
+        evidence.not_applicable(f"its configuration does not ask for {capability}")
+    config = attaching.config(runtimeConfig={capability: value})
+    evidence.case(config, "done, or an error")
+    done = attaching("ADD", container, config=config)
+    evidence.saw(done)
+    if done.status != 0:
+        assert done.error
+    elif capability == "mac":
+        assert value in {link["address"] for link in container.links().values()}
+    elif capability == "ips":
+        assert set(value) <= {item["address"] for item in addresses_of(done.result)}  # type: ignore[call-overload]
+    else:
+        evidence.unknown(f"whether {capability} was acted on is not observed here")

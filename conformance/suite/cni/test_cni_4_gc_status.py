@@ -1,0 +1,73 @@
+"""CNI 1.1.0: GC takes back what belongs to nobody any more, STATUS tells whether ADD can be served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from conformance.cnicall import IFNAME, NETWORK, Caller, Container
+from conformance.evidence import Evidence
+
+KEYS = ("cni.dev/valid-attachments", "cni.dev/attachments")
+
+
+def listed(*kept: Container) -> list[dict[str, str]]:
+    """The list of valid attachments."""
+    return [{"containerID": each.id, "ifname": IFNAME} for each in kept]
+
+
+def three(attaching: Caller, containers: Callable[[], Container]) -> list[Container]:
+    """Three containers that are attached."""
+    made = [containers() for _ in range(3)]
+    for each in made:
+        assert attaching("ADD", each).result
+    return made
+
+
+@pytest.mark.requirement("CNI-GC-1")
+def test_gc(attaching: Caller, containers: Callable[[], Container], evidence: Evidence) -> None:
+    first, second, third = three(attaching, containers)
+    evidence.case({key: listed(first, second) for key in KEYS}, "the third is released, the others stay")
+    done = attaching("GC", config=attaching.config(**{key: listed(first, second) for key in KEYS}))
+    evidence.saw(done)
+    assert (done.status, done.stdout.strip()) == (0, ""), str(done)
+    assert IFNAME in first.links()
+    assert IFNAME in second.links()
+    assert attaching("ADD", third).result
+
+
+@pytest.mark.requirement("CNI-GC-4")
+@pytest.mark.parametrize("keys", [KEYS[:1], KEYS[1:], KEYS, ()], ids=["main", "tag", "both", "neither"])
+def test_the_key_of_gc(
+    attaching: Caller, containers: Callable[[], Container], evidence: Evidence, keys: tuple[str, ...]
+) -> None:
+    kept, lost, _ = three(attaching, containers)
+    evidence.case({key: listed(kept) for key in keys}, "recorded; what is listed must stay")
+    done = attaching("GC", config=attaching.config(**{key: listed(kept) for key in keys}))
+    assert IFNAME in kept.links(), f"an attachment that is valid was taken down: {done}"
+    released = IFNAME not in lost.links()
+    evidence.ambiguous(f"status {done.status}, others {'released' if released else 'kept'}: {done}")
+
+
+@pytest.mark.requirement("CNI-GC-5")
+def test_gc_of_another_network(
+    attaching: Caller, containers: Callable[[], Container], evidence: Evidence
+) -> None:
+    kept = three(attaching, containers)
+    config = attaching.config(name=f"{NETWORK}-other", **{key: [] for key in KEYS})
+    evidence.case(config, "all attachments of this network stay")
+    done = attaching("GC", config=config)
+    evidence.saw(done)
+    assert all(IFNAME in each.links() for each in kept)
+
+
+@pytest.mark.requirement("CNI-ST-1", "CNI-ST-2")
+def test_status(attaching: Caller, container: Container, evidence: Evidence) -> None:
+    evidence.case("STATUS, then ADD", "STATUS succeeds exactly if ADD does; else its code is 50 or 51")
+    done = attaching("STATUS")
+    added = attaching("ADD", container)
+    evidence.saw(f"STATUS {done}; ADD {added}")
+    assert (done.status == 0) == (added.status == 0)
+    if done.status != 0:
+        assert done.code in (50, 51)

@@ -1,0 +1,65 @@
+"""The row tests for CNI plugins, on the reference's and on Debian's bridge: what differs is explained."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.lab
+
+ROOT = Path(__file__).parents[2]
+FINDINGS = ROOT / "conformance" / "findings.md"
+BRIDGE = Path("/usr/lib/cni/bridge")
+#: What bridge 1.1.1 does not meet, by row: the tests that say so.
+KNOWN = {
+    "CNI-VER-1": {f"test_version[{version}]" for version in ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0")},
+    "CNI-ERR-1": {
+        f"test_an_error_object[{what}]"
+        for what in ("no JSON", "no name", "no variable", "no version", "an unknown command")
+    },
+    "CNI-ENV-1": {"test_a_variable_is_missing[CNI_COMMAND]"},
+    "CNI-ADD-5": {"test_a_delegate_that_fails_is_called_with_del[refuses]"},
+}
+
+
+def run(target: str, tmp_path: Path) -> dict[str, bool]:
+    """Run the suite in namespaces of its own; whether each test that applies was passed."""
+    written = tmp_path / "junit.xml"
+    argv = [
+        sys.executable,
+        "-m",
+        "scenarios.isolated",
+        sys.executable,
+        "-m",
+        "pytest",
+        "conformance/suite/cni",
+    ]
+    argv += ["--target", target, "--profile", "cni-plugin", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*argv, f"--junitxml={written}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert written.exists(), done.stdout + done.stderr
+    cases = ElementTree.parse(written).iter("testcase")
+    ends = {str(case.get("name")): {child.tag for child in case} for case in cases}
+    return {name: not tags for name, tags in ends.items() if "skipped" not in tags}
+
+
+def test_the_references_plugin_meets_every_row_that_applies(tmp_path: Path) -> None:
+    passed = run("multinet-cni", tmp_path)
+    assert [name for name, well in passed.items() if not well] == []
+    assert len(passed) > 80
+
+
+def test_what_bridge_does_not_meet_is_explained(tmp_path: Path) -> None:
+    if not BRIDGE.exists():
+        pytest.skip(f"{BRIDGE} is not there: apt-get install containernetworking-plugins")
+    passed = run(f"cni:{BRIDGE}", tmp_path)
+    failed = {name for name, well in passed.items() if not well}
+    assert failed == set().union(*KNOWN.values())
+    assert len(passed) > 80
+    rows = {line.split("|")[1].split()[0] for line in FINDINGS.read_text().splitlines() if "| CNI-" in line}
+    assert rows == set(KNOWN)
