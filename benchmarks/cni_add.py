@@ -12,7 +12,7 @@ default network and k sidecar networks:
 
 Another pod is in all the networks already, so that their bridges are there on both sides. Both are measured
 in turns on the same node, after the kernel has got quiet; a figure is the time from starting the first plugin
-process to the end of the last one. Last line: one JSON object with the medians and their ratios (ours / peer).
+process to the end of the last one. Last line: one JSON object with medians and their ratios (ours / peer).
 """
 
 from __future__ import annotations
