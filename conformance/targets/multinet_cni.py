@@ -1,6 +1,6 @@
 """``--target multinet-cni``: the reference implementation's CNI plugin, called by the tests themselves.
 
-Behind it runs a node agent with a made-up cluster (:mod:`conformance.targets.agenthost`), in the network
+Behind it runs a node agent with a made-up cluster (:mod:`conformance.agenthost`), in the network
 namespace of the test session.
 """
 
@@ -63,7 +63,7 @@ class MultinetCni:
 
     def start(self, folder: Path) -> Facts:
         """Start the agent; ``LabError`` when it does not serve in time."""
-        argv = [sys.executable, "-m", "conformance.targets.agenthost", "--folder", str(folder)]
+        argv = [sys.executable, "-m", "conformance.agenthost", "--folder", str(folder)]
         with (folder / "agent.log").open("w") as log:
             self._agent = subprocess.Popen(
                 argv,

@@ -1,4 +1,4 @@
-"""``python -m conformance.targets.agenthost``: a node agent in a cluster that is made up.
+"""``python -m conformance.agenthost``: a node agent in a cluster that is made up.
 
 The agent, its data path, the socket and the plugin are the real ones; what a controller and an API would tell
 the agent is told here, when a call names a pod for the first time: it gets the default network and one more.
@@ -116,7 +116,7 @@ async def serve(folder: Path) -> None:
 
 def main() -> None:
     """Make the node's uplink and serve."""
-    parser = argparse.ArgumentParser(prog="conformance.targets.agenthost")
+    parser = argparse.ArgumentParser(prog="conformance.agenthost")
     parser.add_argument("--folder", type=Path, required=True)
     folder: Path = parser.parse_args().folder
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
