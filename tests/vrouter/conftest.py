@@ -308,10 +308,11 @@ class Lab:
 
 
 @pytest.fixture
-async def lab(tmp_path):
+async def lab(tmp_path, request):
+    """A lab for nodes; parametrized with ``indirect`` it has that MTU of the underlay."""
     if os.geteuid() != 0 or not Path("/run/netns").parent.exists():
         pytest.fail("lab tests need a private network namespace and root in it")
-    made = Lab(tmp_path)
+    made = Lab(tmp_path, getattr(request, "param", 1600))
     with contextlib.closing(made):
         yield made
 
