@@ -136,15 +136,15 @@ class ServiceProxy:
     async def _carry_out(self, wanted: Rules) -> None:
         before, self._applied = self._applied, None
         if before is not None:
-            text = servicetable.script(before, wanted)
             try:
-                if text:
-                    await nft.apply_async(text + "\n", inside=self._inside)
+                for text in servicetable.transactions(before, wanted):
+                    await nft.apply_async(text, inside=self._inside)
                 self._applied = wanted
                 return
             except DatapathError as error:
                 _log.warning("the table of services is made anew: %s", error)
-        await nft.apply_async(servicetable.rebuilt(self._base, wanted), inside=self._inside)
+        for text in servicetable.rebuilt(self._base, wanted):
+            await nft.apply_async(text, inside=self._inside)
         self._applied = wanted
 
     async def _forget(self, moved: Targets) -> None:

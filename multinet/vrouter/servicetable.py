@@ -26,6 +26,8 @@ _MARK, _KEEP, _HIDE = "0x4000", "0x8000", "0x2000"
 _CLUSTER, _NODE, _LOCAL, _HAIRPIN, _PODS = "cluster_ips", "node_ports", "local_ports", "hairpin", "pods"
 _CONTAINERS = (_CLUSTER, _NODE, _LOCAL, _HAIRPIN, _PODS)
 _AFFINITY_MAX = 65536
+#: Characters of one transaction, and elements of one line.
+_PART, _AT_ONCE = 12_000, 50
 
 Ready = Mapping[tuple[str, str], Sequence[Endpoint]]
 
@@ -180,46 +182,68 @@ def _drop_unused(made: Rules) -> None:
 
 def script(before: Rules, after: Rules) -> str:
     """The script that turns one into the other; empty when they are equal."""
-    return "\n".join(_lines(before, after))
+    return "".join(_groups(before, after))
 
 
-def rebuilt(base_text: str, wanted: Rules) -> str:
-    """The script that makes the whole table anew."""
-    head = f"add table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{{base_text}}}\n"
-    return head + script(Rules(), wanted) + "\n"
+def transactions(before: Rules, after: Rules) -> Iterator[str]:
+    """That script in parts that the kernel takes, each of which leaves the table whole.
+
+    Where nft may not enlarge its socket's buffer (in a user namespace) a transaction must be small. What is
+    new comes first and what is gone goes last, and a key of a map changes its value within one part.
+    """
+    part = ""
+    for group in _groups(before, after):
+        if part and len(part) + len(group) > _PART:
+            yield part
+            part = ""
+        part += group
+    if part:
+        yield part
 
 
-def _lines(before: Rules, after: Rules) -> Iterator[str]:
+def rebuilt(base_text: str, wanted: Rules) -> Iterator[str]:
+    """The transactions that make the whole table anew."""
+    yield f"add table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{{base_text}}}\n"
+    yield from transactions(Rules(), wanted)
+
+
+def _groups(before: Rules, after: Rules) -> Iterator[str]:
+    """Lines, or a few of them that belong into one transaction."""
     new_chains = [name for name in after.chains if name not in before.chains]
     for name in after.sets:
         if name not in before.sets:
-            yield f"add set inet {TABLE} {name} {{ {after.sets[name]} }}"
-    for name in new_chains:
-        yield f"add chain inet {TABLE} {name}"
+            yield f"add set inet {TABLE} {name} {{ {after.sets[name]} }}\n"
     # Chains of endpoints first: those of services lead to them.
     for name in sorted(new_chains):
-        for rule in after.chains[name]:
-            yield f"add rule inet {TABLE} {name} {rule}"
-    gone = {key for key, value in before.elements.items() if after.elements.get(key) != value}
-    new = {key for key, value in after.elements.items() if before.elements.get(key) != value}
+        rules = "".join(f"add rule inet {TABLE} {name} {rule}\n" for rule in after.chains[name])
+        yield f"add chain inet {TABLE} {name}\n{rules}"
+    changed = sorted(
+        key
+        for key in before.elements.keys() | after.elements.keys()
+        if before.elements.get(key) != after.elements.get(key)
+    )
     for container in _CONTAINERS:
-        if listed := _listed(container, gone, before.elements):
-            yield f"delete element inet {TABLE} {container} {{ {listed} }}"
-        if listed := _listed(container, new, after.elements):
-            yield f"add element inet {TABLE} {container} {{ {listed} }}"
+        keys = [key for key in changed if key[0] == container]
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            yield _elements("delete", container, some, before) + _elements("add", container, some, after)
     doomed = sorted((name for name in before.chains if name not in after.chains), reverse=True)
     for name in doomed:
-        yield f"flush chain inet {TABLE} {name}"
+        yield f"flush chain inet {TABLE} {name}\n"
     for name in doomed:
-        yield f"delete chain inet {TABLE} {name}"
+        yield f"delete chain inet {TABLE} {name}\n"
     for name in before.sets:
         if name not in after.sets:
-            yield f"delete set inet {TABLE} {name}"
+            yield f"delete set inet {TABLE} {name}\n"
 
 
-def _listed(container: str, keys: Iterable[tuple[str, str]], values: Mapping[tuple[str, str], str]) -> str:
-    chosen = sorted(key for held, key in keys if held == container)
-    return ", ".join(f"{key} : {values[container, key]}" if values[container, key] else key for key in chosen)
+def _elements(verb: str, container: str, keys: Iterable[tuple[str, str]], held: Rules) -> str:
+    listed = ", ".join(
+        f"{key[1]} : {value}" if value else key[1]
+        for key in keys
+        if (value := held.elements.get(key)) is not None
+    )
+    return f"{verb} element inet {TABLE} {container} {{ {listed} }}\n" if listed else ""
 
 
 def read(listing: Mapping[str, Any], wanted_base: str) -> Rules | None:

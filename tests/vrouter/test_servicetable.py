@@ -75,6 +75,20 @@ def test_only_what_changed_is_told_to_the_kernel():
     assert script.index("add chain") < script.index("add element") < script.index("delete chain")
 
 
+def test_much_is_done_in_parts_that_each_leave_the_table_whole():
+    many = Rules()
+    for number in range(300):
+        service = dataclasses.replace(WEB, name=f"s{number}", address=f"10.97.0.{number}")
+        many.update(rules(service, HERE, THERE))
+    parts = list(servicetable.transactions(Rules(), many))
+    assert len(parts) > 3
+    assert max(map(len, parts)) < 16_000
+    assert "".join(parts) == servicetable.script(Rules(), many)
+    gone = list(servicetable.transactions(many, Rules()))
+    assert "delete element" in gone[0]
+    assert "delete chain" in gone[-1]
+
+
 def test_what_is_read_back_is_known_by_its_names():
     found = rules(WEB, HERE)
     name = next(iter(found.chains))
