@@ -32,6 +32,7 @@ _HEARD = (
     netlink.DELRULE,
 )
 _NUD_FAILED = 0x20
+_EVERYTHING = 0xFFFFFFFF
 _RTA_OIF, _RTA_TABLE, _FRA_IIFNAME = 4, 15, 3
 _log = logging.getLogger(__name__)
 
@@ -96,9 +97,10 @@ class ChangeWatch:
 
 def _change(kind: int, nsid: int, body: bytes) -> Change | None:
     if kind == netlink.NEWLINK:
-        index, flags = struct.unpack_from("=iI", body, 4)
-        down = body[0] == socket.AF_UNSPEC and not flags & links.IFF_UP
-        return Change(kind, nsid, index) if down else None
+        index, flags, changed = struct.unpack_from("=iII", body, 4)
+        # A device that is born down, as the pod's ends are, is said to have changed in everything.
+        went_down = changed & links.IFF_UP and changed != _EVERYTHING and not flags & links.IFF_UP
+        return Change(kind, nsid, index) if went_down and body[0] == socket.AF_UNSPEC else None
     if kind == netlink.NEWNEIGH:
         # A neighbour that is in use is not deleted at once, it "failed".
         index, state = struct.unpack_from("=iH", body, 4)

@@ -25,8 +25,8 @@ from multinet.vrouter.netlink import DELRULE
 from multinet.vrouter.nftwatch import NftWatch
 
 _LOOK_S = 0.03
-# Reading all devices of a large node takes a while; no more than a twentieth of the time goes into it.
-_REST = 20
+# Reading all devices of a large node takes a while; no more than a fortieth of the time goes into it.
+_REST = 40
 _FREE_REPAIRS = 3
 _BACKOFF = Backoff(first_s=0.5, cap_s=30.0)
 _QUIET_S = 60.0
