@@ -57,6 +57,10 @@ _LIMITS = (
     ),
 )
 _CLASSIC = frozenset({Profile.CONTRAIL_MULTINET})
+_CLASSIC_LIMITS = (
+    Limit("CTRL-S-12", "a name in JSON is taken as it is, and found nowhere", "docs/dialects.md, P3"),
+    Limit("CTRL-S-13", "a list with commas is not trimmed", "docs/dialects.md, P2"),
+)
 
 
 def make(argument: str) -> ReferenceTarget:
@@ -88,7 +92,8 @@ class ReferenceTarget:
         )
         if self._dialect == "default":
             return Claim(about, _PROFILES, _FEATURES, mode="default", limits=_LIMITS)
-        return Claim(about, _CLASSIC, frozenset({Feature.INTERFACE, Feature.STATUS}), mode=self._dialect)
+        features = frozenset({Feature.INTERFACE, Feature.STATUS})
+        return Claim(about, _CLASSIC, features, mode=self._dialect, limits=_CLASSIC_LIMITS)
 
     def start(self, folder: Path) -> Facts:
         """Start the lab."""
