@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from multinet.errors import InputError
 
 STANDARD = "npwg"
 """The document that the option for the version speaks about; other documents' rows hold in all versions."""
+
+# Sections of some documents have words for names, which no marker can have.
+_NUMBERED = re.compile(r"\d+(\.\d+)*")
 
 NOT_SELECTED = "no profile of it is tested"
 
@@ -88,5 +92,6 @@ def markers_of(rows: Collection[Row]) -> Iterator[str]:
     for row in rows:
         yield from (f"profile-{profile}" for profile in row.profiles)
         yield f"level-{row.level.lower().replace(' ', '-')}"
-        parts = row.section.split(".")
-        yield from (f"section-{'.'.join(parts[: end + 1])}" for end in range(len(parts)))
+        for section in filter(_NUMBERED.fullmatch, row.section.split(", ")):
+            parts = section.split(".")
+            yield from (f"section-{'.'.join(parts[: end + 1])}" for end in range(len(parts)))

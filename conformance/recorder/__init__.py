@@ -31,7 +31,7 @@ class Answer:
     ``stderr`` are printed as raw text, ``stdout`` instead of a result. ``error`` makes it fail with a CNI
     error object, ``status`` sets the exit status. ``signal`` makes it crash, ``seconds`` wait before it
     answers. ``times`` limits how often the answer counts; 0 is always. ``make`` adds a real interface in
-    CNI_NETNS.
+    CNI_NETNS; ``device_info`` is written to the file that ``runtimeConfig`` names for it.
     """
 
     command: str = ""
@@ -47,6 +47,7 @@ class Answer:
     seconds: float = 0.0
     times: int = 0
     make: bool = False
+    device_info: Mapping[str, Any] | None = None
 
     def plain(self) -> Obj:
         """As the plugin reads it."""

@@ -76,6 +76,7 @@ def _answer(folder: str, plugin: str, env: dict[str, str], config: dict[str, Any
     return {"result": None, "error": None, "stdout": None, "stderr": "", "status": None, "signal": 0} | {
         "seconds": 0.0,
         "make": False,
+        "device_info": None,
     }
 
 
@@ -104,6 +105,9 @@ def _speak(answer: dict[str, Any], env: dict[str, str], config: dict[str, Any]) 
         return (text if answer["stdout"] is None else answer["stdout"]), 1 if status is None else status
     if answer["make"]:
         _make(env)
+    told = (config.get("runtimeConfig") or {}).get("CNIDeviceInfoFile")
+    if answer["device_info"] is not None and told:
+        _write(told, answer["device_info"])
     if answer["stdout"] is not None:
         text = answer["stdout"]
     elif answer["result"] is not None:

@@ -85,3 +85,12 @@ def test_raw_output_and_a_chain(recorder):
     recorder.clear()
     assert recorder.calls() == []
     assert any(recorder.bin.iterdir())
+
+
+def test_device_information_is_written_where_it_was_told(recorder, tmp_path):
+    path = tmp_path / "device.json"
+    recorder.answer(Answer(command="ADD", device_info={"type": "pci"}))
+    call(recorder)
+    assert not path.exists()
+    call(recorder, runtimeConfig={"CNIDeviceInfoFile": str(path)})
+    assert json.loads(path.read_text()) == {"type": "pci"}

@@ -1,0 +1,101 @@
+"""The Device Information Specification, for delegating implementations; the recorder is the device plugin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conformance import requirement
+from conformance.delegating import listed, single
+from conformance.delegating.bench import Case
+from conformance.recorder import Answer, Call
+from multinet.model.objects import Obj
+
+CAPABILITY = "CNIDeviceInfoFile"
+FOLDER = Path("/var/run/k8s.cni.cncf.io/devinfo/cni")
+PCI = {"type": "pci", "version": "1.1.0", "pci": {"pci-address": "0000:18:02.5"}}
+DEVICES = [
+    pytest.param(PCI, id="pci", marks=requirement("DI-3.1.3-a")),
+    pytest.param(
+        {
+            "type": "pci",
+            "version": "1.1.0",
+            "pci": {
+                "pci-address": "0000:18:02.5",
+                "vhost-net": "/dev/vhost-net",
+                "rdma-device": "mlx5_0",
+                "pf-pci-address": "0000:18:00.0",
+                "representor-device": "eth3",
+            },
+        },
+        id="pci-all",
+        marks=requirement("DI-3.1.3-b"),
+    ),
+    pytest.param(
+        {
+            "type": "vdpa",
+            "version": "1.1.0",
+            "vdpa": {"parent-device": "vdpa2", "driver": "vhost", "path": "/dev/vhost-vdpa0"},
+        },
+        id="vdpa",
+        marks=requirement("DI-3.1.4-a"),
+    ),
+    pytest.param(
+        {"type": "vhost-user", "version": "1.1.0", "vhost-user": {"mode": "client", "path": "/run/a.sock"}},
+        id="vhost-user",
+        marks=requirement("DI-3.1.5-a"),
+    ),
+    pytest.param(
+        {
+            "type": "memif",
+            "version": "1.1.0",
+            "memif": {"role": "master", "path": "/run/a.sock", "mode": "inject-punt"},
+        },
+        id="memif",
+        marks=requirement("DI-3.1.6-a"),
+    ),
+]
+
+
+def file_of(call: Call) -> Path:
+    """The file that a delegate was told of."""
+    path = (call.config.get("runtimeConfig") or {}).get(CAPABILITY)
+    assert path, "the delegate was not told of a device information file"
+    return Path(path)
+
+
+@requirement("DI-5.1.1-a", "DI-4.2-a")
+def test_each_attachment_has_a_file_of_its_own(case: Case) -> None:
+    case.nad("net-a", single("net-a", CAPABILITY))
+    case.attach(case.pod("net-a,net-a"))
+    first, second = (file_of(call) for call in case.exactly(2))
+    assert first != second
+    assert first.parent == second.parent == FOLDER
+
+
+@requirement("DI-4.2-c", "DI-4.2-d")
+def test_the_file_is_deleted_on_del(case: Case) -> None:
+    case.recorder.answer(Answer(command="ADD", network="net-a", device_info=PCI))
+    case.nad("net-a", single("net-a", CAPABILITY))
+    pod = case.pod("net-a")
+    case.attach(pod)
+    path = file_of(case.one())
+    assert path.parent.is_dir()
+    case.delete(pod)
+    assert not path.exists(), f"{path} is still there"
+
+
+@requirement("DI-6-a", "DI-3.1.1-a", "DI-3.1.2-a", "NPWG-5.3.7-a")
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("shape", ["single", "list"])
+def test_the_files_content_is_in_the_status(case: Case, device: Obj, shape: str) -> None:
+    case.recorder.answer(Answer(command="ADD", network="net-a", device_info=device))
+    one = single("net-a", CAPABILITY)
+    case.nad("net-a", listed("net-a", one) if shape == "list" else one)
+    pod = case.pod("net-a")
+    case.attach(pod)
+    found = case.entry(pod).get("device-info")
+    case.delete(pod)
+    assert found == device, json.dumps(found)
