@@ -7,8 +7,9 @@ this program calls the plugins in its place. The pods exist and their addresses 
 default network and k sidecar networks:
 
 * ours: one call attaches all k + 1, writes status and annotation through the API, and answers;
-* the peer: ``bridge`` with ``host-local`` is called once for each of the k sidecar networks, the least that a
-  delegating meta-plugin does (its own process, the default network and writes to the API are not counted).
+* the peer: ``bridge`` with ``host-local`` is called once for each of the same k + 1 networks, the least that
+  a delegating meta-plugin does (its own process and its writes to the API are not counted). The ratios to the
+  calls for the k sidecar networks alone are told too (``..._to_sidecars``): ours has one network more then.
 
 Another pod is in all the networks already, so that their bridges are there on both sides. Both are measured
 in turns on the same node, after the kernel has got quiet; a figure is the time from starting the first plugin
@@ -142,31 +143,35 @@ def call(binary: Path, command: str, container: str, ifname: str, config: dict[s
     return done.stdout
 
 
-def ours(uid: str, name: str, k: int) -> Callable[[str, str], None]:
+def ours(uid: str, name: str, k: int) -> Callable[[str, str], float]:
     """A function that calls our plugin for a pod."""
     from multinet.cni.install import plugin_path
 
     binary = plugin_path()
     config = {"cniVersion": "1.0.0", "name": "multinet", "type": "multinet-cni"}
 
-    def run(command: str, container: str) -> None:
+    def run(command: str, container: str) -> float:
         args = f"K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod-{name};K8S_POD_UID={uid}"
         answer = call(binary, command, container, "eth0", config, args)
         if command == "ADD" and len(json.loads(answer)["interfaces"]) != k + 1:
             raise SystemExit(f"not all of {k + 1} interfaces: {answer.decode()}")
+        return 0.0
 
     return run
 
 
-def peer(state: Path, k: int) -> Callable[[str, str], None]:
-    """A function that calls the peer once per sidecar network."""
+def peer(state: Path, k: int) -> Callable[[str, str], float]:
+    """A function that calls the peer once per network, the default one first; ms of that first call."""
 
-    def run(command: str, container: str) -> None:
-        for number in range(k):
+    def run(command: str, container: str) -> float:
+        begun, first = time.perf_counter(), 0.0
+        for number in range(k + 1):
             ipam = {"type": "host-local", "subnet": f"10.78.{number}.0/24", "dataDir": str(state)}
             name = f"peer{number}"
             config = {"cniVersion": "1.0.0", "name": name, "type": "bridge", "bridge": name, "ipam": ipam}
-            call(PEER, command, container, f"net{number + 1}", config, "")
+            call(PEER, command, container, f"eth{number}", config, "")
+            first = first or (time.perf_counter() - begun) * 1000
+        return first
 
     return run
 
@@ -191,9 +196,10 @@ def inside(uids: dict[str, str], turns: int) -> None:
     resident = uids.pop(RESIDENT)
     most = max(map(int, uids))
     with tempfile.TemporaryDirectory(dir="/run") as state:
-        subprocess.run(["ip", "netns", "add", RESIDENT], check=True)
-        for run in (ours(resident, RESIDENT, most), peer(Path(state), most)):
-            run("ADD", RESIDENT)
+        for number, run in enumerate((ours(resident, RESIDENT, most), peer(Path(state), most))):
+            name = f"{RESIDENT}-{number}"
+            subprocess.run(["ip", "netns", "add", name], check=True)
+            run("ADD", name)
         # The first turn warms both sides up; it is not counted.
         for turn in range(turns + 1):
             for text, uid in uids.items():
@@ -205,12 +211,17 @@ def inside(uids: dict[str, str], turns: int) -> None:
                     for command in ("ADD", "DEL"):
                         quiet()
                         begun = time.perf_counter()
-                        sides[side](command, container)
+                        first = sides[side](command, container)
                         took = (time.perf_counter() - begun) * 1000
                         if turn:
                             measured.append({"side": side, "k": k, "command": command, "ms": took})
+                            measured.append({**measured[-1], "side": f"{side} sidecars", "ms": took - first})
                     subprocess.run(["ip", "netns", "delete", container], check=True)
     print(json.dumps(measured))
+
+
+def _ratio(middle: dict[tuple[str, int, str], float], k: int, command: str, side: str) -> float:
+    return round(middle["ours", k, command] / middle[side, k, command], 3)
 
 
 def main() -> None:
@@ -235,7 +246,7 @@ def main() -> None:
     for command, values in ratios.items():
         for k in ks:
             mine, theirs = ("ours", k, command), ("peer", k, command)
-            values.append(round(middle[mine] / middle[theirs], 3))
+            values.append(_ratio(middle, k, command, "peer"))
             shown = [
                 text
                 for key in (mine, theirs)
@@ -251,6 +262,8 @@ def main() -> None:
         "peer_del_ms": [round(middle["peer", k, "DEL"], 2) for k in ks],
         "add_ratio": ratios["ADD"],
         "del_ratio": ratios["DEL"],
+        "add_ratio_to_sidecars": [_ratio(middle, k, "ADD", "peer sidecars") for k in ks],
+        "del_ratio_to_sidecars": [_ratio(middle, k, "DEL", "peer sidecars") for k in ks],
     }
     print(json.dumps(last))
 
