@@ -1,6 +1,6 @@
 """Throughput and round trips between pods, beside hand-made devices in the same nodes of the same lab.
 
-Usage: ``.venv/bin/python benchmarks/datapath.py [--rounds 15] [--seconds 0.25] [--echoes 3000]``
+Usage: ``.venv/bin/python benchmarks/datapath.py [--rounds 21] [--seconds 0.25] [--echoes 3000]``
 
 Two pods on node1 and one on node2, of one NAD network (bridged) and the default network (routed), and as many
 hand-made namespaces: on each node a bridge with a veth each, and a VXLAN device between the nodes with one
@@ -257,7 +257,7 @@ def report(found: dict[tuple[str, str], list[Measured]], bare: Ratios) -> Ratios
 def main() -> None:
     """Measure, print, and end with the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--seconds", type=float, default=0.25)
     parser.add_argument("--echoes", type=int, default=3000)
     given = parser.parse_args()
