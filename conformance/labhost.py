@@ -28,14 +28,15 @@ _END_LIMIT_S = 15.0
 
 
 class LabProcess:
-    """The owner's side: start, and end with :meth:`stop`."""
+    """The owner's side: start, and end with :meth:`stop`. ``owner``: another module for it, and arguments."""
 
-    def __init__(self) -> None:
+    def __init__(self, *owner: str) -> None:
+        self._owner = owner or ("conformance.labhost",)
         self._child: subprocess.Popen[str] | None = None
 
     def start(self, folder: Path, *, nodes: int, dialect: str) -> Facts:
         """Start the lab with its files in ``folder``; ``LabError`` says what its process said."""
-        argv = [sys.executable, "-m", "conformance.labhost", "--folder", str(folder)]
+        argv = [sys.executable, "-m", *self._owner, "--folder", str(folder)]
         argv += ["--nodes", str(nodes), "--dialect", dialect]
         with (folder / "labhost.log").open("w") as log:
             self._child = subprocess.Popen(

@@ -81,6 +81,10 @@ class ReferenceTarget:
         self._lab = labhost.LabProcess()
         self._facts: Facts = {}
 
+    def own_lab(self, *owner: str) -> None:
+        """Have the lab owned by another module than :mod:`conformance.labhost`."""
+        self._lab = labhost.LabProcess(*owner)
+
     @property
     def claim(self) -> Claim:
         """The default dialect claims the standard; the classic one what Contrail's documents promise."""
