@@ -291,6 +291,14 @@ class FaultLab:
         """Addresses that are given away, as far as the informers have heard."""
         return frozenset(f"lease {name}" for name in self.seen["InstanceIP"].store)
 
+    def at_rest(self):
+        """Wait until nothing changes any more; a lab that is ready has some work left."""
+        deadline = time.monotonic() + LIMIT_S
+        before = None
+        while (now := self.audit()) != before and time.monotonic() < deadline:
+            before = now
+            select.select([], [], [], 0.5)
+
     def settled(self, wanted, look, limit_s=LIMIT_S):
         """Look until it is as wanted, or the limit; returns the difference. The kernel tells nobody here."""
         deadline = time.monotonic() + limit_s

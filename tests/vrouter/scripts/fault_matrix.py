@@ -297,6 +297,7 @@ def main(directory, what, only=""):
     lab = FaultLab(Path(directory))
     lab.nad("red", "10.1.1.0/24")
     lab.nad("blue", "10.1.2.0/24")
+    lab.at_rest()
     if what == "crashes":
         crashes(lab)
     else:
