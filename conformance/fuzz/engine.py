@@ -1,0 +1,24 @@
+"""What the machine asks of an engine, whatever it runs on."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from conformance.fuzz.seen import Seen
+from conformance.fuzz.steps import Step
+
+
+class Engine(Protocol):
+    """A world in which steps are carried out and looked at."""
+
+    def reset(self) -> None:
+        """Make the world empty again: two nodes, two namespaces, the default network."""
+
+    def do(self, step: Step) -> None:
+        """Carry out a step, and return when all that follows from it has happened."""
+
+    def observe(self) -> Seen:
+        """Look at everything."""
+
+    def close(self) -> None:
+        """End it."""

@@ -1,0 +1,125 @@
+"""A node's kernel as far as the node agent asks it for anything: who is plugged in, who is known to be where.
+
+It outlives the agent, as a kernel does, and forgets everything at a reboot. It refuses what a kernel would:
+a second device of one name, two devices of one MAC in a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from multinet.vrouter.datapath import (
+    Attachment,
+    DatapathError,
+    Network,
+    Port,
+    Remote,
+    Remotes,
+    Wanted,
+)
+
+_MTU = 1500
+
+
+@dataclass(slots=True)
+class Kernel:
+    """What is on one node: attachments by container ID, and each network's members elsewhere by VNI."""
+
+    node: str
+    plugged: dict[str, Attachment] = field(default_factory=dict)
+    remotes: dict[int, frozenset[Remote]] = field(default_factory=dict)
+    kept: set[int] = field(default_factory=set)
+    refusing: str = ""
+    """Why the next attachment is refused half-way; empty: it is not."""
+
+    def reboot(self) -> None:
+        """Nothing is left."""
+        self.plugged.clear()
+        self.remotes.clear()
+        self.kept.clear()
+
+    def networks(self) -> set[int]:
+        """VNIs of the networks that have a member or are kept."""
+        members = {port.wanted.network.vni for each in self.plugged.values() for port in each.ports}
+        return members | self.kept
+
+
+class SimulatedDatapath:
+    """A :class:`~multinet.vrouter.datapath.Datapath` on a :class:`Kernel`."""
+
+    def __init__(self, kernel: Kernel, remotes: Remotes) -> None:
+        self._kernel = kernel
+        self._remotes = remotes
+
+    def open(self, known: Sequence[Attachment]) -> tuple[Attachment, ...]:
+        """Those of ``known`` that are there; devices nobody knows go."""
+        by_id = {each.container_id: each for each in known}
+        for container_id in [each for each in self._kernel.plugged if each not in by_id]:
+            del self._kernel.plugged[container_id]
+        return tuple(each for each in known if each.container_id in self._kernel.plugged)
+
+    def plan(
+        self, container_id: str, netns: str, pod: str, pod_uid: str, wanted: Sequence[Wanted]
+    ) -> Attachment:
+        """Names as the real one chooses them."""
+        ports = tuple(
+            Port(each, f"tap{pod_uid[:8]}-{each.index}", 1000 + each.index, 100 + each.index, _MTU)
+            for each in wanted
+        )
+        return Attachment(container_id, netns, pod, pod_uid, ports)
+
+    async def attach(self, attachment: Attachment) -> None:
+        """All or nothing."""
+        if self._kernel.refusing:
+            raise DatapathError(self._kernel.refusing)
+        there = {port.host_name for each in self._kernel.plugged.values() for port in each.ports}
+        for port in attachment.ports:
+            if port.host_name in there:
+                raise DatapathError(f"device {port.host_name} exists")
+        self._kernel.plugged[attachment.container_id] = attachment
+        for port in attachment.ports:
+            self._learn(port.wanted.network.vni)
+
+    async def detach(self, attachment: Attachment) -> None:
+        """Whatever is there of it goes."""
+        self._kernel.plugged.pop(attachment.container_id, None)
+        self._tidy()
+
+    def check(self, attachment: Attachment) -> tuple[str, ...]:
+        """Whether it is there as it was made."""
+        found = self._kernel.plugged.get(attachment.container_id)
+        return () if found == attachment else ("its interfaces are not there",)
+
+    def has(self, attachment: Attachment) -> bool:
+        """Whether it is there."""
+        return attachment.container_id in self._kernel.plugged
+
+    def on_gone(self, listener: Callable[[int], None]) -> None:
+        """Nothing ever goes here without being asked to."""
+        del listener
+
+    async def keep(self, network: Network) -> None:
+        """Take part in a network from now on."""
+        self._kernel.kept.add(network.vni)
+        self._learn(network.vni)
+
+    async def release(self, vni: int) -> None:
+        """Take part no longer than it has members."""
+        self._kernel.kept.discard(vni)
+        self._tidy()
+
+    async def refresh(self, vni: int) -> None:
+        """Know the members elsewhere as they are now."""
+        if vni in self._kernel.networks():
+            self._learn(vni)
+
+    def close(self) -> None:
+        """The kernel stays."""
+
+    def _learn(self, vni: int) -> None:
+        self._kernel.remotes[vni] = self._remotes(vni)
+
+    def _tidy(self) -> None:
+        for vni in self._kernel.remotes.keys() - self._kernel.networks():
+            del self._kernel.remotes[vni]

@@ -1,0 +1,130 @@
+"""A whole cluster in one process: the embedded API, the real controller, and nodes with the real agent.
+
+Driven from outside, one action at a time: :meth:`SimulatedCluster.do` runs an action and everything that
+follows from it until nothing moves any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from conformance.fuzz.clock import VirtualLoop
+from conformance.fuzz.localapi import Line, LocalApi
+from conformance.fuzz.simnode import SimulatedNode
+from multinet.controller.controller import Controller
+from multinet.controller.settings import Settings
+from multinet.errors import LabError
+from multinet.kube.client import Client
+from multinet.kube.resources import NODES
+from multinet.model.dialect import DEFAULT, Dialect
+from multinet.model.objects import Obj, key_of
+
+T = TypeVar("T")
+_HORIZON_S = 0.9
+_ADMIN = "administrator"
+
+
+class Said:
+    """Events, as (object, type, reason, message), in the order in which they were recorded."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, str, str]] = []
+
+    def record(self, obj: Obj, type: str, reason: str, message: str) -> None:
+        """Note one."""
+        self.events.append((key_of(obj), type, reason, message))
+
+
+class SimulatedCluster:
+    """A context manager. ``client`` is the administrator's and the users'."""
+
+    def __init__(self, *, nodes: int = 2, dialect: Dialect = DEFAULT) -> None:
+        self.dialect = dialect
+        self.loop = VirtualLoop()
+        self.said = Said()
+        self.controller_line = Line("controller")
+        self.nodes: dict[str, SimulatedNode] = {}
+        self._directory = Path(tempfile.mkdtemp(prefix="multinet-fuzz-", dir=_scratch()))
+        self._controller: asyncio.Task[None] | None = None
+        self.api: LocalApi
+        self.client: Client
+        self.do("start", self._start(nodes))
+
+    def __enter__(self) -> SimulatedCluster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End everything; the directory of state files goes too."""
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.settle(0.0)
+        self.loop.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def do(self, name: str, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` to its end, and all that follows from it."""
+        return self.loop.finish(name, work, _HORIZON_S)
+
+    def settle(self, seconds: float = _HORIZON_S) -> None:
+        """Let ``seconds`` of virtual time pass."""
+        self.loop.settle(seconds)
+
+    def act(self, name: str, action: Callable[[], None]) -> None:
+        """Run a function inside the loop, and all that follows from it."""
+
+        async def run() -> None:
+            action()
+
+        self.do(name, run())
+
+    def restart_controller(self) -> None:
+        """End the controller in the middle of whatever it does, and start a new one."""
+        self.act("the controller ends", self._stop_controller)
+        self.act("the controller starts", self._start_controller)
+
+    def _stop_controller(self) -> None:
+        if self._controller is not None:
+            self._controller.cancel()
+
+    def _start_controller(self) -> None:
+        client = self.api.client(self.controller_line)
+        controller = Controller(client, self.said, settings=Settings(dialect=self.dialect))
+        self._controller = asyncio.create_task(controller.run(), name="controller")
+        self._controller.add_done_callback(_ended)
+
+    async def _start(self, nodes: int) -> None:
+        self.api = LocalApi()
+        self.client = self.api.client(Line(_ADMIN))
+        for number in range(1, nodes + 1):
+            name, address = f"node{number}", f"192.0.2.{number}"
+            made = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+            await self.client.create(NODES, made)
+            status = {"status": {"addresses": [{"type": "InternalIP", "address": address}]}}
+            await self.client.patch(NODES, name, status, subresource="status")
+            node = self.nodes[name] = SimulatedNode(
+                self.api, name, address, self._directory / name, self.dialect
+            )
+            node.start()
+        self._start_controller()
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """A controller that ends by itself is a failure of the thing under test, and must not go unseen."""
+    if not task.cancelled() and task.exception() is not None:
+        raise LabError("the controller ended by itself") from task.exception()
+
+
+def _scratch() -> str | None:
+    """Memory, where there is such a place: state files are written at every step."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None

@@ -1,0 +1,236 @@
+"""One simulated node: the real agent on a simulated kernel, and a kubelet reduced to its CNI calls.
+
+The kubelet does what a real one does to a plugin: ADD with a new container ID for each sandbox, DEL for each
+that ends, failed ADDs undone and tried again, a new sandbox for every pod after a reboot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conformance.fuzz.kernel import Kernel, SimulatedDatapath
+from conformance.fuzz.localapi import Line, LocalApi
+from multinet.cni.wire import Call
+from multinet.kube.client import Client
+from multinet.kube.errors import KubeError
+from multinet.kube.informer import Informer
+from multinet.kube.queue import KeyedQueue
+from multinet.kube.resources import (
+    NODES,
+    PODS,
+    VIRTUAL_MACHINE_INTERFACES,
+    VIRTUAL_MACHINES,
+    VIRTUAL_NETWORKS,
+)
+from multinet.model.dialect import Dialect
+from multinet.model.objects import Obj, key_of, metadata_of, name_of, namespace_of, section, uid_of
+from multinet.vrouter.agent import Agent
+from multinet.vrouter.reporter import KubeReporter
+from multinet.vrouter.states import StateFiles
+from multinet.vrouter.view import ClusterView
+from multinet.waits import pause
+
+_CONFIG = {"cniVersion": "1.0.0", "name": "multinet", "type": "multinet-cni"}
+_RETRY_S = 1.0
+_ADD_LIMIT_S = 30.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """One sandbox of a pod; ``result`` is what ADD answered, None before it did."""
+
+    container_id: str
+    pod: str
+    uid: str
+    result: Obj | None = None
+
+
+class SimulatedNode:
+    """A node. ``state_dir`` survives everything, the kernel everything but a reboot."""
+
+    def __init__(self, api: LocalApi, name: str, address: str, state_dir: Path, dialect: Dialect) -> None:
+        self.name, self.address = name, address
+        self.kernel = Kernel(name)
+        self.line = Line(name)
+        self.sandboxes: dict[str, Sandbox] = {}
+        self.agent: Agent | None = None
+        self._api, self._dialect, self._state_dir = api, dialect, state_dir
+        self._client = api.client(self.line)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._made = 0
+        self._kubelet: Informer | None = None
+
+    def start(self) -> None:
+        """Start agent and kubelet."""
+        self.start_agent()
+        kubelet = self._kubelet = Informer(self._client, PODS, field_selector=f"spec.nodeName={self.name}")
+        kubelet.on_change(self._pod_changed)
+        self._spawn(kubelet.run(), "kubelet")
+
+    def start_agent(self) -> None:
+        """Start the agent with nothing but its files and the kernel."""
+        view = ClusterView(self.name)
+        datapath = SimulatedDatapath(self.kernel, view.remotes)
+        states = StateFiles(self._state_dir)
+        agent = self.agent = Agent(
+            view, datapath, states, KubeReporter(self._client), limit_s=_ADD_LIMIT_S, dialect=self._dialect
+        )
+        agent.open()
+        self._spawn(_follow(self._client, view, agent), "agent")
+
+    def stop_agent(self) -> None:
+        """End the agent in the middle of whatever it does."""
+        self.agent = None
+        for task in [each for each in self._running if each.get_name() == "agent"]:
+            task.cancel()
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+
+    def resume(self) -> None:
+        """After the agent's end: every pod is looked at again."""
+        for pod in self._pods():
+            self._look_at(pod)
+
+    def reboot(self) -> None:
+        """Kernel, agent and sandboxes are gone; the files stay."""
+        self.stop_agent()
+        self.kernel.reboot()
+        for sandbox in self.sandboxes.values():
+            sandbox.result = None
+        self.start_agent()
+        self.resume()
+
+    def stop(self) -> None:
+        """End everything of the node."""
+        self.stop_agent()
+        for task in tuple(self._running):
+            task.cancel()
+
+    async def call(self, command: str, sandbox: Sandbox) -> tuple[int, Obj]:
+        """One CNI call, as the plugin hands it to the agent."""
+        if self.agent is None:
+            return 1, {"code": 11, "msg": "the node agent can't be reached"}
+        namespace, _, pod = sandbox.pod.partition("/")
+        environment = {
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": sandbox.container_id,
+            "CNI_NETNS": f"/run/netns/{sandbox.container_id}",
+            "CNI_IFNAME": "eth0",
+            "CNI_PATH": "/opt/cni/bin",
+            "CNI_ARGS": f"K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={pod};K8S_POD_UID={sandbox.uid}",
+        }
+        reply = await self.agent.handle(Call(environment, _STDIN))
+        return reply.code, json.loads(reply.stdout or b"{}")
+
+    def _pods(self) -> list[Obj]:
+        return list(self._kubelet.store.values()) if self._kubelet is not None else []
+
+    def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
+        if new is None:
+            self._end_of(old or {})
+        elif old is None or uid_of(old) != uid_of(new) or _ends(old) != _ends(new):
+            self._look_at(new)
+
+    def _look_at(self, pod: Obj) -> None:
+        uid = uid_of(pod)
+        if section(pod, "spec").get("hostNetwork"):
+            return
+        running = self._tasks.get(uid)
+        if running is not None:
+            running.cancel()
+        work = self._end(pod) if _ends(pod) else self._run(pod)
+        self._tasks[uid] = self._spawn(work, f"pod {key_of(pod)}")
+
+    def _end_of(self, pod: Obj) -> None:
+        """A pod that vanished without the kubelet: its sandbox still has to go."""
+        if uid_of(pod) in self.sandboxes:
+            self._look_at({**pod, "metadata": {**metadata_of(pod), "deletionTimestamp": "now"}})
+
+    async def _run(self, pod: Obj) -> None:
+        """Bring one pod up: ADD until it succeeds, each failure followed by a DEL."""
+        uid = uid_of(pod)
+        known = self.sandboxes.get(uid)
+        if known is not None and known.result is not None:
+            return
+        if known is not None:
+            await self._delete(known)
+        while True:
+            self._made += 1
+            sandbox = self.sandboxes[uid] = Sandbox(f"{self.name}-{self._made}", key_of(pod), uid)
+            code, answer = await self.call("ADD", sandbox)
+            if code == 0:
+                sandbox.result = answer
+                await self._publish(pod, answer)
+                return
+            await self._delete(sandbox)
+            await pause(f"sandbox of {key_of(pod)}: back-off", _RETRY_S)
+
+    async def _end(self, pod: Obj) -> None:
+        sandbox = self.sandboxes.get(uid_of(pod))
+        if sandbox is not None:
+            await self._delete(sandbox)
+        with contextlib.suppress(KubeError):
+            await self._client.delete(PODS, name_of(pod), namespace_of(pod), grace_seconds=0, uid=uid_of(pod))
+
+    async def _delete(self, sandbox: Sandbox) -> None:
+        while (answer := await self.call("DEL", sandbox))[0] != 0:
+            _log.warning("DEL of %s: %s", sandbox.pod, answer[1])
+            await pause(f"DEL of {sandbox.pod}: back-off", _RETRY_S)
+        if self.sandboxes.get(sandbox.uid) is sandbox:
+            del self.sandboxes[sandbox.uid]
+
+    async def _publish(self, pod: Obj, result: Obj) -> None:
+        """Phase and addresses, as a kubelet takes them from the result: interface 0's only."""
+        first = [item["name"] for item in result["interfaces"]].index("eth0")
+        addresses = [
+            {"ip": item["address"].partition("/")[0]}
+            for item in result.get("ips", ())
+            if item.get("interface") == first
+        ]
+        status = {"phase": "Running", "podIP": addresses[0]["ip"], "podIPs": addresses}
+        patch = {"metadata": {"uid": uid_of(pod)}, "status": status}
+        with contextlib.suppress(KubeError):
+            await self._client.patch(PODS, name_of(pod), patch, namespace_of(pod), subresource="status")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+
+_STDIN = json.dumps(_CONFIG).encode()
+
+
+async def _follow(client: Client, view: ClusterView, agent: Agent) -> None:
+    """Keep the agent's view current, as its own main program does."""
+    informers = [
+        (Informer(client, NODES), view.node_changed),
+        (Informer(client, VIRTUAL_NETWORKS), view.network_changed),
+        (Informer(client, VIRTUAL_MACHINE_INTERFACES), view.interface_changed),
+        (Informer(client, VIRTUAL_MACHINES), view.machine_changed),
+    ]
+    queue = KeyedQueue(lambda key: agent.reconcile(int(key)), workers=1, name="networks")
+    view.on_network(lambda vni: queue.add(str(vni)))
+    async with asyncio.TaskGroup() as group:
+        for informer, changed in informers:
+            informer.on_change(changed)
+            group.create_task(informer.run())
+        for informer, _ in informers:
+            await informer.synced.wait()
+        await agent.synced()
+        group.create_task(queue.run())
+
+
+def _ends(pod: Obj) -> bool:
+    return bool(metadata_of(pod).get("deletionTimestamp"))
