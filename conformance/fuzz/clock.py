@@ -15,6 +15,11 @@ from typing import Any, TypeVar
 from multinet.errors import LabError
 
 T = TypeVar("T")
+_TURNS = 20_000
+
+
+class RestlessError(LabError):
+    """Something goes on for ever without time passing: two parts wake each other in turns."""
 
 
 class _Selector(selectors.SelectSelector):
@@ -23,11 +28,18 @@ class _Selector(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.idle: Any = None
+        self.turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """No file is ever ready; with nothing to run, time jumps to the next timer, or the loop stops."""
         if timeout is None or timeout > 0:
+            self.turns = 0
             self.idle(timeout)
+        else:
+            self.turns += 1
+            if self.turns > _TURNS:
+                self.turns = 0
+                raise RestlessError(f"{_TURNS} turns of the loop passed without a moment of rest")
         return []
 
 

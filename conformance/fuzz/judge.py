@@ -28,6 +28,17 @@ RULES = {
     "nothing-is-left": "what is deleted leaves no object, address or device",
     "forwarding-is-current": "each node knows where each member of a network is, and no other",
 }
+# What a bad connection may delay.
+_IN_TIME = frozenset(
+    {
+        "starts-once-it-can",
+        "refused-whole",
+        "networks-follow-nads",
+        "nothing-is-left",
+        "forwarding-is-current",
+        "status-tells-the-truth",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,11 @@ class Violation:
 
 
 def judge(model: Model, seen: Seen) -> list[Violation]:
-    """All rules over one observation. Attachments that are new and right are taken into the model."""
+    """All rules over one observation. Attachments that are new and right are taken into the model.
+
+    While the controller's connection is bad, what is missing may still come: then only what is there and
+    must not be is judged.
+    """
     found: list[Violation] = []
     for pod in list(model.pods.values()):
         there = seen.pods.get(pod.key)
@@ -55,39 +70,47 @@ def judge(model: Model, seen: Seen) -> list[Violation]:
         found += _pod(model, pod, there)
     model.settle()
     found += _world(model, seen)
-    return found
+    return [item for item in found if not (model.unsettled and item.rule in _IN_TIME)]
 
 
 def _pod(model: Model, pod: Pod, there: SeenPod) -> Iterator[Violation]:
-    if pod.held is None and not there.running:
-        reason = model.blocker(pod)
-        if not reason and not pod.ending:
+    if not there.recorded:
+        if pod.held is not None:
+            yield Violation("running-pods-are-immutable", f"{pod.key} had {pod.held}, it has nothing")
+        elif not pod.ending and not (reason := model.blocker(pod)):
             yield Violation("starts-once-it-can", f"{pod.key} waits, and nothing stands in its way")
-        if there.kernel:
+        elif there.kernel:
             yield Violation("refused-whole", f"{pod.key} waits ({reason}) and has {_names(there)}")
         return
     if pod.held is None:
-        reason = model.blocker(pod)
-        if reason:
-            yield Violation("no-network-from-nowhere", f"{pod.key} runs although {reason}")
-        if [item.nad for item in there.recorded[1:]] != [pick.nad for pick in pod.picks]:
-            wanted = ", ".join(pick.nad for pick in pod.picks) or "nothing"
-            yield Violation(
-                "attached-as-selected", f"{pod.key} selects {wanted}; it has {_listed(there.recorded)}"
-            )
-            return
-        yield from _requests(pod, there)
-        pod.held = tuple(
-            Held(item.nad, model.network_of(item.nad) or item.network, item.interface, item.ips, item.mac)
-            for item in there.recorded[1:]
-        )
-    elif there.running:
+        yield from _decide(model, pod, there)
+    else:
         now = tuple((item.nad, item.interface, item.ips, item.mac) for item in there.recorded[1:])
         before = tuple((item.nad, item.interface, item.ips, item.mac) for item in pod.held)
         if now != before:
             yield Violation("running-pods-are-immutable", f"{pod.key} had {before}, it has {now}")
     if there.running:
-        yield from _attached(there)
+        yield from _attached(there, visible=not model.waits_for_node(pod))
+    elif not pod.ending and not model.waits_for_node(pod):
+        yield Violation("starts-once-it-can", f"{pod.key} waits, and nothing stands in its way")
+
+
+def _decide(model: Model, pod: Pod, there: SeenPod) -> Iterator[Violation]:
+    """Judge the attachments that a pod has got: they must be allowed, and those it selects."""
+    reason = model.blocker(pod)
+    if reason:
+        yield Violation("no-network-from-nowhere", f"{pod.key} is attached although {reason}")
+    if [item.nad for item in there.recorded[1:]] == [pick.nad for pick in pod.picks]:
+        yield from _requests(pod, there)
+    else:
+        wanted = ", ".join(pick.nad for pick in pod.picks) or "nothing"
+        yield Violation(
+            "attached-as-selected", f"{pod.key} selects {wanted}; it has {_listed(there.recorded)}"
+        )
+    pod.held = tuple(
+        Held(item.nad, model.network_of(item.nad) or item.network, item.interface, item.ips, item.mac)
+        for item in there.recorded[1:]
+    )
 
 
 def _requests(pod: Pod, there: SeenPod) -> Iterator[Violation]:
@@ -102,12 +125,13 @@ def _requests(pod: Pod, there: SeenPod) -> Iterator[Violation]:
             yield Violation("requests-are-honoured", f"{pod.key} asks {pick}; it has {item}")
 
 
-def _attached(there: SeenPod) -> Iterator[Violation]:
+def _attached(there: SeenPod, *, visible: bool) -> Iterator[Violation]:
     recorded, kernel = there.recorded, there.kernel
     if not recorded or recorded[0].nad or recorded[0].interface != "eth0":
         yield Violation("default-network-first", f"{there.key} has {_listed(recorded)}")
         return
-    if kernel is not None:
+    # A node that is cut off or refuses devices can't attach again what a reboot took.
+    if kernel is not None and visible:
         told = sorted((item.interface, item.mac, tuple(sorted(item.ips))) for item in recorded)
         real = sorted((item.name, item.mac, tuple(sorted(item.ips))) for item in kernel)
         if told != real:

@@ -3,7 +3,7 @@
 The documented rules and limitations of multi-net, and the rows of the standard that they rest on. The model
 knows nothing of how they are kept. Where several outcomes are right (two pods want the last address), it
 does not predict one: it says of each pod why it may not run (:meth:`Model.blocker`), and an observed world is
-right when every pod that is attached had no blocker when it was, and every pod that is not attached has one.
+right when every pod that got its attachments had no blocker then, and every pod that has none has one now.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Held:
 
 @dataclass(slots=True)
 class Pod:
-    """A pod that exists. ``held`` is None until it is attached."""
+    """A pod that exists. ``held`` is None until it is decided what it gets, which is final."""
 
     key: str
     node: str
@@ -138,11 +138,13 @@ class Model:
             reason = self._lacks(network, picks, pod)
             if reason:
                 return reason
+        return ""
+
+    def waits_for_node(self, pod: Pod) -> str:
+        """Why a pod whose attachments are decided may not run yet."""
         if pod.node in self.cut:
             return f"{pod.node} can't reach the API"
-        if pod.node in self.refusing:
-            return f"{pod.node} refuses devices"
-        return ""
+        return f"{pod.node} refuses devices" if pod.node in self.refusing else ""
 
     def _lacks(self, network: str, picks: list[Pick], pod: Pod) -> str:
         """Why a network can't give what is asked of it."""
@@ -172,8 +174,11 @@ class Model:
 
 
 def is_usable(cidr: str) -> bool:
-    """Whether a block has room for a pod."""
-    return bool(cidr) and all(size(block) > 0 for block in cidr.split(","))
+    """Whether all blocks can be read and have room for a pod."""
+    try:
+        return bool(cidr) and all(size(block) > 0 for block in cidr.split(","))
+    except ValueError:
+        return False
 
 
 def size(block: str) -> int:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from conformance.fuzz.clock import VirtualLoop
 from conformance.fuzz.localapi import Line, LocalApi
+from conformance.fuzz.simconfig import SimulatedConfigApi
 from conformance.fuzz.simnode import SimulatedNode
 from multinet.controller.controller import Controller
 from multinet.controller.settings import Settings
@@ -26,7 +27,8 @@ from multinet.model.dialect import DEFAULT, Dialect
 from multinet.model.objects import Obj, key_of
 
 T = TypeVar("T")
-_HORIZON_S = 0.9
+# A little more than a kubelet's back-off: what can go on has been tried again before anyone looks.
+_HORIZON_S = 1.2
 _ADMIN = "administrator"
 
 
@@ -54,6 +56,7 @@ class SimulatedCluster:
         self._controller: asyncio.Task[None] | None = None
         self.api: LocalApi
         self.client: Client
+        self.config: SimulatedConfigApi
         self.do("start", self._start(nodes))
 
     def __enter__(self) -> SimulatedCluster:
@@ -106,6 +109,7 @@ class SimulatedCluster:
     async def _start(self, nodes: int) -> None:
         self.api = LocalApi()
         self.client = self.api.client(Line(_ADMIN))
+        self.config = SimulatedConfigApi(self.api.client(Line("config API")))
         for number in range(1, nodes + 1):
             name, address = f"node{number}", f"192.0.2.{number}"
             made = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}

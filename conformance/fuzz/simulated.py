@@ -1,0 +1,161 @@
+"""The model engine: a whole cluster in this process, in virtual time; nothing in it is real but the logic."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from conformance.fuzz import manifests, observing, steps
+from conformance.fuzz.seen import Seen
+from conformance.fuzz.simcluster import SimulatedCluster
+from conformance.fuzz.steps import Step
+from multinet.errors import MultinetError
+from multinet.kube.errors import KubeError
+from multinet.kube.resources import NADS, NAMESPACES, PODS
+from multinet.model.dialect import DEFAULT, Dialect
+from multinet.model.objects import ANNOTATION_SELECTION, ANNOTATION_STATUS, Obj, name_of, namespace_of
+
+_LOSSES, _REPEATS = 0.1, 0.3
+
+
+class SimulatedEngine:
+    """An :class:`~conformance.fuzz.engine.Engine`. A cluster is used again while it comes out empty."""
+
+    def __init__(self, dialect: Dialect = DEFAULT) -> None:
+        self._dialect = dialect
+        self._cluster: SimulatedCluster | None = None
+        self._do: dict[type[Step], Callable[..., None]] = {
+            steps.ApplyNad: self._apply_nad,
+            steps.DeleteNad: self._delete_nad,
+            steps.MakeNetwork: self._make_network,
+            steps.RemoveNetwork: self._remove_network,
+            steps.CreatePod: self._create_pod,
+            steps.EditSelection: self._edit_selection,
+            steps.DamageStatus: self._damage_status,
+            steps.DeletePod: self._delete_pod,
+            steps.RestartController: lambda _step: self.cluster.restart_controller(),
+            steps.RestartAgent: self._restart_agent,
+            steps.Reboot: self._reboot,
+            steps.Cut: self._cut,
+            steps.Heal: self._heal,
+            steps.RepeatCall: self._repeat_call,
+            steps.RefuseDevices: self._refuse_devices,
+            steps.LoseAnswers: self._lose_answers,
+            steps.Elapse: lambda step: self.cluster.settle(step.seconds),
+        }
+
+    @property
+    def cluster(self) -> SimulatedCluster:
+        """The cluster of this example."""
+        if self._cluster is None:
+            self._cluster = SimulatedCluster(dialect=self._dialect)
+            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
+            self._cluster.do("namespace", self._cluster.client.create(NAMESPACES, body))
+        return self._cluster
+
+    def reset(self) -> None:
+        """An empty cluster: the one there is, if nothing of the last example is left in it."""
+        if self._cluster is None:
+            return
+        seen = self.observe()
+        if seen.pods or seen.networks or seen.leftovers or seen.misled or self.cluster.api.objects(NADS):
+            self.close()
+
+    def close(self) -> None:
+        """End the cluster."""
+        if self._cluster is not None:
+            self._cluster.close()
+            self._cluster = None
+
+    def do(self, step: Step) -> None:
+        """Carry out a step."""
+        self._do[type(step)](step)
+
+    def observe(self) -> Seen:
+        """Look at everything."""
+        return observing.observe(self.cluster)
+
+    def _apply_nad(self, step: steps.ApplyNad) -> None:
+        wanted = manifests.nad(step)
+        client = self.cluster.client
+        name, namespace = name_of(wanted), namespace_of(wanted)
+        known = self.cluster.api.find(NADS, namespace, name)
+        if known is None:
+            self.cluster.do("apply", client.create(NADS, wanted))
+            return
+        # As `kubectl apply` has it: annotations that the file no longer has go.
+        old = {key: None for key in known["metadata"].get("annotations", {}) if "opencontrail.org/c" in key}
+        old |= {key: None for key in known["metadata"].get("annotations", {}) if key.endswith("/network")}
+        annotations = {**old, **wanted["metadata"]["annotations"]}
+        patch = {"metadata": {"annotations": annotations}, "spec": wanted["spec"]}
+        self.cluster.do("apply", client.patch(NADS, name, patch, namespace))
+
+    def _delete_nad(self, step: steps.DeleteNad) -> None:
+        namespace, _, name = step.key.partition("/")
+        self.cluster.do("delete", self.cluster.client.delete(NADS, name, namespace))
+
+    def _make_network(self, step: steps.MakeNetwork) -> None:
+        self.cluster.do("network", self.cluster.config.create_network(manifests.config_network(step)))
+
+    def _remove_network(self, step: steps.RemoveNetwork) -> None:
+        fq_name = (manifests.DOMAIN, manifests.PROJECT, step.network)
+        self.cluster.do("network", self.cluster.config.remove_network(fq_name))
+
+    def _create_pod(self, step: steps.CreatePod) -> None:
+        self.cluster.do("create", self.cluster.client.create(PODS, manifests.pod(step)))
+
+    def _edit_selection(self, step: steps.EditSelection) -> None:
+        text = steps.selection_text(step.picks, step.key.partition("/")[0])
+        self._annotate(step.key, {ANNOTATION_SELECTION: text or None})
+
+    def _damage_status(self, step: steps.DamageStatus) -> None:
+        self._annotate(step.key, {ANNOTATION_STATUS: "[]"})
+
+    def _annotate(self, key: str, annotations: Obj) -> None:
+        namespace, _, name = key.partition("/")
+        patch = {"metadata": {"annotations": annotations}}
+        self.cluster.do("annotate", self.cluster.client.patch(PODS, name, patch, namespace))
+
+    def _delete_pod(self, step: steps.DeletePod) -> None:
+        namespace, _, name = step.key.partition("/")
+        work = self.cluster.client.delete(PODS, name, namespace, grace_seconds=step.grace)
+        with contextlib.suppress(KubeError):
+            self.cluster.do("delete", work)
+
+    def _restart_agent(self, step: steps.RestartAgent) -> None:
+        node = self.cluster.nodes[step.node]
+
+        def restart() -> None:
+            node.stop_agent()
+            node.start_agent()
+            node.resume()
+
+        self.cluster.act("agent restarts", restart)
+
+    def _reboot(self, step: steps.Reboot) -> None:
+        self.cluster.act("reboot", self.cluster.nodes[step.node].reboot)
+
+    def _cut(self, step: steps.Cut) -> None:
+        self.cluster.act("cut", self.cluster.nodes[step.node].line.cut_off)
+
+    def _heal(self, step: steps.Heal) -> None:
+        self.cluster.nodes[step.node].line.cut = False
+        # A client that was cut off comes back after its longest back-off.
+        self.cluster.settle(40.0)
+
+    def _repeat_call(self, step: steps.RepeatCall) -> None:
+        for node in self.cluster.nodes.values():
+            for sandbox in list(node.sandboxes.values()):
+                if sandbox.pod == step.key and sandbox.result is not None:
+                    with contextlib.suppress(MultinetError):
+                        self.cluster.do(step.verb, node.repeat(step.verb, sandbox))
+
+    def _refuse_devices(self, step: steps.RefuseDevices) -> None:
+        self.cluster.nodes[step.node].kernel.refusing = "no buffer space" if step.on else ""
+        self.cluster.settle(3.0)
+
+    def _lose_answers(self, step: steps.LoseAnswers) -> None:
+        line = self.cluster.controller_line
+        line.losses, line.repeats = (_LOSSES, _REPEATS) if step.on else (0.0, 0.0)
+        if not step.on:
+            self.cluster.settle(40.0)
