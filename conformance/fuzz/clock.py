@@ -12,14 +12,11 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from conformance.fuzz.engine import RestlessError
 from multinet.errors import LabError
 
 T = TypeVar("T")
-_TURNS = 20_000
-
-
-class RestlessError(LabError):
-    """Something goes on for ever without time passing: two parts wake each other in turns."""
+_TURNS = 5_000
 
 
 class _Selector(selectors.SelectSelector):

@@ -6,6 +6,11 @@ from typing import Protocol
 
 from conformance.fuzz.seen import Seen
 from conformance.fuzz.steps import Step
+from multinet.errors import LabError
+
+
+class RestlessError(LabError):
+    """What follows from a step goes on for ever: two parts wake each other in turns."""
 
 
 class Engine(Protocol):
@@ -15,7 +20,7 @@ class Engine(Protocol):
         """Make the world empty again: two nodes, two namespaces, the default network."""
 
     def do(self, step: Step) -> None:
-        """Carry out a step, and return when all that follows from it has happened."""
+        """Carry out a step, and return when all that follows from it has happened; or ``RestlessError``."""
 
     def observe(self) -> Seen:
         """Look at everything."""

@@ -26,6 +26,7 @@ RULES = {
     "sidecars-are-unknown": "documented: Kubernetes knows the default network's addresses only (NPWG 4-a)",
     "networks-follow-nads": "documented: a NAD creates its network; in use it stays as it is until unused",
     "nothing-is-left": "what is deleted leaves no object, address or device",
+    "comes-to-rest": "when nothing happens any more, nothing is done any more (level-triggered control)",
     "forwarding-is-current": "each node knows where each member of a network is, and no other",
 }
 # What a bad connection may delay.
@@ -60,13 +61,18 @@ def judge(model: Model, seen: Seen) -> list[Violation]:
     """
     found: list[Violation] = []
     for pod in list(model.pods.values()):
-        there = seen.pods.get(pod.key)
-        if there is None:
-            if pod.ending:
-                del model.pods[pod.key]
-                continue
-            found.append(Violation("starts-once-it-can", f"{pod.key} is not there any more"))
+        if pod.key in seen.pods:
             continue
+        if pod.ending:
+            del model.pods[pod.key]
+        else:
+            found.append(Violation("starts-once-it-can", f"{pod.key} is not there any more"))
+    present = [(pod, seen.pods[pod.key]) for pod in model.pods.values() if pod.key in seen.pods]
+    # Decisions first: who waits may wait for what another pod has got in the same moment.
+    for pod, there in present:
+        if pod.held is None and there.recorded:
+            found += _decide(model, pod, there)
+    for pod, there in present:
         found += _pod(model, pod, there)
     model.settle()
     found += _world(model, seen)
@@ -82,9 +88,10 @@ def _pod(model: Model, pod: Pod, there: SeenPod) -> Iterator[Violation]:
         elif there.kernel:
             yield Violation("refused-whole", f"{pod.key} waits ({reason}) and has {_names(there)}")
         return
-    if pod.held is None:
-        yield from _decide(model, pod, there)
-    else:
+    if there.status not in ("", "[]") and not there.running and not pod.ran:
+        yield Violation("status-tells-the-truth", f"{pod.key} never ran and has a status: {there.status}")
+    pod.ran = pod.ran or there.running
+    if pod.held is not None:
         now = tuple((item.nad, item.interface, item.ips, item.mac) for item in there.recorded[1:])
         before = tuple((item.nad, item.interface, item.ips, item.mac) for item in pod.held)
         if now != before:

@@ -6,9 +6,10 @@ a second device of one name, two devices of one MAC in a network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from multinet.vrouter import planning
 from multinet.vrouter.datapath import (
     Attachment,
     DatapathError,
@@ -16,6 +17,7 @@ from multinet.vrouter.datapath import (
     Port,
     Remote,
     Remotes,
+    Stray,
     Wanted,
 )
 
@@ -51,21 +53,45 @@ class SimulatedDatapath:
     def __init__(self, kernel: Kernel, remotes: Remotes) -> None:
         self._kernel = kernel
         self._remotes = remotes
+        self._named: set[str] = set()
 
-    def open(self, known: Sequence[Attachment]) -> tuple[Attachment, ...]:
-        """Those of ``known`` that are there; devices nobody knows go."""
-        by_id = {each.container_id: each for each in known}
-        for container_id in [each for each in self._kernel.plugged if each not in by_id]:
-            del self._kernel.plugged[container_id]
+    def open(self, known: Sequence[Attachment], doomed: Collection[str] = ()) -> tuple[Attachment, ...]:
+        """Those of ``known`` that are there; what belongs to ``doomed`` goes, the rest are strays."""
+        for container_id in doomed:
+            self._kernel.plugged.pop(container_id, None)
+        self._named = {each.container_id for each in known}
         return tuple(each for each in known if each.container_id in self._kernel.plugged)
+
+    def strays(self) -> tuple[Stray, ...]:
+        """Devices that nobody has named yet."""
+        return tuple(
+            Stray(port.host_index, port.host_name, port.mtu, container_id, each.cni_network, each.netns)
+            for container_id, each in self._kernel.plugged.items()
+            if container_id not in self._named
+            for port in each.ports
+        )
+
+    def claim(self, attachment: Attachment) -> Attachment:
+        """Name strays."""
+        self._named.add(attachment.container_id)
+        return attachment
+
+    async def purge(self, strays: Collection[Stray]) -> None:
+        """Delete strays."""
+        for container_id in {stray.container for stray in strays}:
+            self._kernel.plugged.pop(container_id, None)
+        self._tidy()
+
+    def sweep(self) -> None:
+        """All devices here belong to attachments or are strays."""
 
     def plan(
         self, container_id: str, netns: str, pod: str, pod_uid: str, wanted: Sequence[Wanted]
     ) -> Attachment:
         """Names as the real one chooses them."""
+        prefix = planning.host_prefix(pod_uid)
         ports = tuple(
-            Port(each, f"tap{pod_uid[:8]}-{each.index}", 1000 + each.index, 100 + each.index, _MTU)
-            for each in wanted
+            Port(each, f"{prefix}-{each.index}", 1000 + each.index, 100 + each.index, _MTU) for each in wanted
         )
         return Attachment(container_id, netns, pod, pod_uid, ports)
 
@@ -78,6 +104,7 @@ class SimulatedDatapath:
             if port.host_name in there:
                 raise DatapathError(f"device {port.host_name} exists")
         self._kernel.plugged[attachment.container_id] = attachment
+        self._named.add(attachment.container_id)
         for port in attachment.ports:
             self._learn(port.wanted.network.vni)
 

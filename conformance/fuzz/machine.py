@@ -6,15 +6,14 @@ overlap, a network with four addresses, addresses and MACs that two pods may ask
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from conformance.fuzz import steps
-from conformance.fuzz.engine import Engine
+from conformance.fuzz.engine import Engine, RestlessError
 from conformance.fuzz.judge import Violation, judge
 from conformance.fuzz.model import Model
 from conformance.fuzz.steps import NODES, Pick, Step
@@ -23,15 +22,8 @@ T = TypeVar("T")
 NAD_KEYS = ("default/a", "default/b", "other/a")
 POD_KEYS = ("default/p1", "default/p2", "default/p3", "other/p1")
 MADE = ("blue", "green")
-CIDRS = (
-    "10.1.0.0/24",
-    "10.2.0.0/29",
-    "10.1.0.0/25",
-    "fd00:1::/64",
-    "10.3.0.0/24,fd00:3::/64",
-    "10.4.0.0/31",
-    "10.5.0.0/33",
-)
+CIDRS = ("10.2.0.0/29", "10.1.0.0/24", "10.2.0.8/29", "fd00:1::/64", "10.3.0.0/24,fd00:3::/64")
+BAD_CIDRS = ("10.4.0.0/31", "10.5.0.0/33")
 IPS = ("10.1.0.10", "10.1.0.11", "10.2.0.2", "10.1.0.254")
 MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 INTERFACES = ("net1", "eth2", "eth0")
@@ -59,7 +51,10 @@ class Driver:
     def take(self, step: Step) -> None:
         """Carry out a step; ``RuleBrokenError`` when a rule does not hold afterwards."""
         self.taken.append(step)
-        self.engine.do(step)
+        try:
+            self.engine.do(step)
+        except RestlessError as error:
+            raise RuleBrokenError([Violation("comes-to-rest", str(error))], list(self.taken)) from error
         self.model.apply(step)
         self.check()
 
@@ -107,6 +102,11 @@ def _some(choose: Callable[[Model], list[Any]]) -> Callable[[Any], bool]:
     return lambda machine: bool(choose(machine.driver.model))
 
 
+def _usable(model: Model) -> list[str]:
+    """NADs that stand for a network now; any at all, where there is none."""
+    return [key for key in NAD_KEYS if model.network_of(key)] or list(NAD_KEYS)
+
+
 _PICKS = st.lists(st.builds(Pick, st.sampled_from(NAD_KEYS)), max_size=3).map(tuple)
 _ASKING = st.builds(
     Pick,
@@ -118,12 +118,14 @@ _ASKING = st.builds(
 _REQUESTS = st.lists(_ASKING, min_size=1, max_size=2).map(tuple)
 
 
+# One network several times: what fills small blocks.
+_SAME = st.builds(lambda nad, times: (Pick(nad),) * times, _one_of(_usable), st.integers(2, 4))
+
+
 class AttachmentMachine(RuleBasedStateMachine):
     """One example: a cluster from empty to empty."""
 
     engine: Engine
-    counted: ClassVar[Counter[str]] = Counter()
-    states: ClassVar[set[tuple[object, ...]]] = set()
     broken: RuleBrokenError | None = None
 
     def __init__(self) -> None:
@@ -132,18 +134,33 @@ class AttachmentMachine(RuleBasedStateMachine):
         self._ended = False
 
     def _take(self, step: Step) -> None:
-        kind = type(self)
-        kind.counted[step.name] += 1
         try:
             self.driver.take(step)
         except RuleBrokenError as error:
             self._ended = True
-            kind.broken = error
+            type(self).broken = error
             raise
         except BaseException:
             self._ended = True
             raise
-        kind.states.add(_shape(self.driver.model))
+        self.taken(step)
+
+    def taken(self, step: Step) -> None:
+        """Called after each step that broke no rule."""
+
+    def shape(self) -> tuple[object, ...]:
+        """The state as coverage counts it: how much there is of what."""
+        model = self.driver.model
+        return (
+            len(model.nads),
+            len(model.made),
+            len(model.config),
+            sum(pod.held is not None for pod in model.pods.values()),
+            sum(pod.held is None for pod in model.pods.values()),
+            bool(model.cut),
+            bool(model.refusing),
+            model.unsettled,
+        )
 
     @rule(key=st.sampled_from(NAD_KEYS), cidr=st.sampled_from(CIDRS))
     def nad_with_cidr(self, key: str, cidr: str) -> None:
@@ -155,10 +172,13 @@ class AttachmentMachine(RuleBasedStateMachine):
         """An administrator maps a NAD to a network that may or may not be there."""
         self._take(steps.ApplyNad(key, maps_to=network))
 
-    @rule(key=st.sampled_from(NAD_KEYS), how=st.sampled_from(("config", "foreign")))
+    @rule(key=st.sampled_from(NAD_KEYS), how=st.sampled_from(("config", "foreign", *BAD_CIDRS)))
     def nad_broken(self, key: str, how: str) -> None:
         """An administrator makes a mistake, or a NAD for another plugin."""
-        self._take(steps.ApplyNad(key, cidr=CIDRS[0], broken=how))
+        if how in BAD_CIDRS:
+            self._take(steps.ApplyNad(key, cidr=how))
+        else:
+            self._take(steps.ApplyNad(key, cidr=CIDRS[1], broken=how))
 
     @precondition(_some(lambda model: list(model.nads)))
     @rule(key=_one_of(lambda model: sorted(model.nads)))
@@ -181,6 +201,16 @@ class AttachmentMachine(RuleBasedStateMachine):
     @rule(key=_one_of(_free), node=st.sampled_from(NODES), picks=_PICKS)
     def create_pod(self, key: str, node: str, picks: tuple[Pick, ...]) -> None:
         """A user creates a pod."""
+        self._take(steps.CreatePod(key, node, picks))
+
+    @precondition(_some(_free))
+    @rule(
+        key=_one_of(_free),
+        node=st.sampled_from(NODES),
+        picks=st.lists(st.builds(Pick, _one_of(_usable)), max_size=3).map(tuple) | _SAME,
+    )
+    def create_pod_that_starts(self, key: str, node: str, picks: tuple[Pick, ...]) -> None:
+        """A user selects networks that are there."""
         self._take(steps.CreatePod(key, node, picks))
 
     @precondition(_some(_free))
@@ -267,17 +297,3 @@ class AttachmentMachine(RuleBasedStateMachine):
             return
         for step in self.driver.ending():
             self._take(step)
-
-
-def _shape(model: Model) -> tuple[object, ...]:
-    """A state as coverage counts it: how much there is of what."""
-    return (
-        len(model.nads),
-        len(model.made),
-        len(model.config),
-        sum(pod.held is not None for pod in model.pods.values()),
-        sum(pod.held is None for pod in model.pods.values()),
-        bool(model.cut),
-        bool(model.refusing),
-        model.unsettled,
-    )

@@ -37,6 +37,7 @@ class Pod:
     picks: tuple[Pick, ...]
     valid: bool = True
     held: tuple[Held, ...] | None = None
+    ran: bool = False
     ending: bool = False
 
 
@@ -51,6 +52,26 @@ class Model:
     cut: set[str] = field(default_factory=set)
     refusing: set[str] = field(default_factory=set)
     unsettled: bool = False
+
+    def allows(self, step: Step) -> bool:
+        """Whether a step makes sense now: what it is about is there, or is not there yet."""
+        match step:
+            case steps.CreatePod():
+                return step.key not in self.pods
+            case steps.DeletePod() | steps.EditSelection():
+                return step.key in self.pods and not self.pods[step.key].ending
+            case steps.DamageStatus() | steps.RepeatCall():
+                pod = self.pods.get(step.key)
+                return pod is not None and pod.held is not None and not pod.ending
+            case steps.DeleteNad():
+                return step.key in self.nads
+            case steps.RemoveNetwork():
+                return step.network in self.config
+            case steps.Cut():
+                return step.node not in self.cut
+            case steps.Heal():
+                return step.node in self.cut
+        return True
 
     def apply(self, step: Step) -> None:
         """What a step changes by itself; what follows from it is :meth:`settle`'s."""

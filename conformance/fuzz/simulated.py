@@ -156,6 +156,7 @@ class SimulatedEngine:
 
     def _lose_answers(self, step: steps.LoseAnswers) -> None:
         line = self.cluster.controller_line
+        line.luck.seed(0)
         line.losses, line.repeats = (_LOSSES, _REPEATS) if step.on else (0.0, 0.0)
         if not step.on:
             self.cluster.settle(40.0)

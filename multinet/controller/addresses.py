@@ -21,6 +21,7 @@ from multinet.model.attachments import Address, InstanceIP, Interface, PodRef, p
 from multinet.model.ipam import Pool
 from multinet.model.networks import IPAddress, Subnet, VirtualNetwork
 from multinet.model.objects import Obj, section
+from multinet.model.planted import planted
 from multinet.model.requests import Wanted
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ class Addresses:
             for item in wanted:
                 claims.extend(self._reserve_one(pod, item, mine))
         except Refusal:
-            self.give_back(claim for claim in claims if not claim.exists)
+            if not planted("lease-leak"):
+                self.give_back(claim for claim in claims if not claim.exists)
             raise
         return claims
 
@@ -110,6 +112,8 @@ class Addresses:
 
     def _owned_by(self, pod: PodRef, known: Iterable[Obj]) -> dict[str, list[InstanceIP]]:
         mine: dict[str, list[InstanceIP]] = {}
+        if planted("duplicate-allocates"):
+            return mine
         for found in known or self._view.instance_ips.by_index(BY_POD, pod.key):
             iip = InstanceIP.from_object(found)
             if iip.pod.uid == pod.uid:

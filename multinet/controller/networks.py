@@ -33,6 +33,7 @@ from multinet.model.networks import (
     VirtualNetwork,
 )
 from multinet.model.objects import Obj, metadata_of, name_of, section, uid_of
+from multinet.model.planted import planted
 
 _log = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ class Networks:
     async def _removed(self, vn: Obj, network: VirtualNetwork) -> bool:
         if self._is_wanted(network):
             return False
-        if await self._usage.is_used(network.name):
+        if await self._usage.is_used(network.name) and not planted("live-network-removed"):
             _log.info("%s: its maker is gone, it stays until its last user is", network.name)
             return False
         if self._is_wanted(network):

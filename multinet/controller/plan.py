@@ -5,6 +5,7 @@ Everything a selection can ask for is either met exactly or refused with a reaso
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 
 from multinet.controller.default_network import DefaultNetwork
@@ -24,6 +25,7 @@ from multinet.model.objects import (
     metadata_of,
     namespace_of,
 )
+from multinet.model.planted import planted
 from multinet.model.requests import RequestError, Wanted, interface_names, port_security, wanted
 from multinet.model.selected import NetworkSelection, SelectionError
 
@@ -59,6 +61,8 @@ class Planner:
         if text is None:
             text = annotations_of(pod).get(ANNOTATION_SELECTION, "")
         selected = self._selected(text, namespace_of(pod))
+        if planted("order-by-hash"):
+            selected = tuple(sorted(selected, key=lambda item: zlib.crc32(item.nad.encode())))
         uid = str(metadata_of(pod).get("uid", ""))
         try:
             names = interface_names(selected, self._dialect)
@@ -80,6 +84,15 @@ class Planner:
                 break
         ignored = tuple(dict.fromkeys(key for item in selected for key in item.ignored))
         return Plan(tuple(interfaces), 1 + len(selected), ignored, broken)
+
+    def topics(self, pod: Obj) -> tuple[str, ...]:
+        """The topics of all NADs that a pod selects; none where its selection can't be read."""
+        text = annotations_of(pod).get(ANNOTATION_SELECTION, "")
+        try:
+            selected = self._selected(text, namespace_of(pod))
+        except Refusal:
+            return ()
+        return tuple(dict.fromkeys(nad_topic(item.nad) for item in selected))
 
     def _selected(self, text: str, namespace: str) -> tuple[NetworkSelection, ...]:
         try:

@@ -45,6 +45,7 @@ from multinet.model.objects import (
     section,
     split_key,
 )
+from multinet.model.planted import planted
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +99,8 @@ class Pods:
         objects = self._machines.objects_of(key)
         uid = PodRef.of(pod).uid if pod is not None else ""
         holds = pod is not None and not self._has_ended(pod)
+        if planted("address-reused-early") and pod is not None and metadata_of(pod).get("deletionTimestamp"):
+            holds = False
         stale = not_of(objects, uid if holds else "")
         if any(stale.values()):
             await self._release(stale)
@@ -105,11 +108,19 @@ class Pods:
             self._forget(key)
             return
         vm = machine_of(objects, uid)
-        if not self._is_done(vm) and self._committed.get(key) != uid:
+        if vm is not None and self._is_wrongly_attached_again(pod, vm):
+            await self._attach(pod, None)
+        elif not self._is_done(vm) and self._committed.get(key) != uid:
             if not metadata_of(pod).get("deletionTimestamp"):
                 await self._attach(pod, vm)
         elif vm is not None:
             await self._check_attached(pod, vm)
+
+    def _is_wrongly_attached_again(self, pod: Obj, vm: Obj) -> bool:
+        """Never, but for bugs that a test plants."""
+        attached = annotations_of(vm).get(ANNOTATION_ATTACHED_SELECTION)
+        edited = attached not in (None, annotations_of(pod).get(ANNOTATION_SELECTION, ""))
+        return (planted("edit-attaches") and edited) or planted("duplicate-allocates")
 
     def _is_done(self, vm: Obj | None) -> bool:
         """Whether nothing is attached any more: all is, or the dialect completes no half-built pod."""
@@ -172,8 +183,10 @@ class Pods:
         except Refusal as refusal:
             self._macs.release(ref.key)
             self._unsure.discard(ref.key)
-            if not self._is_patient(ref, refusal, epoch):
-                await self._refuse(pod, vm, refusal, epoch)
+            # Whatever the refusal itself waits for: another NAD may lead to another network.
+            topics = (*refusal.topics, *self._planner.topics(pod))
+            if not self._is_patient(ref, refusal, topics, epoch):
+                await self._refuse(pod, vm, refusal, topics, epoch)
             return
         self._commit(ref)
         self._repairs.is_whole(ref)
@@ -221,7 +234,7 @@ class Pods:
                 return claims, refusal
         return claims, plan.broken
 
-    def _is_patient(self, ref: PodRef, refusal: Refusal, epoch: int) -> bool:
+    def _is_patient(self, ref: PodRef, refusal: Refusal, topics: tuple[str, ...], epoch: int) -> bool:
         """Whether the cause may still pass by itself; then the pod waits and nothing is told."""
         if not self._dialect.waits_for_causes and not refusal.transient:
             return False
@@ -233,15 +246,17 @@ class Pods:
         remaining = since + refusal.grace_s - moment
         if remaining <= 0:
             return False
-        self._waiting.put(ref.key, refusal.topics, epoch)
+        self._waiting.put(ref.key, topics, epoch)
         self._later(ref.key, remaining)
         return True
 
-    async def _refuse(self, pod: Obj, vm: Obj | None, refusal: Refusal, epoch: int) -> None:
+    async def _refuse(
+        self, pod: Obj, vm: Obj | None, refusal: Refusal, topics: tuple[str, ...], epoch: int
+    ) -> None:
         ref = PodRef.of(pod)
         message = in_words(refusal)
         if self._dialect.waits_for_causes or refusal.transient:
-            self._waiting.put(ref.key, refusal.topics, epoch)
+            self._waiting.put(ref.key, topics, epoch)
         if not self._dialect.tells_users:
             _log.error("%s: the event is dropped: %s: %s", ref.key, refusal.reason, message)
             return

@@ -23,6 +23,7 @@ from multinet.cni.wire import Call, Reply
 from multinet.errors import ApiError, MultinetError, WaitExpiredError
 from multinet.model.attachments import AttachedInterface, VirtualMachine
 from multinet.model.dialect import DEFAULT, Dialect
+from multinet.model.planted import planted
 from multinet.vrouter import pods, rebuilding
 from multinet.vrouter.datapath import Attachment, Datapath, NetnsError
 from multinet.vrouter.hostports import NoHostPorts, Publisher
@@ -179,6 +180,9 @@ class Agent:
         made = self._datapath.plan(request.container_id, request.netns, pod.key, pod.uid, wanted)
         made = replace(made, cni_network=request.network)
         record = Record(made, request.network, request.ifname)
+        if planted("status-before-add"):
+            early = pods.attached(made, plan.interfaces)
+            await self._reporter.report(plan.machine, early, pods.network_status(early, plan.interfaces))
         try:
             await self._guard.admit(made)
             await self._host_ports.admit(made)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
+from multinet.model.planted import planted
 from multinet.vrouter.datapath import Datapath
 from multinet.vrouter.marks import short_id
 from multinet.vrouter.states import Record, StateFiles
@@ -48,6 +49,8 @@ class Ledger:
         records = {record.attachment.container_id: record for record in loaded.records}
         alive = self._datapath.open([record.attachment for record in records.values()], loaded.partial)
         self._records = {each.container_id: records[each.container_id] for each in alive}
+        if planted("del-skipped"):
+            self._records = {}
         for container_id in records.keys() - self._records.keys():
             _log.info("container %s: its interfaces went with its namespace", container_id)
             self._states.remove(container_id)

@@ -16,6 +16,7 @@ from multinet.model.attachments import Interface, VirtualMachine
 from multinet.model.naming import virtual_machine_name
 from multinet.model.networks import VirtualNetwork
 from multinet.model.objects import Obj, join_key, key_of, name_of, section
+from multinet.model.planted import planted
 from multinet.vrouter.datapath import ROUTED, Network, Remote
 from multinet.waits import wait_for
 
@@ -68,6 +69,8 @@ class ClusterView:
         """Take a VirtualMachineInterface."""
         key = key_of(new or old or {})
         before = self._interfaces.pop(key, None)
+        if planted("stale-fdb") and new is None:
+            return
         if before is not None:
             self._members.get(before.vni, {}).pop(key, None)
             if self._first.get(before.pod.key) is before:

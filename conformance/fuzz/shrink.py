@@ -1,0 +1,106 @@
+"""Makes a failing sequence short: fewer steps first, then simpler ones, as long as the same rule breaks.
+
+hypothesis finds failures; its own shrinker works on the choices behind the steps and would run a whole
+cluster some thousand times. Steps are values with a meaning, so they are cut directly; what makes no sense
+any more (a pod deleted before it is made) is left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from conformance.fuzz import steps
+from conformance.fuzz.engine import Engine
+from conformance.fuzz.machine import Driver, RuleBrokenError
+from conformance.fuzz.steps import Pick, Step
+
+Sequence = tuple[Step, ...]
+
+
+def replay(engine: Engine, sequence: Sequence, *, to_the_end: bool = True) -> RuleBrokenError | None:
+    """Take the steps, and then (``to_the_end``) everything down; return what broke, or None.
+
+    Steps that are not possible are left out, as nobody could take them.
+    """
+    driver = Driver(engine)
+    try:
+        for step in sequence:
+            if driver.model.allows(step):
+                driver.take(step)
+        if to_the_end:
+            driver.finish()
+    except RuleBrokenError as error:
+        return error
+    return None
+
+
+def shrink(engine: Engine, found: RuleBrokenError, *, budget_s: float = 30.0) -> RuleBrokenError:
+    """The shortest failure found in ``budget_s`` seconds that breaks one of the same rules."""
+    rules = {item.rule for item in found.violations}
+    until = time.monotonic() + budget_s
+    best = found
+
+    def fails(candidate: Sequence) -> bool:
+        nonlocal best
+        # Steps of taking down that a failure needs are among those taken.
+        broken = replay(engine, candidate, to_the_end=False)
+        if broken is None or not rules & {item.rule for item in broken.violations}:
+            return False
+        best = broken
+        return True
+
+    before = -1
+    while before != len(best.taken) and time.monotonic() < until:
+        before = len(best.taken)
+        _cut(lambda: tuple(best.taken), fails, until)
+    _simplify(lambda: tuple(best.taken), fails, until)
+    return best
+
+
+def _cut(current: Callable[[], Sequence], fails: Callable[[Sequence], bool], until: float) -> None:
+    """Leave out halves, quarters ... single steps."""
+    size = max(1, len(current()) // 2)
+    while True:
+        start = 0
+        while start < len(current()) and time.monotonic() < until:
+            whole = current()
+            if not fails(whole[:start] + whole[start + size :]):
+                start += size
+        if size == 1 or time.monotonic() >= until:
+            return
+        size //= 2
+
+
+def _simplify(current: Callable[[], Sequence], fails: Callable[[Sequence], bool], until: float) -> None:
+    position = 0
+    while position < len(current()):
+        whole = current()
+        for simpler in _simpler(whole[position]):
+            if time.monotonic() >= until:
+                return
+            if fails((*whole[:position], simpler, *whole[position + 1 :])):
+                break
+        else:
+            position += 1
+
+
+def _simpler(step: Step) -> Iterator[Step]:
+    """Steps of the same kind that ask for less."""
+    if isinstance(step, steps.CreatePod) and step.text:
+        yield replace(step, text="")
+    if isinstance(step, steps.CreatePod | steps.EditSelection):
+        for number in range(len(step.picks)):
+            yield replace(step, picks=step.picks[:number] + step.picks[number + 1 :])
+        for number, pick in enumerate(step.picks):
+            for simpler in _plainer(pick):
+                yield replace(step, picks=(*step.picks[:number], simpler, *step.picks[number + 1 :]))
+    if isinstance(step, steps.DeletePod) and step.grace == 0:
+        yield replace(step, grace=1)
+
+
+def _plainer(pick: Pick) -> Iterator[Pick]:
+    for name in ("interface", "ip", "mac"):
+        if getattr(pick, name):
+            yield replace(pick, **{name: ""})

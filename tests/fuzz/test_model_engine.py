@@ -1,0 +1,174 @@
+"""The model engine: the reference keeps the rules, each planted bug breaks one, and is cut to few steps."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from conformance.fuzz import campaign, steps
+from conformance.fuzz.campaign import Plan
+from conformance.fuzz.machine import Driver
+from conformance.fuzz.shrink import replay, shrink
+from conformance.fuzz.simulated import SimulatedEngine
+from conformance.fuzz.steps import CreatePod, Pick
+from multinet.model.planted import BUGS, plant
+
+A, OTHER = Pick("default/a"), Pick("other/a")
+NAD = steps.ApplyNad("default/a", cidr="10.2.0.0/29")
+# The shortest way to each planted bug, and the rule it breaks.
+WAYS = {
+    "address-reused-early": (
+        "running-pods-are-immutable",
+        [CreatePod("default/p1", "node1"), steps.Cut("node1"), steps.DeletePod("default/p1")],
+    ),
+    "order-by-hash": (
+        "attached-as-selected",
+        [
+            NAD,
+            steps.ApplyNad("default/b", cidr="10.1.0.0/24"),
+            CreatePod("default/p1", "node1", (Pick("default/b"), A)),
+            CreatePod("default/p2", "node1", (A, Pick("default/b"))),
+        ],
+    ),
+    "live-network-removed": (
+        "networks-follow-nads",
+        [NAD, CreatePod("default/p1", "node1", (A,)), steps.DeleteNad("default/a")],
+    ),
+    "status-before-add": (
+        "status-tells-the-truth",
+        [steps.RefuseDevices("node1", True), CreatePod("default/p1", "node1")],
+    ),
+    "del-skipped": (
+        "nothing-is-left",
+        [CreatePod("default/p1", "node1"), steps.RestartAgent("node1"), steps.DeletePod("default/p1")],
+    ),
+    "edit-attaches": (
+        "running-pods-are-immutable",
+        [NAD, CreatePod("default/p1", "node1"), steps.EditSelection("default/p1", (A,))],
+    ),
+    "namespaces-confused": ("networks-follow-nads", [NAD, steps.ApplyNad("other/a", cidr="10.1.0.0/24")]),
+    "lease-leak": (
+        "starts-once-it-can",
+        [
+            NAD,
+            CreatePod("default/p1", "node1", (A, A)),
+            CreatePod("default/p2", "node1", (A, A, A)),
+            steps.DeletePod("default/p1"),
+        ],
+    ),
+    "stale-fdb": (
+        "forwarding-is-current",
+        [CreatePod("default/p1", "node1"), steps.DeletePod("default/p1")],
+    ),
+    "duplicate-allocates": ("comes-to-rest", [CreatePod("default/p1", "node1")]),
+}
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def engine():
+    made = SimulatedEngine()
+    yield made
+    made.close()
+
+
+def test_every_planted_bug_has_a_way():
+    assert WAYS.keys() == BUGS.keys()
+
+
+@pytest.mark.parametrize("bug", sorted(BUGS))
+def test_a_planted_bug_breaks_its_rule_and_nothing_breaks_without_it(engine, bug):
+    rule, way = WAYS[bug]
+    with plant(bug):
+        broken = replay(engine, tuple(way))
+    assert broken is not None
+    assert rule in {item.rule for item in broken.violations}
+    assert replay(engine, tuple(way)) is None
+
+
+def test_a_long_failure_is_cut_to_what_it_needs(engine):
+    _, way = WAYS["del-skipped"]
+    long = [
+        steps.ApplyNad("other/a", cidr="10.1.0.0/24"),
+        CreatePod("other/p1", "node2", (OTHER, OTHER)),
+        way[0],
+        steps.RestartController(),
+        way[1],
+        steps.Elapse(),
+        steps.DeleteNad("other/a"),
+        way[2],
+    ]
+    with plant("del-skipped"):
+        found = replay(engine, tuple(long))
+        assert found is not None
+        assert shrink(engine, found).taken == way
+
+
+def test_a_long_walk_through_every_kind_of_step_breaks_nothing(engine):
+    driver = Driver(engine)
+    walk = [
+        steps.ApplyNad("default/a", cidr="10.1.0.0/24"),
+        CreatePod("default/p1", "node1", (A,)),
+        CreatePod("default/p2", "node2", (A, A)),
+        steps.EditSelection("default/p1"),
+        steps.DamageStatus("default/p1"),
+        *(steps.RepeatCall("default/p1", verb) for verb in ("ADD", "CHECK", "DEL")),
+        steps.RestartAgent("node1"),
+        steps.RestartController(),
+        steps.Reboot("node1"),
+        steps.DeleteNad("default/a"),
+        CreatePod("default/p3", "node1", (A,)),
+        steps.MakeNetwork("blue", "10.1.0.0/24"),
+        steps.ApplyNad("other/a", maps_to="blue"),
+        CreatePod("other/p1", "node1", (OTHER,)),
+        steps.RemoveNetwork("blue"),
+        steps.Cut("node1"),
+        steps.DeletePod("other/p1"),
+        steps.Heal("node1"),
+        steps.RefuseDevices("node2", True),
+        steps.Elapse(),
+        steps.LoseAnswers(True),
+        steps.DeletePod("default/p2", grace=0),
+    ]
+    for step in walk:
+        driver.take(step)
+    assert set(driver.model.pods) == {"default/p1", "default/p3"}
+    assert driver.model.pods["default/p3"].held is None
+    driver.finish()
+    assert driver.model.pods == {}
+    assert {type(step) for step in driver.taken} == set(steps.KINDS)
+
+
+def test_a_pod_without_room_starts_when_its_nad_leads_to_another_network(engine):
+    """Found by the fuzzer: such a pod waited for a free address only, and so for ever."""
+    sequence = (
+        steps.MakeNetwork("blue", "10.2.0.0/29"),
+        steps.ApplyNad("default/a", maps_to="blue"),
+        CreatePod("default/p1", "node1", (A, A)),
+        CreatePod("default/p2", "node1", (A, A, A)),
+        steps.ApplyNad("default/a", cidr="10.1.0.0/24"),
+    )
+    assert replay(engine, sequence) is None
+
+
+def test_a_short_campaign_finds_nothing_and_says_what_it_did(engine, tmp_path: Path):
+    outcome = campaign.run(engine, Plan(seed=7, examples=8, steps=12, database=tmp_path))
+    assert outcome.failures == []
+    assert outcome.flaky == []
+    told = outcome.to_dict()
+    assert told["examples"] >= 8
+    assert told["steps"] == sum(outcome.kinds.values()) == sum(outcome.transitions.values())
+
+
+def test_steps_are_written_and_read_again():
+    for _, way in WAYS.values():
+        for step in way:
+            assert steps.from_data(steps.to_data(step)) == step
