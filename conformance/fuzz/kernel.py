@@ -14,6 +14,7 @@ from multinet.vrouter.datapath import (
     Attachment,
     DatapathError,
     Network,
+    Places,
     Port,
     Remote,
     Remotes,
@@ -140,6 +141,29 @@ class SimulatedDatapath:
         """Know the members elsewhere as they are now."""
         if vni in self._kernel.networks():
             self._learn(vni)
+
+    async def repair(self, attachment: Attachment) -> tuple[str, ...]:
+        """Nobody damages anything here."""
+        del attachment
+        return ()
+
+    async def repair_network(self, vni: int) -> tuple[str, ...]:
+        """Nobody damages anything here."""
+        del vni
+        return ()
+
+    def repair_guard(self) -> bool:
+        """There are no rules of port security here."""
+        return False
+
+    @property
+    def guard_port(self) -> int:
+        """There are no rules of port security here."""
+        return 0
+
+    def places(self) -> Places:
+        """No devices with numbers of their own."""
+        return Places({}, {}, {}, {}, frozenset(), {})
 
     def close(self) -> None:
         """The kernel stays."""
