@@ -49,7 +49,7 @@ from traffic.observation import Observation
 from traffic.probe import Pair, Prober
 
 T = TypeVar("T")
-SETTLE_LIMIT_S = 20.0
+SETTLE_LIMIT_S = 15.0
 _SYNC_LIMIT_S = 15.0
 _CALL_LIMIT_S = 60.0
 _GONE_LIMIT_S = 30.0

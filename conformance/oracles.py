@@ -133,8 +133,14 @@ class Seen:
 
     @property
     def other_entries(self) -> tuple[Entry, ...]:
-        """All other entries, wherever they stand."""
-        return tuple(one for one in self.entries if one.get("default") is not True)
+        """Entries of selected networks, wherever they stand; a default entry may lack its flag."""
+        return tuple(
+            one for one in self.entries if one.get("default") is not True and not self.says_pod_ip(one)
+        )
+
+    def says_pod_ip(self, entry: Entry) -> bool:
+        """Whether an entry has the pod's IP, whatever the form of its ``ips``."""
+        return bool(said_by(entry) & set(self.pod_ips))
 
     def entries_of(self, namespace: str, name: str) -> tuple[Entry, ...]:
         """Entries of one NAD, whether its namespace stands there or not."""
@@ -154,7 +160,7 @@ class Seen:
                 continue
             if "mac" in entry and str(entry["mac"]).lower() != kernel.mac:
                 yield f"annotation/kernel: {name} mac {entry['mac']}, the kernel has {kernel.mac}"
-            said = {_address(text) for text in entry.get("ips") or ()}
+            said = said_by(entry)
             has = set(addresses_of(kernel))
             if said != has:
                 yield f"annotation/kernel: {name} ips {_texts(said)}, the kernel has {_texts(has)}"
@@ -176,11 +182,17 @@ def look(target: ClusterTarget, obj: Obj, refusals: list[str]) -> Seen:
     return Seen(obj, tuple(refusals), status, kernel)
 
 
-def _address(text: object) -> Address | str:
-    try:
-        return ipaddress.ip_interface(str(text)).ip
-    except ValueError:
-        return str(text)
+def said_by(entry: Entry) -> set[Address | str]:
+    """What an entry says of its addresses, also where ``ips`` is one text; what is no address stays text."""
+    ips = entry.get("ips") or ()
+    texts = ips.replace(",", " ").split() if isinstance(ips, str) else ips
+    found: set[Address | str] = set()
+    for text in texts:
+        try:
+            found.add(ipaddress.ip_interface(str(text)).ip)
+        except ValueError:
+            found.add(str(text))
+    return found
 
 
 def _texts(values: Any) -> str:

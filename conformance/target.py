@@ -148,6 +148,9 @@ class ClusterTarget(Target, Protocol):
     def bring_up(self, node: str) -> None:
         """Undo :meth:`take_down`; returns when the node takes pods again."""
 
+    def restart_control(self) -> None:
+        """Restart what decides about networks and addresses; ``CannotProvideError`` where that can't be."""
+
 
 @dataclass(frozen=True, slots=True)
 class PluginCall:

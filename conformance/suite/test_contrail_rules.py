@@ -292,6 +292,27 @@ def test_an_interface_for_each_item_in_their_order(space: Space, evidence: Evide
     assert order == text.split(",")
 
 
+@pytest.mark.xdist_group("disturbs the last node")
+@requirement("CTRL-S-7")
+def test_a_restart_changes_nothing_of_running_pods(space: Space, evidence: Evidence) -> None:
+    networks = [space.network("a"), space.network("b")]
+    evidence.case("the control plane of the implementation is started again under running pods")
+    before = space.pods(p="a,b", q="b,a,b")
+    for pod in before.values():
+        runs(pod, evidence)
+    space.bench.target.restart_control()
+    new = space.pod("a,b")
+    runs(new, evidence)
+    attached(new, *networks)
+    for name, pod in before.items():
+        later = space.look(name)
+        evidence.saw(f"before {pod.summary()}; after {later.summary()}")
+        assert [(one.ifindex, one.mac, one.addresses) for one in later.interfaces] == [
+            (one.ifindex, one.mac, one.addresses) for one in pod.interfaces
+        ]
+        assert later.status_text == pod.status_text
+
+
 @requirement("CTRL-S-8")
 def test_a_network_without_free_addresses_is_told(space: Space, evidence: Evidence) -> None:
     small, good = space.network("small", space.subnet().replace("/24", "/29")), space.network("good")

@@ -167,6 +167,10 @@ class LiveTarget:
     def bring_up(self, node: str) -> None:
         """Nothing was disturbed."""
 
+    def restart_control(self) -> None:
+        """Nobody's business here."""
+        raise CannotProvideError("a live cluster's control plane is not restarted")
+
 
 def _endpoint(name: str, link: Mapping[str, Any], routes: list[tuple[int, dict[str, Any]]]) -> Endpoint:
     own = [

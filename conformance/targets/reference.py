@@ -179,3 +179,7 @@ class ReferenceTarget:
     def bring_up(self, node: str) -> None:
         """Start the node agent again."""
         labhost.order(self._facts, "restart", "vrouter", node)
+
+    def restart_control(self) -> None:
+        """Restart the controller."""
+        labhost.order(self._facts, "restart", "controller", "cp")
