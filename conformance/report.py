@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from conformance.applicability import Scope
-from conformance.catalogue import Row
+from conformance.catalogue import Lane, Row
 from conformance.evidence import Judged
 from conformance.known_issues import Issue, State
 from conformance.profiles import Profile
@@ -177,7 +177,8 @@ def build(
         for row in one.rows:
             by_row.setdefault(row, []).append(one)
     rows = list(scope.catalogue.of(scope.profiles))
-    clauses = [_clause(row, by_row.get(row.id, []), scope) for row in rows if not row.untestable]
+    untestable = {row.id: why for row in rows if (why := _untestable(row)) and row.id not in by_row}
+    clauses = [_clause(row, by_row.get(row.id, []), scope) for row in rows if row.id not in untestable]
     about = scope.claim.implementation
     report = ConformanceReport(
         date=date,
@@ -199,7 +200,7 @@ def build(
         ),
         verdicts=dict(sorted(Counter(clause.verdict for clause in clauses).items())),
         spec_clauses=tuple(clauses),
-        untestable=tuple(Untestable(id=row.id, reason=row.untestable) for row in rows if row.untestable),
+        untestable=tuple(Untestable(id=row, reason=why) for row, why in untestable.items()),
         known_issues=tuple(
             KnownIssue(
                 row=issue.row,
@@ -212,6 +213,15 @@ def build(
         ),
     )
     return report.model_copy(update={"digest": digest(plain(report))})
+
+
+def _untestable(row: Row) -> str:
+    """Why no test decides a row: its own reason, or a lane that the suite does not have."""
+    if row.untestable:
+        return row.untestable
+    if {Lane.L0, Lane.L1} & set(row.lanes):
+        return ""
+    return f"needs lane {', '.join(row.lanes)}, which the suite does not have: {row.test}"
 
 
 def _clause(row: Row, judged: list[Judged], scope: Scope) -> Clause:

@@ -42,6 +42,7 @@ class Collected:
 def tests(pytestconfig):
     collected = Collected()
     argv = [str(pytestconfig.rootpath / "conformance/suite"), "--collect-only", "--target=reference"]
+    argv += [f"--profile={profile}" for profile in Profile]  # or tests of others would be left out
     status = pytest.main([*argv, "-q", "-p", "no:cacheprovider"], plugins=[collected])
     assert status == 0
     return collected.tests
