@@ -18,7 +18,7 @@ COMPLETE = frozenset(
         Profile.DEFAULT_ROUTE,
         Profile.PORT_MAPPING,
         Profile.BANDWIDTH,
-        Profile.DELEGATING,
+        Profile.CNI_PLUGIN,
         Profile.CONTRAIL_MULTINET,
     }
 )
