@@ -242,7 +242,12 @@ def _clause(row: Row, judged: list[Judged], scope: Scope) -> Clause:
         verdict=str(verdict),
         reason=reason,
         known=any(row.id in one.known for one in judged),
-        tests=tuple(_test(one, row) for one in judged),
+        # Tests for another kind of target say nothing where others decided.
+        tests=tuple(
+            _test(one, row)
+            for one in judged
+            if verdict is Verdict.NOT_APPLICABLE or one.rows[row.id] != Verdict.NOT_APPLICABLE
+        ),
     )
 
 

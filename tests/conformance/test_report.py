@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import date
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -14,6 +15,8 @@ from conformance.verdicts import Verdict
 from multinet.errors import InputError
 
 pytest_plugins = ["pytester"]
+
+REPORTS = Path(report.__file__).with_name("reports")
 
 BODY = """
     @requirement("NPWG-5.3.5-b", "NPWG-5.2-a")
@@ -100,6 +103,16 @@ def test_the_digest_is_of_the_verdicts_and_shows_a_change(project, written):
     file.write_text(file.read_text().replace("verdict: fail", "verdict: pass"))
     with pytest.raises(InputError, match="digest does not fit"):
         report.read(file)
+
+
+@pytest.mark.parametrize("path", sorted(REPORTS.rglob("*-report.yaml")), ids=lambda path: path.stem)
+def test_published_reports_are_whole(path):
+    value = report.read(path)
+    jsonschema.validate(report.plain(value), json.loads(report.SCHEMA_FILE.read_text()))
+    assert value.digest in path.with_suffix(".svg").read_text()
+    assert path.parent.parent.name == value.spec_version
+    assert all(profile.core.result != "failure" for profile in value.profiles)
+    assert "## Reproduce" in (path.parent / "README.md").read_text()
 
 
 def issue(row, expires):
