@@ -79,8 +79,12 @@ class Outcome:
 
     @property
     def answer(self) -> Obj:
-        """What it printed: a result or an error; an empty map for nothing."""
-        return dict(json.loads(self.stdout)) if self.stdout.strip() else {}
+        """What it printed: a result or an error; an empty map for nothing, and for what is no JSON map."""
+        try:
+            value = json.loads(self.stdout)
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
 
     def assert_orderly(self) -> None:
         """No crash: one JSON map or nothing on stdout, no stack trace on stderr, an error where it failed."""
