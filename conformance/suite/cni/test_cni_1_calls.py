@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from conformance.cnicall import VERSIONS, Caller, Container, finish
+from conformance.cnicall import VERSIONS, Caller, Container, Outcome, finish
 from conformance.evidence import Evidence
 from multinet.model.objects import Obj
 
@@ -293,3 +293,42 @@ def test_a_capability_is_acted_on_or_refused(
         assert set(value) <= {item["address"] for item in addresses_of(done.result)}  # type: ignore[call-overload]
     else:
         evidence.unknown(f"whether {capability} was acted on is not observed here")
+
+
+def asked_by_args(attaching: Caller, container: Container, address: str, cni_args: str = "") -> Outcome:
+    """ADD with an address in ``args``."""
+    config = attaching.config(args={"cni": {"ips": [address]}})
+    return attaching("ADD", container, config=config, CNI_ARGS=cni_args or None)
+
+
+@pytest.mark.requirement("CNI-CONV-2")
+def test_args_come_before_cni_args(
+    attaching: Caller, containers: Callable[[], Container], evidence: Evidence
+) -> None:
+    evidence.case("args.cni.ips 10.88.0.60, and IP=10.88.0.61 in CNI_ARGS")
+    first, second = containers(), containers()
+    alone = asked_by_args(attaching, first, "10.88.0.60/24")
+    if alone.status != 0 or "10.88.0.60/24" not in {item["address"] for item in addresses_of(alone.result)}:
+        evidence.not_applicable("it does not understand args.cni.ips")
+    attaching("DEL", first)
+    both = asked_by_args(attaching, second, "10.88.0.60/24", "IgnoreUnknown=1;IP=10.88.0.61")
+    evidence.saw(both)
+    assert both.status == 0, f"CNI_ARGS were not ignored: {both}"
+    found = {item["address"] for item in addresses_of(both.result)}
+    assert found == {"10.88.0.60/24"}, f"CNI_ARGS were not ignored: {found}"
+
+
+@pytest.mark.requirement("CNI-CONV-3")
+@pytest.mark.parametrize("address", ["10.88.0.62", "10.88.0.62/24"])
+def test_an_address_with_and_without_prefix_length(
+    attaching: Caller, container: Container, evidence: Evidence, address: str
+) -> None:
+    evidence.case(f"args.cni.ips {address}", "that address, or an error object")
+    done = asked_by_args(attaching, container, address)
+    evidence.saw(done)
+    if done.status != 0:
+        assert done.error
+        return
+    found = {item["address"] for item in addresses_of(done.result)}
+    if "10.88.0.62/24" not in found:
+        evidence.not_applicable("it does not understand args.cni.ips")
