@@ -8,6 +8,7 @@ else is a fault of the suite, told as such and never as a fault of the implement
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ class Evidence:
         self.observed = ""
         self.logs: dict[str, str] = {}
         self.noted: list[tuple[Verdict, str]] = []
+        self.involved: set[str] = set()
 
     def case(self, given: object, expected: str = "") -> None:
         """What the implementation was given, and what must follow; the row's statement when left out."""
@@ -49,11 +51,18 @@ class Evidence:
         """What was observed last; shown with whatever verdict follows."""
         self.observed = _text(observed)
 
+    def involve(self, *names: str) -> None:
+        """What the case is about (``namespace/pod``): its lines in the target's logs go with a failure."""
+        self.involved.update(names)
+
     def log(self, name: str, text: str | Path, *, about: Iterable[str] = ()) -> None:
         """Lines of a log that prove the verdict: the last ones, with one of the words ``about`` if given."""
         content = text.read_text(errors="replace") if isinstance(text, Path) else text
-        words = tuple(about)
-        lines = [line for line in content.splitlines() if not words or any(word in line for word in words)]
+        # "ns/p1" is not "ns/p12".
+        words = [re.compile(rf"(?<![\w-]){re.escape(word)}(?![\w-])") for word in about]
+        lines = [
+            line for line in content.splitlines() if not words or any(word.search(line) for word in words)
+        ]
         if lines:
             self.logs[name] = "\n".join(lines[-_LOG_LINES:])
 

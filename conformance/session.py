@@ -22,7 +22,7 @@ from conformance.applicability import Rows, Scope, markers_of, rows_of
 from conformance.evidence import Evidence, Judged, verdict_of
 from conformance.known_issues import Issue, State
 from conformance.profiles import SPEC_VERSIONS, Profile
-from conformance.target import Claim, Facts, Target
+from conformance.target import Claim, ClusterTarget, Facts, Target
 from conformance.verdicts import Verdict
 from multinet.errors import MultinetError
 
@@ -259,6 +259,9 @@ class Session:
     def _judge(self, item: pytest.Item, rows: Rows, error: BaseException | None, seconds: float) -> Judged:
         evidence = self.evidence_of(item)
         verdict, reason, suite_error = verdict_of(evidence, error)
+        if verdict in verdicts.FAILED and evidence.involved and isinstance(self._target, ClusterTarget):
+            for name, path in self._target.logs().items():
+                evidence.log(name, path, about=evidence.involved)
         judged = Judged(
             item.nodeid, {}, reason, evidence.input, evidence.expected, evidence.observed, evidence.logs
         )

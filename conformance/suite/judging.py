@@ -14,6 +14,7 @@ from conformance.target import Network
 
 def runs(pod: Seen, evidence: Evidence) -> None:
     """The pod runs; what was refused is told."""
+    evidence.involve(pod.key)
     evidence.saw(shown(pod))
     assert pod.runs, f"{pod.key} does not run: {why(pod)}"
 
@@ -57,6 +58,7 @@ def with_control(
     pod, control = pods
     if not control.runs or not control.within(good.subnets[0]):
         evidence.unknown(f"the control, a pod that selects {good.name}, does not run: {why(control)}")
+    evidence.involve(pod.key)
     evidence.saw(shown(pod))
     return pod
 

@@ -59,6 +59,12 @@ def test_the_classic_dialect_is_told_from_the_default_one(tmp_path):
     assert status == 1, output[-3000:]
     verdicts = {clause.id: clause.verdict for clause in found.spec_clauses}
     assert verdicts["NPWG-7.2-a"] == Verdict.UNSAFE  # skipped in silence
+    (clause,) = [clause for clause in found.spec_clauses if clause.id == "NPWG-7.2-a"]
+    test = clause.tests[0]
+    assert test.input
+    assert test.expected == clause.statement
+    assert "eth0" in test.observed
+    assert "interfaces" in test.logs["controller-cp"]
     assert verdicts["NPWG-4.1.2.1.3-a"] == Verdict.FAIL  # dropped in silence
     assert verdicts["NPWG-4.2-c"] == Verdict.FAIL  # equal names share one entry
     assert verdicts["NPWG-5.3.3-a"] == Verdict.FAIL  # one text, not a list
