@@ -43,7 +43,10 @@ READY = """\
       wait: { pods: all }
 """
 # The overlay device of the NAD's network is the one in a bridge; the default network's is routed.
+# The node agent would mend it at once.
 CUT = """\
+    - name: the agent can mend nothing
+      fault: { kill: { role: vrouter, node: node1, signal: STOP } }
     - name: cut one tunnel
       fault:
         netns:
@@ -83,7 +86,7 @@ def test_a_dead_tunnel_fails_exactly_the_cells_that_cross_it(tmp_path: Path) -> 
     outcome = run(tmp_path, NETWORK + PODS + READY + CUT)
     assert outcome.exit_status == 1
     assert outcome.report is not None
-    probe, with_fault = outcome.report.steps[3:5]
+    probe, with_fault = outcome.report.steps[4:6]
     failed = {cell for cell in probe.cells if cell.verdict == "fail"}
     crossing = {cell for cell in probe.cells if cell.crosses and cell.source_interface == "eth1"}
     assert failed == crossing
