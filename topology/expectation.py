@@ -50,7 +50,7 @@ class ExpectedInterface:
     free to choose. ``gateways`` are the pod's default routes through this interface where a selection moved
     them (empty: none through it); None without such a request, when index 0 alone has its network's. Of a
     network that is not ``joined`` nobody knows whether its nodes reach each other. An empty ``mac`` and no
-    ``subnets`` stand for any.
+    ``subnets`` stand for any. ``device``: it is that NIC of the node, and the network is what it is wired to.
     """
 
     index: int
@@ -65,6 +65,7 @@ class ExpectedInterface:
     addresses: tuple[str, ...] = ()
     gateways: tuple[str, ...] | None = None
     joined: bool = True
+    device: str = ""
 
     @property
     def carries_default_route(self) -> bool:
@@ -186,13 +187,14 @@ class Expectations:
             requests.port_security(annotations_of(pod))
             rerouted = any(item.default_route is not None for item in selected)
             first = self._default_network(pod, namespace, networks)
+            interfaces = [requests.default_wanted(first, uid, rerouted=rerouted)]
         except InputError as error:
             return ExpectedPod(key_of(pod), uid, node, (), str(error))
-        interfaces = [requests.default_wanted(first, uid, rerouted=rerouted)]
         try:
             for index, (item, name) in enumerate(zip(selected, names, strict=True), start=1):
                 network = self._network(item, networks)
                 interfaces.append(requests.wanted(index, item, network, name, uid))
+            requests.check_devices(interfaces)
         except InputError as error:
             if self._dialect.half_built_pods:
                 self._final.add(uid)
@@ -224,7 +226,9 @@ class Expectations:
         if target not in networks and definition is not None:
             coming = self._reader.judge(definition)
             if coming.kind == "create" and coming.target == target:
-                return VirtualNetwork(target, coming.subnets, forwarding_mode=L2_L3, nad=item.nad)
+                return VirtualNetwork(
+                    target, coming.subnets, forwarding_mode=L2_L3, nad=item.nad, device=coming.device
+                )
         network = _there(target, f"the network of {item.nad}", networks)
         check_made_network(intent, network, self._dialect)
         return network
@@ -284,6 +288,7 @@ def _expected(wanted: Wanted) -> ExpectedInterface:
         subnets=_subnets(network, tuple(map(str, wanted.fixed))),
         addresses=tuple(map(str, wanted.fixed)),
         gateways=wanted.default_route,
+        device=network.device,
     )
 
 

@@ -13,7 +13,10 @@ from multinet.vrouter import planning
 from multinet.vrouter.datapath import (
     Attachment,
     DatapathError,
+    Device,
+    DeviceBusyError,
     Network,
+    Nic,
     Places,
     Port,
     Remote,
@@ -92,9 +95,16 @@ class SimulatedDatapath:
         """Names as the real one chooses them."""
         prefix = planning.host_prefix(pod_uid)
         ports = tuple(
-            Port(each, f"{prefix}-{each.index}", 1000 + each.index, 100 + each.index, _MTU) for each in wanted
+            Port(each, f"{prefix}-{each.index}", 1000 + each.index, 100 + each.index, _MTU)
+            for each in wanted
+            if not each.device
         )
-        return Attachment(container_id, netns, pod, pod_uid, ports)
+        devices = tuple(
+            Device(each, Nic(each.device, "02:00:00:00:00:01", _MTU, up=True))
+            for each in wanted
+            if each.device
+        )
+        return Attachment(container_id, netns, pod, pod_uid, ports, devices=devices)
 
     async def attach(self, attachment: Attachment) -> None:
         """All or nothing."""
@@ -104,6 +114,10 @@ class SimulatedDatapath:
         for port in attachment.ports:
             if port.host_name in there:
                 raise DatapathError(f"device {port.host_name} exists")
+        lent = {device.nic.name for each in self._kernel.plugged.values() for device in each.devices}
+        for device in attachment.devices:
+            if device.nic.name in lent:
+                raise DeviceBusyError(f"the NIC {device.nic.name} is another pod's")
         self._kernel.plugged[attachment.container_id] = attachment
         self._named.add(attachment.container_id)
         for port in attachment.ports:

@@ -240,6 +240,7 @@ def interface_of(pod: PodRef, node: str, of: int, item: Wanted, claims: Iterable
         bandwidth=item.bandwidth,
         port_mappings=item.port_mappings,
         port_security=item.port_security,
+        device=item.network.device,
     )
 
 

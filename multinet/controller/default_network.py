@@ -11,7 +11,7 @@ from multinet.model import default_network, requests
 from multinet.model.nad import NadError
 from multinet.model.networks import VirtualNetwork
 from multinet.model.objects import Obj, namespace_of, uid_of
-from multinet.model.requests import Wanted
+from multinet.model.requests import RequestError, Wanted
 
 
 class DefaultNetwork:
@@ -23,7 +23,12 @@ class DefaultNetwork:
 
     def wanted(self, pod: Obj, *, rerouted: bool) -> Wanted:
         """Interface 0 of ``pod``; ``rerouted``: another interface carries the default route."""
-        return requests.default_wanted(self._network(pod), uid_of(pod), rerouted=rerouted)
+        network = self._network(pod)
+        try:
+            return requests.default_wanted(network, uid_of(pod), rerouted=rerouted)
+        except RequestError as error:
+            topics = (namespace_topic(namespace_of(pod)),)
+            raise Refusal.of(error, error.reason, topics=topics) from error
 
     def _network(self, pod: Obj) -> VirtualNetwork:
         name = namespace_of(pod)

@@ -129,6 +129,7 @@ class Nads:
             ip_fabric_forwarding=intent.ip_fabric_forwarding,
             origin=ORIGIN_NAD,
             nad=intent.nad,
+            device=intent.device,
         )
         self._definitions.made(fq_name)
         try:
@@ -139,7 +140,7 @@ class Nads:
             await self._adopt(nad, intent, current)
             return
         _log.info("%s: network %s, VNI %d", intent.nad, naming.fq_text(fq_name), network.vni)
-        text = f"network {naming.fq_text(fq_name)} with subnet {', '.join(intent.cidrs)}"
+        text = f"network {naming.fq_text(fq_name)} with {intent.shown}"
         self._announcer.say(nad, "Normal", "NetworkCreated", text)
 
     async def _adopt(self, nad: Obj, intent: NadIntent, found: Obj) -> None:
@@ -154,7 +155,7 @@ class Nads:
         wanted_flags = (intent.fabric_snat, intent.ip_fabric_forwarding)
         same_flags = (network.fabric_snat, network.ip_fabric_forwarding) == wanted_flags
         same_blocks = tuple(str(subnet.cidr) for subnet in network.subnets) == intent.cidrs
-        if same_flags and same_blocks:
+        if same_flags and same_blocks and network.device == intent.device:
             return
         if await self._usage.is_used(network.name):
             raise _unchanged(intent, network)
@@ -162,11 +163,12 @@ class Nads:
             "subnets": [subnet.to_spec() for subnet in intent.subnets],
             "fabricSnat": intent.fabric_snat,
             "ipFabricForwarding": intent.ip_fabric_forwarding,
+            "device": intent.device,
         }
         # The version makes the API refuse the change if somebody else was faster.
         patch = {"metadata": {"resourceVersion": metadata_of(found).get("resourceVersion")}, "spec": changed}
         await self._view.client.patch(VIRTUAL_NETWORKS, network.name, patch)
-        self._announcer.say(nad, "Normal", "NetworkChanged", f"subnet {', '.join(intent.cidrs)}")
+        self._announcer.say(nad, "Normal", "NetworkChanged", intent.shown)
 
     def _map(self, nad: Obj, intent: NadIntent) -> None:
         assert intent.target is not None
@@ -194,10 +196,10 @@ def _taken(intent: NadIntent, found: Obj) -> NadError:
 
 
 def _unchanged(intent: NadIntent, network: VirtualNetwork) -> NadError:
-    now = ", ".join(str(subnet.cidr) for subnet in network.subnets)
+    now = nads.shown([str(subnet.cidr) for subnet in network.subnets], network.device)
     return NadError(
         "NetworkUnchanged",
-        f"the network keeps its subnet {now} and flags",
+        f"the network keeps its {now} and flags",
         where=f"NetworkAttachmentDefinition {intent.nad}",
         why="pods are attached to it; a network in use is not changed",
         next_step="delete its pods first, or make a NAD with another name",

@@ -143,7 +143,7 @@ class Networks:
                 why=f"VirtualNetwork {name_of(first)} is older and counts",
                 next_step="delete this one, or give it another fqName",
             )
-        if not network.subnets:
+        if not network.subnets and not network.device:
             raise NadError(
                 "NoSubnet", "the network has no subnet", where=where, next_step='add {"cidr": "10.1.1.0/24"}'
             )
@@ -171,6 +171,7 @@ class Networks:
             origin=network.origin,
             nad=network.nad,
             pool=network.pool,
+            device=network.device,
         )
 
     def _refuse_used_vni(self, vn: Obj, vni: int, where: str) -> None:

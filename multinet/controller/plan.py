@@ -26,7 +26,14 @@ from multinet.model.objects import (
     namespace_of,
 )
 from multinet.model.planted import planted
-from multinet.model.requests import RequestError, Wanted, interface_names, port_security, wanted
+from multinet.model.requests import (
+    RequestError,
+    Wanted,
+    check_devices,
+    interface_names,
+    port_security,
+    wanted,
+)
 from multinet.model.selected import NetworkSelection, SelectionError
 
 __all__ = ["Plan", "Planner", "Wanted"]
@@ -82,6 +89,10 @@ class Planner:
                     raise
                 broken = refusal
                 break
+        try:
+            check_devices(interfaces)
+        except RequestError as error:
+            raise Refusal.of(error, error.reason) from error
         ignored = tuple(dict.fromkeys(key for item in selected for key in item.ignored))
         return Plan(tuple(interfaces), 1 + len(selected), ignored, broken)
 

@@ -86,6 +86,7 @@ class Interface:
     default route through its gateway, the others have none. ``bandwidth`` limits this interface alone,
     ``port_mappings`` lead to it alone.
     ``port_security``: it may send what carries its own MAC and addresses only.
+    ``device``: it is the node's spare NIC of that name; empty: it is a veth.
     """
 
     pod: PodRef
@@ -104,6 +105,7 @@ class Interface:
     bandwidth: Bandwidth | None = None
     port_mappings: tuple[PortMapping, ...] = ()
     port_security: bool = True
+    device: str = ""
 
     @property
     def name(self) -> str:
@@ -147,6 +149,7 @@ class Interface:
             bandwidth=Bandwidth.from_spec(spec.get("bandwidth")),
             port_mappings=tuple(PortMapping.from_spec(item) for item in spec.get("portMappings") or ()),
             port_security=bool(spec.get("portSecurity", True)),
+            device=str(spec.get("device") or ""),
         )
 
     def to_object(self) -> Obj:
@@ -181,6 +184,8 @@ class Interface:
             spec["portMappings"] = [mapping.to_spec() for mapping in self.port_mappings]
         if not self.port_security:
             spec["portSecurity"] = False
+        if self.device:
+            spec["device"] = self.device
         return {
             "apiVersion": API_VERSION,
             "kind": "VirtualMachineInterface",

@@ -150,6 +150,7 @@ def _virtual_network() -> Obj:
             "subnets": {"type": "array", "items": subnet},
             "fabricSnat": _BOOLEAN,
             "ipFabricForwarding": _BOOLEAN,
+            "device": _STRING,
         },
     }
     columns = [
@@ -241,6 +242,7 @@ def _virtual_machine_interface() -> Obj:
             "bandwidth": {"type": "object", "properties": dict.fromkeys(RATES, _RATE)},
             "portMappings": {"type": "array", "items": mapping},
             "portSecurity": _BOOLEAN,
+            "device": _STRING,
         },
     }
     columns = [

@@ -13,7 +13,7 @@ from typing import Any
 from multinet.model import nad as nads
 from multinet.model import nad_contrail, naming, selection, selection_contrail
 from multinet.model.dialect import Dialect
-from multinet.model.nad import NadError, NadIntent
+from multinet.model.nad import NadError, NadIntent, shown
 from multinet.model.naming import FqName
 from multinet.model.networks import ORIGIN_NAD, VirtualNetwork
 from multinet.model.objects import Obj, key_of, metadata_of
@@ -128,11 +128,12 @@ def check_made_network(intent: NadIntent, network: VirtualNetwork, dialect: Dial
             next_step=f"map to it with {nads.ANNOTATION_NETWORK}, or give the NAD another name",
         )
     blocks = tuple(str(subnet.cidr) for subnet in network.subnets)
-    if blocks != intent.cidrs and not dialect.networks_keep_first_definition:
+    same = (blocks, network.device) == (intent.cidrs, intent.device)
+    if not same and not dialect.networks_keep_first_definition:
         raise RequestError(
             "NetworkUnchanged",
             f"the network of {intent.nad} is not what the NAD says",
-            why=f"the NAD says {', '.join(intent.cidrs)}, the network still has {', '.join(blocks)}: "
+            why=f"the NAD says {intent.shown}, the network still has {shown(blocks, network.device)}: "
             "pods are attached to it, and a network in use is not changed",
             next_step="delete the pods that use it, or take a NAD with another name",
         )

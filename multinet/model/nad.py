@@ -8,6 +8,9 @@ Contrail keeps its settings in annotations of the NAD and only its type in ``spe
     opencontrail.org/ip_fabric_forwarding  "true" or "false" (default)
     opencontrail.org/ip_fabric_snat        "true" or "false" (default)
 
+Ours alone is ``multinet.opencontrail.org/device``: the name of a spare NIC, which a pod on a node that has
+it gets for itself. It needs no cidr; without one the interface has no address.
+
 A NAD is stored by Kubernetes whatever it says, so a problem has to be told: :class:`NadError` has a reason
 in CamelCase (for conditions and Events), a message and a next step.
 """
@@ -17,7 +20,8 @@ from __future__ import annotations
 import ast
 import ipaddress
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -34,8 +38,17 @@ ANNOTATION_CIDR = "opencontrail.org/cidr"
 ANNOTATION_NETWORK = "opencontrail.org/network"
 ANNOTATION_FORWARDING = "opencontrail.org/ip_fabric_forwarding"
 ANNOTATION_SNAT = "opencontrail.org/ip_fabric_snat"
-_OWN_ANNOTATIONS = (ANNOTATION_CIDR, ANNOTATION_NETWORK, ANNOTATION_FORWARDING, ANNOTATION_SNAT)
+ANNOTATION_DEVICE = "multinet.opencontrail.org/device"
+_OWN_ANNOTATIONS = (
+    ANNOTATION_CIDR,
+    ANNOTATION_NETWORK,
+    ANNOTATION_FORWARDING,
+    ANNOTATION_SNAT,
+    ANNOTATION_DEVICE,
+)
 
+# What Linux takes as a device's name (dev_valid_name in net/core/dev.c, 15 bytes), less what is odd.
+_DEVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}")
 _NETWORK_TEXT_LIMIT = 4096
 _CIDR_STEP = f'write blocks with their prefix length: {ANNOTATION_CIDR}: "10.1.1.0/24, 2001:db8::/64"'
 _NETWORK_STEP = (
@@ -67,6 +80,7 @@ class NadIntent:
 
     ``create``: ``target`` is the fq name of the network to make with ``subnets``. ``map``: ``target`` names
     a network which somebody else made. ``foreign``: the NAD is another plugin's; nothing else is set.
+    ``device``: the network is what the spare NIC of that name is wired to, on each node that has one.
     """
 
     kind: Literal["create", "map", "foreign"]
@@ -77,11 +91,23 @@ class NadIntent:
     ip_fabric_forwarding: bool = False
     plugin_type: str = ""
     notes: tuple[Note, ...] = ()
+    device: str = ""
 
     @property
     def cidrs(self) -> tuple[str, ...]:
         """The subnets' blocks as text."""
         return tuple(str(subnet.cidr) for subnet in self.subnets)
+
+    @property
+    def shown(self) -> str:
+        """Subnets and device in words."""
+        return shown(self.cidrs, self.device)
+
+
+def shown(cidrs: Sequence[str], device: str) -> str:
+    """What a network consists of, in words."""
+    words = [f"subnet {', '.join(cidrs)}" if cidrs else "", f"device {device}" if device else ""]
+    return " and ".join(part for part in words if part)
 
 
 def parse(obj: Mapping[str, Any], *, cluster: str = naming.DEFAULT_CLUSTER, project: str = "") -> NadIntent:
@@ -103,7 +129,16 @@ def parse(obj: Mapping[str, Any], *, cluster: str = naming.DEFAULT_CLUSTER, proj
     notes: list[Note] = []
     cidr = annotations.get(ANNOTATION_CIDR)
     target = annotations.get(ANNOTATION_NETWORK) or ""
-    if cidr is not None:
+    device = _device(annotations, where)
+    if device and cidr is None and target.strip():
+        raise NadError(
+            "DeviceInvalid",
+            "a device can't be in a network which somebody else made",
+            where=where,
+            why=f"{ANNOTATION_DEVICE} and {ANNOTATION_NETWORK} are both there",
+            next_step=f"remove one of them; addresses for the device come by {ANNOTATION_CIDR}",
+        )
+    if cidr is not None or device:
         if target.strip():
             text = f"{ANNOTATION_NETWORK} is not used, because {ANNOTATION_CIDR} is there: remove one of them"
             notes.append(Note("NetworkAnnotationUnused", text))
@@ -111,9 +146,21 @@ def parse(obj: Mapping[str, Any], *, cluster: str = naming.DEFAULT_CLUSTER, proj
         reserved = naming.default_network_fq_name(cluster, project=project)
         if target_name == reserved:
             raise _reserved(obj, where, reserved)
-        return _create(obj, where, cidr, target_name, notes, plugin_type)
+        if device:
+            _flag_notes(annotations, notes, "on a NAD that hands out a device")
+            subnets = () if cidr is None else _subnets(cidr, f"{where}, {ANNOTATION_CIDR}")
+            return NadIntent(
+                "create",
+                key_of(obj),
+                target_name,
+                subnets,
+                plugin_type=plugin_type,
+                notes=tuple(notes),
+                device=device,
+            )
+        return _create(obj, where, cidr or "", target_name, notes, plugin_type)
     if target.strip():
-        _flag_notes_when_mapped(annotations, notes)
+        _flag_notes(annotations, notes, "on a NAD that maps to an existing network: set it on the network")
         fq_name = read_reference(target, where)
         return NadIntent("map", key_of(obj), fq_name, plugin_type=plugin_type, notes=tuple(notes))
     raise NadError(
@@ -262,11 +309,26 @@ def _flag(annotations: Mapping[str, str], key: str, notes: list[Note]) -> bool:
     return value.strip().lower() == "true"
 
 
-def _flag_notes_when_mapped(annotations: Mapping[str, str], notes: list[Note]) -> None:
+def _flag_notes(annotations: Mapping[str, str], notes: list[Note], where: str) -> None:
     for key in (ANNOTATION_FORWARDING, ANNOTATION_SNAT):
         if _flag(annotations, key, notes):
-            text = f"{key} has no effect on a NAD that maps to an existing network: set it on the network"
-            notes.append(Note("FlagUnused", text))
+            notes.append(Note("FlagUnused", f"{key} has no effect {where}"))
+
+
+def _device(annotations: Mapping[str, str], where: str) -> str:
+    """The name of the spare NIC; empty where the NAD asks for none."""
+    name = annotations.get(ANNOTATION_DEVICE)
+    if name is None:
+        return ""
+    if name == "lo" or not _DEVICE.fullmatch(name):
+        raise NadError(
+            "DeviceInvalid",
+            f"{name!r} can't be the name of a spare NIC",
+            where=f"{where}, {ANNOTATION_DEVICE}",
+            why="a name has 1 to 15 letters, digits, or characters of -_.@, and lo is no NIC",
+            next_step=f"write the name it has on the node (ip link): {ANNOTATION_DEVICE}: nic0",
+        )
+    return name
 
 
 def read_reference(text: str, where: str, *, json_too: bool = True) -> FqName:

@@ -138,6 +138,8 @@ class VirtualNetwork:
     ready: Condition | None = None
     pool: str = ""
     """Object name of the network whose address pool this one shares; its own where empty."""
+    device: str = ""
+    """The spare NIC of a node that is a pod's interface in this network; empty: a veth of ours is."""
 
     @property
     def name(self) -> str:
@@ -181,6 +183,7 @@ class VirtualNetwork:
             nad=annotations_of(vn).get(ANNOTATION_NAD, ""),
             ready=conditions.find(vn, conditions.READY),
             pool=annotations_of(vn).get(ANNOTATION_POOL, ""),
+            device=str(spec.get("device") or ""),
         )
 
     def to_object(self) -> Obj:
@@ -194,6 +197,8 @@ class VirtualNetwork:
         }
         if self.vni:
             spec["vni"] = self.vni
+        if self.device:
+            spec["device"] = self.device
         metadata: Obj = {"name": self.name, "labels": {LABEL_ORIGIN: self.origin}}
         marks = {ANNOTATION_NAD: self.nad, ANNOTATION_POOL: self.pool}
         if any(marks.values()):

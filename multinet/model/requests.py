@@ -118,6 +118,13 @@ def wanted(index: int, item: NetworkSelection, network: VirtualNetwork, name: st
 
 def default_wanted(network: VirtualNetwork, uid: str, *, rerouted: bool) -> Wanted:
     """Interface 0 of a pod; ``rerouted``: another interface carries the default route."""
+    if network.device:
+        raise RequestError(
+            "NetworkUnsuitable",
+            f"the network {naming.fq_text(network.fq_name)} can't be a pod's default network",
+            why=f"it is what the NIC {network.device} is wired to, which one pod at a time has",
+            next_step=f"select its NAD in {ANNOTATION_SELECTION} instead",
+        )
     return Wanted(
         index=0,
         network=network,
@@ -130,8 +137,27 @@ def default_wanted(network: VirtualNetwork, uid: str, *, rerouted: bool) -> Want
     )
 
 
+def check_devices(asked: Sequence[Wanted]) -> None:
+    """A NIC can be one interface of a pod only; ``RequestError`` where it is to be two."""
+    seen: dict[str, Wanted] = {}
+    for item in asked:
+        device = item.network.device
+        if device and (first := seen.setdefault(device, item)) is not item:
+            raise RequestError(
+                "DeviceSelectedTwice",
+                f"the NIC {device} can't be {first.interface} and {item.interface} of one pod",
+                where=ANNOTATION_SELECTION,
+                why=f"{first.nad} and {item.nad} both hand it out",
+                next_step="select one of them, once",
+            )
+
+
 def _refuse_unsupported(item: NetworkSelection, network: VirtualNetwork) -> None:
     why = {}
+    if network.device:
+        asked = {"portMappings": item.port_mappings, "bandwidth": item.bandwidth}
+        reason = f"the interface is the NIC {network.device} itself, whose traffic does not pass the node"
+        why = {key: reason for key, value in asked.items() if value}
     if item.port_mappings and not any(subnet.cidr.version == 4 for subnet in network.subnets):
         why["portMappings"] = "the network has no IPv4 subnet, and nodes' host ports are at IPv4 addresses"
     if item.infiniband_guid:

@@ -25,7 +25,7 @@ from multinet.model.attachments import AttachedInterface, VirtualMachine
 from multinet.model.dialect import DEFAULT, Dialect
 from multinet.model.planted import planted
 from multinet.vrouter import pods, rebuilding
-from multinet.vrouter.datapath import Attachment, Datapath, NetnsError
+from multinet.vrouter.datapath import Attachment, Datapath, DeviceBusyError, NetnsError
 from multinet.vrouter.hostports import NoHostPorts, Publisher
 from multinet.vrouter.ledger import Ledger
 from multinet.vrouter.marks import short_id
@@ -297,7 +297,7 @@ class Agent:
 def _refusal(error: Exception) -> CNIError:
     if isinstance(error, CNIError):
         return error
-    if isinstance(error, WaitExpiredError | ApiError):
+    if isinstance(error, WaitExpiredError | ApiError | DeviceBusyError):
         return CNIError(spec.TRY_AGAIN_LATER, error.what, _evidence(error))
     if isinstance(error, NetnsError):
         return CNIError(spec.INVALID_ENVIRONMENT, f"CNI_NETNS: {error.what}", _evidence(error))

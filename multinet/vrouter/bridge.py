@@ -13,7 +13,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import replace
-from ipaddress import ip_interface
 
 from multinet.vrouter import (
     addressing,
@@ -28,6 +27,7 @@ from multinet.vrouter import (
     planning,
     rules,
     shaping,
+    underlay,
 )
 from multinet.vrouter.checking import problems
 from multinet.vrouter.datapath import (
@@ -44,12 +44,12 @@ from multinet.vrouter.datapath import (
 )
 from multinet.vrouter.forwarding import Place
 from multinet.vrouter.netlink import NetlinkError, Socket
+from multinet.vrouter.nics import Nics
 from multinet.vrouter.presence import Presence
 from multinet.vrouter.removal import GROUP, Remover, is_ours
 
 _FIRST_INDEX = 0x10000
 _POD_INDEX = 100
-_VXLAN_OVERHEAD = 50
 _USUAL_MTU = 1500
 _SETTINGS = {
     "ipv4/ip_forward": "1",
@@ -85,6 +85,7 @@ class BridgeDatapath:
         self._underlay_link = ("", "")
         self._guard: guard.Guard = guard.Unguarded()
         self._gateways: gateways.Gateways = gateways.NoGateways()
+        self._nics = Nics(self._socket, self._netns)
 
     @property
     def mtu(self) -> int:
@@ -95,10 +96,11 @@ class BridgeDatapath:
         """Set the node up, take over what an earlier agent made, delete what it left half made."""
         netns.write_settings(_SETTINGS)
         present = kernelstate.read_links(self._socket)
-        self._read_underlay(present)
+        found = underlay.find(self._node_ip, self._underlay, present, self._socket)
+        self._mtu, self._underlay_link = found.mtu, (found.name, found.block)
         self._next_index = max(_FIRST_INDEX, *present) + 1
         ours = {index: link for index, link in present.items() if is_ours(link.group)}
-        alive = tuple(each for each in known if _has_place(each, ours))
+        alive = tuple(each for each in known if marks.has_place(each, ours))
         self._attached = {attachment.container_id: attachment for attachment in alive}
         taken = {port.host_index for attachment in alive for port in attachment.ports}
         self._strays = marks.strays(present, taken, doomed)
@@ -106,6 +108,7 @@ class BridgeDatapath:
         self._gateways = gateways.make(self._netns, self._node_ip, self._underlay_link[0])
         for attachment in alive:
             self._rejoin(attachment)
+        self._nics.settle()
         self.sweep()
         return alive
 
@@ -124,7 +127,8 @@ class BridgeDatapath:
         return claimed
 
     async def purge(self, strays: Collection[Stray]) -> None:
-        """The devices first, as in :meth:`detach`."""
+        """As in :meth:`detach`."""
+        self._recall(strays)
         await self._remover.remove(marks.devices_of(strays, kernelstate.read_links(self._socket)))
         names = {stray.name for stray in strays}
         self._strays = {stray for stray in self._strays if stray.name not in names}
@@ -146,6 +150,7 @@ class BridgeDatapath:
         ]
         if orphans:
             _log.info("deleting devices of pods that are gone: %s", [link.name for link in orphans])
+            self._recall(stray for link in orphans if (stray := marks.stray_of(link)) is not None)
             doomed = [links.set_group(link.index, GROUP + 0xFFFF) for link in orphans]
             self._socket.send([*doomed, links.delete_group(GROUP + 0xFFFF)])
         self._correct_rules(list(self._attached.values()))
@@ -154,20 +159,20 @@ class BridgeDatapath:
         self, container_id: str, netns: str, pod: str, pod_uid: str, wanted: Sequence[Wanted]
     ) -> Attachment:
         """Choose names, ifindexes and MTUs."""
-        ports = []
+        ports, devices = [], []
         for each in wanted:
-            if each.mtu > self._mtu:
-                raise DatapathError(
-                    f"interface {each.name} asks for MTU {each.mtu}, the underlay has {self._mtu} at most",
-                    next_step="ask for a smaller MTU, or raise the MTU of the underlay",
-                )
+            if each.device:
+                others, device = self._attached.values(), self._underlay_link[0]
+                devices.append(self._nics.plan(each, container_id, netns, others, device))
+                continue
+            planning.refuse_large_mtu(each, self._mtu)
             forwarding.forwarding_of(each.network)
             planning.refuse_routed_ipv6(each)
             mtu = each.mtu or min(_USUAL_MTU, self._mtu)
             name = planning.host_name(pod_uid, each.index)
             led = self._index() if each.bandwidth is not None and each.bandwidth.egress_rate else 0
             ports.append(Port(each, name, self._index(), _POD_INDEX + each.index, mtu, led))
-        return Attachment(container_id, netns, pod, pod_uid, tuple(ports))
+        return Attachment(container_id, netns, pod, pod_uid, tuple(ports), devices=tuple(devices))
 
     async def attach(self, attachment: Attachment) -> None:
         """Make all interfaces or none."""
@@ -179,6 +184,7 @@ class BridgeDatapath:
                 with netns.opened(attachment.netns) as pod_netns:
                     self._guard.admit(attachment)
                     self._plug(attachment, attachment.ports, pod_netns)
+                self._nics.lend(attachment, attachment.devices, self._attached.values(), ipv6=self._ipv6)
             except (NetlinkError, DatapathError, OSError) as error:
                 try:
                     await self._unplug(attachment)
@@ -226,6 +232,7 @@ class BridgeDatapath:
                         active = self._networks[port.wanted.network.vni]
                         found += mending.near_end(self._socket, active, port)
                         found += mending.far_end(inside, port, ipv6=self._ipv6)
+                    found += self._nics.mend(attachment, inside, ipv6=self._ipv6)
         return tuple(found)
 
     async def repair_network(self, vni: int) -> tuple[str, ...]:
@@ -266,7 +273,7 @@ class BridgeDatapath:
         """Look for the node's end of each interface."""
         present = kernelstate.read_links(self._socket)
         ours = {index: link for index, link in present.items() if is_ours(link.group)}
-        return all(_is_there(port, ours) for port in attachment.ports)
+        return all(marks.is_there(port, ours) for port in attachment.ports)
 
     def on_gone(self, listener: Callable[[int], None]) -> None:
         """The kernel's own announcements, which the deletion of devices waits for as well."""
@@ -311,19 +318,6 @@ class BridgeDatapath:
     def _index(self) -> int:
         self._next_index += 1
         return self._next_index
-
-    def _read_underlay(self, present: dict[int, kernelstate.Link]) -> None:
-        for index, cidr in kernelstate.read_addresses(self._socket):
-            link = present.get(index)
-            if link and cidr.partition("/")[0] == self._node_ip and self._underlay in ("auto", link.name):
-                self._mtu = link.mtu - _VXLAN_OVERHEAD
-                self._underlay_link = link.name, str(ip_interface(cidr).network)
-                return
-        where = "any device" if self._underlay == "auto" else f"device {self._underlay}"
-        raise DatapathError(
-            f"this node does not have the address {self._node_ip} on {where}",
-            next_step="start the agent with the --node-ip of its underlay device",
-        )
 
     def _adopt(self, network: Network) -> bool:
         """Take over the devices that an earlier agent made for a network; False where one is missing."""
@@ -416,7 +410,12 @@ class BridgeDatapath:
         self._socket.send([*ends, *rules.corrections(self._socket, wanted, confined)])
 
     async def _unplug(self, attachment: Attachment) -> None:
-        """The devices first: without its rule, what a pod still sends would be looked up elsewhere."""
+        """NICs first, for the others say where they are; then the devices and last their rules.
+
+        Without its rule, what a pod still sends would be looked up elsewhere.
+        """
+        if attachment.devices:
+            self._nics.recall(attachment.container_id, attachment.netns)
         await self._remover.remove(index for port in attachment.ports for index in port.node_devices)
         doomed = [rule for port in attachment.ports for rule in forwarding.port_rules(port)]
         requests = [rule.delete() for rule in doomed]
@@ -425,6 +424,11 @@ class BridgeDatapath:
             requests += active.left([port]) if active is not None else []
         self._socket.send(requests)
         self._guard.forget(attachment)
+
+    def _recall(self, strays: Iterable[Stray]) -> None:
+        """Have the NICs back from where strays' pods are or were."""
+        for container, path in {(stray.container, stray.netns) for stray in strays}:
+            self._nics.recall(container, path)
 
     def _undo(self, place: Place) -> None:
         others = [active.place for active in self._networks.values() if active.place is not place]
@@ -486,13 +490,3 @@ class BridgeDatapath:
             for vni in sorted(set(vnis)):
                 await stack.enter_async_context(self._locks.setdefault(vni, asyncio.Lock()))
             yield
-
-
-def _is_there(port: Port, ours: dict[int, kernelstate.Link]) -> bool:
-    link = ours.get(port.host_index)
-    return link is not None and link.name == port.host_name
-
-
-def _has_place(attachment: Attachment, ours: dict[int, kernelstate.Link]) -> bool:
-    """Whether any interface is left, or the namespace in which it can be made again."""
-    return any(_is_there(port, ours) for port in attachment.ports) or bool(netns.inode_of(attachment.netns))

@@ -34,7 +34,7 @@ def problems(attachment: Attachment, node: Socket, masters: Mapping[int, int]) -
         }
     finally:
         inside.close()
-    for port in attachment.ports:
+    for port in (*attachment.ports, *(device.inside(0) for device in attachment.devices)):
         found += _far(port, far, addresses, routes)
     return tuple(found)
 

@@ -25,6 +25,10 @@ class DatapathError(NetworkingError):
     """The kernel refused what the data path asked for; nothing of it is left."""
 
 
+class DeviceBusyError(DatapathError):
+    """Another pod has the NIC; nothing was made."""
+
+
 class NetnsError(DatapathError):
     """The sandbox's network namespace can't be used; nothing was made."""
 
@@ -74,7 +78,7 @@ class Wanted:
     """One interface to make: ``addresses`` are CIDRs, ``gateways`` those of its default routes.
 
     ``mtu`` 0 is the largest usual one that the underlay carries. ``guarded``: it may use its own MAC and
-    addresses only.
+    addresses only. ``device`` is the spare NIC of the node that the interface shall be; empty: a veth.
     """
 
     index: int
@@ -87,6 +91,41 @@ class Wanted:
     bandwidth: Bandwidth | None = None
     port_mappings: tuple[PortMapping, ...] = ()
     guarded: bool = True
+    device: str = ""
+
+    def to_spec(self) -> Obj:
+        """The JSON form in a state file."""
+        shaped = {} if self.bandwidth is None else {"bandwidth": self.bandwidth.to_spec()}
+        return {
+            "index": self.index,
+            "name": self.name,
+            "mac": self.mac,
+            "addresses": list(self.addresses),
+            "gateways": list(self.gateways),
+            "network": self.network.to_spec(),
+            "askedMtu": self.mtu,
+            **shaped,
+            "portMappings": [mapping.to_spec() for mapping in self.port_mappings],
+            "guarded": self.guarded,
+            "device": self.device,
+        }
+
+    @classmethod
+    def from_spec(cls, spec: Obj) -> Wanted:
+        """Read the JSON form; ``KeyError``, ``TypeError`` or ``ValueError`` when it is damaged."""
+        return cls(
+            index=int(spec["index"]),
+            name=str(spec["name"]),
+            mac=str(spec["mac"]),
+            addresses=tuple(spec["addresses"]),
+            gateways=tuple(spec["gateways"]),
+            mtu=int(spec["askedMtu"]),
+            network=Network.from_spec(spec["network"]),
+            bandwidth=Bandwidth.from_spec(spec.get("bandwidth")),
+            port_mappings=tuple(PortMapping.from_spec(item) for item in spec.get("portMappings") or ()),
+            guarded=bool(spec.get("guarded", True)),
+            device=str(spec.get("device", "")),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,43 +154,20 @@ class Port:
 
     def to_spec(self) -> Obj:
         """The JSON form in a state file."""
-        wanted = self.wanted
-        shaped = {} if wanted.bandwidth is None else {"bandwidth": wanted.bandwidth.to_spec()}
         return {
-            "index": wanted.index,
-            "name": wanted.name,
-            "mac": wanted.mac,
-            "addresses": list(wanted.addresses),
-            "gateways": list(wanted.gateways),
-            "network": wanted.network.to_spec(),
+            **self.wanted.to_spec(),
             "hostName": self.host_name,
             "hostIndex": self.host_index,
             "podIndex": self.pod_index,
             "mtu": self.mtu,
-            "askedMtu": wanted.mtu,
             "shaperIndex": self.shaper_index,
-            **shaped,
-            "portMappings": [mapping.to_spec() for mapping in wanted.port_mappings],
-            "guarded": wanted.guarded,
         }
 
     @classmethod
     def from_spec(cls, spec: Obj) -> Port:
         """Read the JSON form; ``KeyError``, ``TypeError`` or ``ValueError`` when it is damaged."""
-        wanted = Wanted(
-            index=int(spec["index"]),
-            name=str(spec["name"]),
-            mac=str(spec["mac"]),
-            addresses=tuple(spec["addresses"]),
-            gateways=tuple(spec["gateways"]),
-            mtu=int(spec["askedMtu"]),
-            network=Network.from_spec(spec["network"]),
-            bandwidth=Bandwidth.from_spec(spec.get("bandwidth")),
-            port_mappings=tuple(PortMapping.from_spec(item) for item in spec.get("portMappings") or ()),
-            guarded=bool(spec.get("guarded", True)),
-        )
         return cls(
-            wanted,
+            Wanted.from_spec(spec),
             host_name=str(spec["hostName"]),
             host_index=int(spec["hostIndex"]),
             pod_index=int(spec["podIndex"]),
@@ -161,9 +177,55 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
+class Nic:
+    """How a spare NIC is on the node: what it is to be again when a pod gives it back."""
+
+    name: str
+    mac: str
+    mtu: int
+    up: bool
+
+    def to_spec(self) -> Obj:
+        """The JSON form in a state file."""
+        return {"name": self.name, "mac": self.mac, "mtu": self.mtu, "up": self.up}
+
+    @classmethod
+    def from_spec(cls, spec: Obj) -> Nic:
+        """Read the JSON form; ``KeyError``, ``TypeError`` or ``ValueError`` when it is damaged."""
+        return cls(str(spec["name"]), str(spec["mac"]), int(spec["mtu"]), bool(spec["up"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An interface that is a spare NIC of the node, moved into the pod: it has no end on the node."""
+
+    wanted: Wanted
+    nic: Nic
+
+    @property
+    def mtu(self) -> int:
+        """Its own, unless another was asked for."""
+        return self.wanted.mtu or self.nic.mtu
+
+    def inside(self, index: int) -> Port:
+        """What can be said of it as of other interfaces: the pod's end. ``index`` is its ifindex there."""
+        return Port(self.wanted, "", 0, index, self.mtu)
+
+    def to_spec(self) -> Obj:
+        """The JSON form in a state file."""
+        return {**self.wanted.to_spec(), "nic": self.nic.to_spec()}
+
+    @classmethod
+    def from_spec(cls, spec: Obj) -> Device:
+        """Read the JSON form; ``KeyError``, ``TypeError`` or ``ValueError`` when it is damaged."""
+        return cls(Wanted.from_spec(spec), Nic.from_spec(spec["nic"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """All interfaces of one sandbox. ``pod`` is ``namespace/name``, ``netns`` the path of CNI_NETNS.
 
+    ``ports`` are those with an end on the node, which all forwarding is about; ``devices`` the NICs.
     ``cni_network`` is the name in the CNI configuration, if a CNI call asked for it.
     """
 
@@ -173,6 +235,14 @@ class Attachment:
     pod_uid: str
     ports: tuple[Port, ...]
     cni_network: str = ""
+    devices: tuple[Device, ...] = ()
+
+    @property
+    def interfaces(self) -> tuple[Port | Device, ...]:
+        """All of them in the pod's order."""
+        if not self.devices:
+            return self.ports
+        return tuple(sorted((*self.ports, *self.devices), key=lambda each: each.wanted.index))
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,22 @@ def set_alias(index: int, alias: str) -> Request:
     return Request(SETLINK, 0, header(index) + attribute(IFLA_IFALIAS, kept), f"describe device {index}")
 
 
+def move(index: int, netns: int, name: str, *, mac: str, mtu: int) -> Request:
+    """Move a device to the namespace open at ``netns``, down and without addresses, and name it there.
+
+    The kernel does it all in one go, in this order: move, MAC, MTU, name. The alias goes along.
+    """
+    body = header(index) + u32(IFLA_NET_NS_FD, netns) + text(IFLA_IFNAME, name)
+    body += attribute(IFLA_ADDRESS, mac_bytes(mac)) + u32(IFLA_MTU, mtu)
+    return Request(SETLINK, 0, body, f"move device {index} to another namespace as {name}")
+
+
+def settle(index: int, name: str, *, up: bool) -> Request:
+    """Take a device's alias away and set it up or down."""
+    body = header(index, flags=IFF_UP if up else 0, change=IFF_UP) + attribute(IFLA_IFALIAS, b"")
+    return Request(SETLINK, 0, body, f"set {name} {'up' if up else 'down'} without alias")
+
+
 def set_group(index: int, group: int) -> Request:
     """Put a device into a group; one that is gone already is fine."""
     return Request(SETLINK, 0, header(index) + u32(IFLA_GROUP, group), f"regroup device {index}", _GONE)

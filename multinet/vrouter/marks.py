@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
+from multinet.vrouter import netns
 from multinet.vrouter.datapath import Attachment, Port, Stray, shaper_name
 from multinet.vrouter.kernelstate import Link
 from multinet.vrouter.removal import is_ours
@@ -70,6 +71,17 @@ def places_of(attachment: Attachment, present: Mapping[int, Link]) -> Attachment
             port = replace(port, shaper_index=link.index)
         ports.append(port)
     return replace(attachment, ports=tuple(ports))
+
+
+def is_there(port: Port, ours: Mapping[int, Link]) -> bool:
+    """Whether the node's end of an interface is among ``ours`` by index and name."""
+    link = ours.get(port.host_index)
+    return link is not None and link.name == port.host_name
+
+
+def has_place(attachment: Attachment, ours: Mapping[int, Link]) -> bool:
+    """Whether any interface is left, or the namespace in which it can be made again."""
+    return any(is_there(port, ours) for port in attachment.ports) or bool(netns.inode_of(attachment.netns))
 
 
 def devices_of(strays: Iterable[Stray], present: Mapping[int, Link]) -> set[int]:

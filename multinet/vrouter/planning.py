@@ -27,6 +27,15 @@ def refuse_routed_ipv6(wanted: Wanted) -> None:
         )
 
 
+def refuse_large_mtu(wanted: Wanted, largest: int) -> None:
+    """``DatapathError`` for an MTU that the underlay does not carry."""
+    if wanted.mtu > largest:
+        raise DatapathError(
+            f"interface {wanted.name} asks for MTU {wanted.mtu}, the underlay has {largest} at most",
+            next_step="ask for a smaller MTU, or raise the MTU of the underlay",
+        )
+
+
 def _short(pod_uid: str) -> str:
     if re.match(r"[0-9a-f]{8}(-|$)", pod_uid):
         return pod_uid[:8]

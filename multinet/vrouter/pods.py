@@ -55,6 +55,7 @@ def wanted(plan: PodPlan, view: ClusterView, config: Mapping[str, Any]) -> list[
                 bandwidth=limits if interface.is_default else interface.bandwidth,
                 port_mappings=mappings if interface.is_default else interface.port_mappings,
                 guarded=interface.port_security,
+                device=interface.device,
             )
         )
     return found
@@ -130,7 +131,7 @@ def result(attachment: Attachment, interfaces: Sequence[Interface]) -> Result:
     return Result(
         interfaces=tuple(
             ResultInterface(port.wanted.name, port.wanted.mac, attachment.netns, port.mtu)
-            for port in attachment.ports
+            for port in attachment.interfaces
         ),
         ips=tuple(ips),
         routes=tuple(routes),
@@ -150,7 +151,7 @@ def attached(attachment: Attachment, interfaces: Sequence[Interface]) -> list[At
             network=interface.status_name,
             default=interface.is_default,
         )
-        for port, interface in zip(attachment.ports, interfaces, strict=True)
+        for port, interface in zip(attachment.interfaces, interfaces, strict=True)
     ]
 
 
@@ -164,7 +165,7 @@ def network_status(seen: Sequence[AttachedInterface], interfaces: Sequence[Inter
 
 def contradictions(previous: Obj, attachment: Attachment) -> list[str]:
     """Where a prevResult (CHECK) differs from what was attached; others' interfaces are left alone."""
-    ours = {port.wanted.name: port.wanted for port in attachment.ports}
+    ours = {port.wanted.name: port.wanted for port in attachment.interfaces}
     listed = previous["interfaces"]
     theirs = {str(item.get("name")): item for item in listed if item.get("sandbox")}
     found = [f"{name}: prevResult does not have it" for name in ours if name not in theirs]

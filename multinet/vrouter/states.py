@@ -14,7 +14,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from multinet.vrouter.datapath import Attachment, Port
+from multinet.vrouter.datapath import Attachment, Device, Port
 from multinet.vrouter.marks import short_id
 
 _VERSION = 1
@@ -156,6 +156,7 @@ def _encode(record: Record) -> bytes:
         "ifname": record.ifname,
         "netnsInode": record.netns_inode,
         "ports": [port.to_spec() for port in attachment.ports],
+        "devices": [device.to_spec() for device in attachment.devices],
     }
     return json.dumps(content, indent=1).encode()
 
@@ -171,6 +172,7 @@ def _decode(text: bytes) -> Record:
         str(content["podUID"]),
         tuple(Port.from_spec(item) for item in content["ports"]),
         str(content["network"]),
+        tuple(Device.from_spec(item) for item in content.get("devices") or ()),
     )
     inode = int(content.get("netnsInode", 0))
     return Record(attachment, str(content["network"]), str(content["ifname"]), inode)

@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_interface
+
 from multinet.vrouter import kernelstate
 from multinet.vrouter.datapath import DatapathError
 from multinet.vrouter.netlink import Socket
+
+_VXLAN_OVERHEAD = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Underlay:
+    """``name`` and ``block`` are the device's and of its address; ``mtu`` is what is left of it for pods."""
+
+    name: str
+    block: str
+    mtu: int
+
+
+def find(node_ip: str, device: str, present: Mapping[int, kernelstate.Link], through: Socket) -> Underlay:
+    """The device that has that address, which must be ``device`` unless that is ``auto``."""
+    for index, cidr in kernelstate.read_addresses(through):
+        link = present.get(index)
+        if link and cidr.partition("/")[0] == node_ip and device in ("auto", link.name):
+            return Underlay(link.name, str(ip_interface(cidr).network), link.mtu - _VXLAN_OVERHEAD)
+    where = "any device" if device == "auto" else f"device {device}"
+    raise DatapathError(
+        f"this node does not have the address {node_ip} on {where}",
+        next_step="start the agent with the --node-ip of its underlay device",
+    )
 
 
 def device_of(node_ip: str, through: Socket) -> tuple[int, str]:

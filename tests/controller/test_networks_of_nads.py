@@ -210,3 +210,53 @@ async def test_bad_nads_say_so_in_an_event(world):
     assert "no list of CIDRs" in world.said.warnings("default/list")[0][1]
     assert world.said.warnings("default/none")[0][0] == "NetworkMissing"
     assert world.networks() == [DEFAULT]
+
+
+def hand_out(world, name, device, **annotations):
+    made = world.nad(f"default/{name}", **annotations)
+    marked = made["metadata"]["annotations"] | {"multinet.opencontrail.org/device": device}
+    return world.api.put(NADS, {**made, "metadata": made["metadata"] | {"annotations": marked}})
+
+
+async def test_a_nad_hands_a_device_to_pods_with_or_without_an_address(world):
+    hand_out(world, "left", "nic0", cidr="10.1.1.0/24")
+    hand_out(world, "bare", "nic1")
+    world.pod("default/a", "left,bare")
+    made = await world.attached("default/a")
+    assert [(each.get("device"), len(each["addresses"])) for each in made] == [
+        (None, 1),
+        ("nic0", 1),
+        ("nic1", 0),
+    ]
+    assert ready(world, LEFT).is_true
+    assert world.api.named(VIRTUAL_NETWORKS, LEFT)["spec"]["device"] == "nic0"
+    hand_out(world, "left", "nic2", cidr="10.1.1.0/24")
+    await world.settle()
+    assert [reason for reason, _ in world.said.warnings("default/left")] == ["NetworkUnchanged"]
+
+
+@pytest.mark.parametrize(
+    ("selection", "reason"),
+    [
+        ("left,again", "DeviceSelectedTwice"),
+        ("left,left", "DeviceSelectedTwice"),
+        (
+            '[{"name": "left", "bandwidth": {"ingressRate": 1000000, "ingressBurst": 100000}}]',
+            "RequestUnsupported",
+        ),
+        ('[{"name": "left", "portMappings": [{"hostPort": 80, "containerPort": 80}]}]', "RequestUnsupported"),
+    ],
+)
+async def test_what_can_not_be_asked_of_a_device(world, selection, reason):
+    hand_out(world, "left", "nic0", cidr="10.1.1.0/24")
+    hand_out(world, "again", "nic0")
+    world.pod("default/a", selection)
+    await world.refused("default/a", reason)
+
+
+async def test_a_device_is_no_default_network(world):
+    hand_out(world, "left", "nic0", cidr="10.1.1.0/24")
+    await world.settle()
+    reference = '{"domain": "default-domain", "project": "k8s-default", "name": "k8s-left-pod-network"}'
+    world.pod("default/a", annotations={"opencontrail.org/network": reference})
+    assert "nic0" in await world.refused("default/a", "NetworkUnsuitable")

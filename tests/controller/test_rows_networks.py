@@ -304,7 +304,7 @@ async def test_N29_made_again_with_another_cidr_in_use_is_refused_with_the_reaso
     assert [reason for reason, _ in world.said.warnings("default/left")] == ["NetworkUnchanged"]
     world.pod("default/new", "left")
     message = await world.refused("default/new", "NetworkUnchanged")
-    assert "the NAD says 10.2.2.0/24, the network still has 10.1.1.0/24" in message
+    assert "the NAD says subnet 10.2.2.0/24, the network still has subnet 10.1.1.0/24" in message
     world.api.remove(PODS, "default/old")
     made = await world.attached("default/new")
     assert made[1]["addresses"][0]["address"] == "10.2.2.252"

@@ -175,3 +175,29 @@ def test_cidr_wins_over_network_and_says_so():
 def test_the_default_networks_name_is_reserved():
     assert problem(nad(name="default", cidr="10.1.1.0/24")).reason == "NameReserved"
     assert nads.parse(nad(name="default", namespace="other", cidr="10.1.1.0/24")).kind == "create"
+
+
+def device(name, **annotations):
+    made = nad(**annotations)
+    made["metadata"]["annotations"] = (made["metadata"]["annotations"] or {}) | {nads.ANNOTATION_DEVICE: name}
+    return made
+
+
+def test_a_device_makes_a_network_with_or_without_addresses():
+    bare, addressed = nads.parse(device("nic0")), nads.parse(device("enp3s0.7", cidr="10.1.1.0/24"))
+    assert (bare.kind, bare.device, bare.cidrs) == ("create", "nic0", ())
+    assert (addressed.kind, addressed.device, addressed.cidrs) == ("create", "enp3s0.7", ("10.1.1.0/24",))
+    assert addressed.shown == "subnet 10.1.1.0/24 and device enp3s0.7"
+
+
+@pytest.mark.parametrize("name", ["", "lo", "a" * 16, "a/b", "a b", ".."])
+def test_names_that_no_spare_nic_has(name):
+    assert problem(device(name)).reason == "DeviceInvalid"
+
+
+def test_a_device_is_in_no_network_of_others_and_is_not_forwarded():
+    reference = '{"domain": "d", "project": "p", "name": "n"}'
+    assert problem(device("nic0", network=reference)).reason == "DeviceInvalid"
+    intent = nads.parse(device("nic0", cidr="10.1.1.0/24", ip_fabric_snat="true"))
+    assert [note.reason for note in intent.notes] == ["FlagUnused"]
+    assert not intent.fabric_snat

@@ -94,7 +94,7 @@ class Cluster:
             getattr(view, f"{what}_changed")(None, obj)
 
     def pod(self, node, name, nets, *, uid=None, namespace="default", limits=None, mappings=None,
-            secured=True):  # fmt: skip
+            secured=True, devices=None):  # fmt: skip
         """Decide a pod as the controller does; returns (VM object, VMI objects)."""
         number = len(self.numbers) + 1
         uid = uid or f"{number:08x}-0000-4000-8000-000000000000"
@@ -123,6 +123,7 @@ class Cluster:
                     bandwidth=(limits or {}).get(network),
                     port_mappings=(mappings or {}).get(network, ()),
                     port_security=secured or index == 0,
+                    device=(devices or {}).get(network, ""),
                 )
             )
         for interface in interfaces:

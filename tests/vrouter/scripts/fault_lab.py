@@ -19,6 +19,7 @@ from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
 from multinet.kube.informer import Informer
 from multinet.kube.resources import EVENTS, INSTANCE_IPS, NADS, PODS, VIRTUAL_MACHINES, VIRTUAL_NETWORKS
+from multinet.model.nad import ANNOTATION_DEVICE
 from multinet.model.objects import ANNOTATION_SELECTION, section
 from topology import audit, roles
 from topology.backend import LabSpec
@@ -37,7 +38,7 @@ LIMIT_S = 10.0
 # What a runtime could say of an ADD that it had no answer to.
 UNANSWERED = {
     "cniVersion": "1.1.0",
-    "interfaces": [{"name": f"eth{index}", "sandbox": "/run/netns/p"} for index in range(3)],
+    "interfaces": [{"name": f"eth{index}", "sandbox": "/run/netns/p"} for index in range(4)],
     "ips": [],
 }
 DISK_BYTES = 512 * 1024
@@ -103,14 +104,22 @@ class FaultLab:
         """Wait for what an informer sees; the loop runs only here, so it catches up first."""
         return self.loop.run_until_complete(self.seen[kind].wait_until(what, predicate, limit_s))
 
-    def nad(self, name, cidr):
+    def nic(self, name):
+        """A spare NIC of the node, wired to nowhere, and not as the kernel makes one."""
+        self.run("ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}-far")
+        self.run("ip", "link", "set", name, "address", "02:77:00:00:00:01", "mtu", "1400", "up")
+
+    def nad(self, name, cidr, device=""):
         body = {
             "apiVersion": "k8s.cni.cncf.io/v1",
             "kind": "NetworkAttachmentDefinition",
             "metadata": {
                 "name": name,
                 "namespace": "default",
-                "annotations": {"opencontrail.org/cidr": cidr},
+                "annotations": {
+                    "opencontrail.org/cidr": cidr,
+                    **({ANNOTATION_DEVICE: device} if device else {}),
+                },
             },
             "spec": {"config": '{"cniVersion": "0.3.1", "type": "contrail-k8s-cni"}'},
         }

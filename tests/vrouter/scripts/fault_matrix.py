@@ -228,10 +228,11 @@ def counted(lab, verb):
 def crash(lab, verb, point):
     """Kill the agent at one point of a call, start another, and see what stands: all of it, or nothing.
 
-    Nobody else is on the node, so networks are made and withdrawn as well. None: the call has no such point.
+    Nobody else is on the node, so networks are made and withdrawn as well. One interface is a NIC of the node
+    which the audit must see again as it was. None: the call has no such point.
     """
     before, leases = lab.audit(), lab.leases()
-    uids = lab.decide("p")
+    uids = lab.decide("p", networks="red,blue,wire")
     lab.sandbox("p")
     problems = []
     if verb == "DEL":
@@ -299,6 +300,9 @@ def main(directory, what, only=""):
     lab.nad("blue", "10.1.2.0/24")
     lab.at_rest()
     if what == "crashes":
+        lab.nic("nic0")
+        lab.nad("wire", "10.1.3.0/24", device="nic0")
+        lab.at_rest()
         crashes(lab)
     else:
         matrix(lab, only)
