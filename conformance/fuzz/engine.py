@@ -16,6 +16,9 @@ class RestlessError(LabError):
 class Engine(Protocol):
     """A world in which steps are carried out and looked at."""
 
+    def supports(self, kind: type[Step]) -> bool:
+        """Whether it can carry out this kind of step; those it can't are never asked of it."""
+
     def reset(self) -> None:
         """Make the world empty again: two nodes, two namespaces, the default network."""
 

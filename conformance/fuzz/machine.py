@@ -98,6 +98,10 @@ def _free(model: Model) -> list[str]:
     return [key for key in POD_KEYS if key not in model.pods]
 
 
+def _can(kind: type[Step]) -> Callable[[Any], bool]:
+    return lambda machine: machine.engine.supports(kind)
+
+
 def _some(choose: Callable[[Model], list[Any]]) -> Callable[[Any], bool]:
     return lambda machine: bool(choose(machine.driver.model))
 
@@ -276,11 +280,13 @@ class AttachmentMachine(RuleBasedStateMachine):
         """A runtime repeats a call."""
         self._take(steps.RepeatCall(key, verb))
 
+    @precondition(_can(steps.RefuseDevices))
     @rule(node=st.sampled_from(NODES), on=st.booleans())
     def refuse_devices(self, node: str, on: bool) -> None:
         """A kernel refuses devices, or no longer."""
         self._take(steps.RefuseDevices(node, on))
 
+    @precondition(_can(steps.LoseAnswers))
     @rule(on=st.booleans())
     def lose_answers(self, on: bool) -> None:
         """The controller's connection gets bad, or good again."""

@@ -27,7 +27,7 @@ def replay(engine: Engine, sequence: Sequence, *, to_the_end: bool = True) -> Ru
     driver = Driver(engine)
     try:
         for step in sequence:
-            if driver.model.allows(step):
+            if engine.supports(type(step)) and driver.model.allows(step):
                 driver.take(step)
         if to_the_end:
             driver.finish()

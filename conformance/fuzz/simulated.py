@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from conformance.fuzz import manifests, observing, steps
+from conformance.fuzz import asking, manifests, simlook, steps
 from conformance.fuzz.seen import Seen
 from conformance.fuzz.simcluster import SimulatedCluster
 from conformance.fuzz.steps import Step
 from multinet.errors import MultinetError
-from multinet.kube.errors import KubeError
-from multinet.kube.resources import NADS, NAMESPACES, PODS
+from multinet.kube.resources import NADS, NAMESPACES
 from multinet.model.dialect import DEFAULT, Dialect
-from multinet.model.objects import ANNOTATION_SELECTION, ANNOTATION_STATUS, Obj, name_of, namespace_of
 
 _LOSSES, _REPEATS = 0.1, 0.3
 
@@ -25,14 +23,9 @@ class SimulatedEngine:
         self._dialect = dialect
         self._cluster: SimulatedCluster | None = None
         self._do: dict[type[Step], Callable[..., None]] = {
-            steps.ApplyNad: self._apply_nad,
-            steps.DeleteNad: self._delete_nad,
+            **dict.fromkeys(asking.KINDS, self._ask),
             steps.MakeNetwork: self._make_network,
             steps.RemoveNetwork: self._remove_network,
-            steps.CreatePod: self._create_pod,
-            steps.EditSelection: self._edit_selection,
-            steps.DamageStatus: self._damage_status,
-            steps.DeletePod: self._delete_pod,
             steps.RestartController: lambda _step: self.cluster.restart_controller(),
             steps.RestartAgent: self._restart_agent,
             steps.Reboot: self._reboot,
@@ -52,6 +45,10 @@ class SimulatedEngine:
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
             self._cluster.do("namespace", self._cluster.client.create(NAMESPACES, body))
         return self._cluster
+
+    def supports(self, kind: type[Step]) -> bool:
+        """Everything."""
+        return kind in self._do
 
     def reset(self) -> None:
         """An empty cluster: the one there is, if nothing of the last example is left in it."""
@@ -73,26 +70,10 @@ class SimulatedEngine:
 
     def observe(self) -> Seen:
         """Look at everything."""
-        return observing.observe(self.cluster)
+        return simlook.observe(self.cluster)
 
-    def _apply_nad(self, step: steps.ApplyNad) -> None:
-        wanted = manifests.nad(step)
-        client = self.cluster.client
-        name, namespace = name_of(wanted), namespace_of(wanted)
-        known = self.cluster.api.find(NADS, namespace, name)
-        if known is None:
-            self.cluster.do("apply", client.create(NADS, wanted))
-            return
-        # As `kubectl apply` has it: annotations that the file no longer has go.
-        old = {key: None for key in known["metadata"].get("annotations", {}) if "opencontrail.org/c" in key}
-        old |= {key: None for key in known["metadata"].get("annotations", {}) if key.endswith("/network")}
-        annotations = {**old, **wanted["metadata"]["annotations"]}
-        patch = {"metadata": {"annotations": annotations}, "spec": wanted["spec"]}
-        self.cluster.do("apply", client.patch(NADS, name, patch, namespace))
-
-    def _delete_nad(self, step: steps.DeleteNad) -> None:
-        namespace, _, name = step.key.partition("/")
-        self.cluster.do("delete", self.cluster.client.delete(NADS, name, namespace))
+    def _ask(self, step: Step) -> None:
+        self.cluster.do(step.name, asking.ask(self.cluster.client, step))
 
     def _make_network(self, step: steps.MakeNetwork) -> None:
         self.cluster.do("network", self.cluster.config.create_network(manifests.config_network(step)))
@@ -100,27 +81,6 @@ class SimulatedEngine:
     def _remove_network(self, step: steps.RemoveNetwork) -> None:
         fq_name = (manifests.DOMAIN, manifests.PROJECT, step.network)
         self.cluster.do("network", self.cluster.config.remove_network(fq_name))
-
-    def _create_pod(self, step: steps.CreatePod) -> None:
-        self.cluster.do("create", self.cluster.client.create(PODS, manifests.pod(step)))
-
-    def _edit_selection(self, step: steps.EditSelection) -> None:
-        text = steps.selection_text(step.picks, step.key.partition("/")[0])
-        self._annotate(step.key, {ANNOTATION_SELECTION: text or None})
-
-    def _damage_status(self, step: steps.DamageStatus) -> None:
-        self._annotate(step.key, {ANNOTATION_STATUS: "[]"})
-
-    def _annotate(self, key: str, annotations: Obj) -> None:
-        namespace, _, name = key.partition("/")
-        patch = {"metadata": {"annotations": annotations}}
-        self.cluster.do("annotate", self.cluster.client.patch(PODS, name, patch, namespace))
-
-    def _delete_pod(self, step: steps.DeletePod) -> None:
-        namespace, _, name = step.key.partition("/")
-        work = self.cluster.client.delete(PODS, name, namespace, grace_seconds=step.grace)
-        with contextlib.suppress(KubeError):
-            self.cluster.do("delete", work)
 
     def _restart_agent(self, step: steps.RestartAgent) -> None:
         node = self.cluster.nodes[step.node]

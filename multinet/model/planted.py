@@ -24,11 +24,15 @@ BUGS = {
     "stale-fdb": "other nodes are not told of members that are gone",
     "duplicate-allocates": "a pod that is attached once more is given new addresses",
 }
-_planted = frozenset(filter(None, os.environ.get(VARIABLE, "").split(",")))
+_planted: frozenset[str] | None = None
 
 
 def planted(bug: str) -> bool:
     """Whether a test wants this bug."""
+    global _planted
+    if _planted is None:
+        # Not at import: the processes of a lab are forks of one that has imported this module already.
+        _planted = frozenset(filter(None, os.environ.get(VARIABLE, "").split(",")))
     return bool(_planted) and bug in _planted
 
 
