@@ -120,11 +120,13 @@ class Lab(Protocol):
     def wait_role(self, role: str, node: str, limit_s: float) -> None:
         """Return when a role is ready; needed before one is used that starts after the lab is ready."""
 
-    def restart(self, role: str, node: str) -> None:
-        """Stop the role's process with SIGTERM, start a new one and wait until it is ready."""
+    def restart(self, role: str, node: str, *, wait: bool = True) -> None:
+        """Stop the role's process with SIGTERM, start a new one and (``wait``) wait until it is ready."""
 
-    def reboot(self, node: str) -> None:
-        """End everything on a worker node at once and start its roles again; returns when they are ready.
+    def reboot(self, node: str, *, wait: bool = True) -> None:
+        """End everything on a worker node at once, start its roles again and wait until they are ready.
+
+        Without ``wait`` it returns earlier, for a node that can't reach what its roles need to be ready.
 
         What is in the node's directories stays, what was in its kernel (namespaces, links, rules) is gone.
         """

@@ -90,11 +90,11 @@ class FakeLab:
         """Remember."""
         self.calls.append(("wait_role", role, node, limit_s))
 
-    def restart(self, role: str, node: str) -> None:
+    def restart(self, role: str, node: str, *, wait: bool = True) -> None:  # noqa: ARG002 - the protocol
         """Remember."""
         self.calls.append(("restart", role, node))
 
-    def reboot(self, node: str) -> None:
+    def reboot(self, node: str, *, wait: bool = True) -> None:  # noqa: ARG002 - the protocol
         """Remember."""
         self._known(node)
         self.calls.append(("reboot", node))

@@ -111,11 +111,11 @@ class MininetLab:
         """Wait until a role is ready."""
         self._supervisor.await_role(role, node, limit_s)
 
-    def restart(self, role: str, node: str) -> None:
+    def restart(self, role: str, node: str, *, wait: bool = True) -> None:
         """Restart a role and wait until it is ready."""
-        self._supervisor.restart(role, node, _RESTART_LIMIT_S)
+        self._supervisor.restart(role, node, _RESTART_LIMIT_S, wait=wait)
 
-    def reboot(self, node: str) -> None:
+    def reboot(self, node: str, *, wait: bool = True) -> None:
         """End all of a worker node and start its roles again."""
         if node not in self.nodes:
             raise LabError(
@@ -129,7 +129,7 @@ class MininetLab:
         reboot.clear_network(
             lambda argv, stdin: self.exec(node, argv, stdin=stdin), self.net[node].intf().name
         )
-        self._supervisor.raise_again(node, _RESTART_LIMIT_S)
+        self._supervisor.raise_again(node, _RESTART_LIMIT_S, wait=wait)
 
     def kill(self, role: str, node: str, signal: int) -> None:
         """Signal a role's process."""

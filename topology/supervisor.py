@@ -93,8 +93,8 @@ class Supervisor:
         running.end_expected = running.end_expected or end_expected
         os.kill(running.pid, number)
 
-    def restart(self, role_name: str, node: str, limit_s: float) -> None:
-        """End a role's process if there is one, start it anew and wait until it is ready."""
+    def restart(self, role_name: str, node: str, limit_s: float, *, wait: bool = True) -> None:
+        """End a role's process if there is one, start it anew and (``wait``) wait until it is ready."""
         with self._lock:
             running = self._find(role_name, node)
             if running.status is None:
@@ -103,7 +103,7 @@ class Supervisor:
                 if not self._await_ends((running,), _STOP_LIMIT_S):
                     os.kill(running.pid, signal.SIGKILL)
                     self._await_ends((running,), _STOP_LIMIT_S)
-            self.start({running.role: running.node_pid}, limit_s)
+            self._start_again({running.role: running.node_pid}, limit_s, wait=wait)
 
     def fell(self, node: str) -> None:
         """Kill all roles of a node at the same moment; returns when they have ended."""
@@ -117,11 +117,18 @@ class Supervisor:
                 os.kill(running.pid, signal.SIGKILL)
             self._await_ends(doomed, _STOP_LIMIT_S)
 
-    def raise_again(self, node: str, limit_s: float) -> None:
-        """Start all roles of a node whose roles have ended; raises as :meth:`start`."""
+    def raise_again(self, node: str, limit_s: float, *, wait: bool = True) -> None:
+        """Start all roles of a node whose roles have ended; with ``wait`` it raises as :meth:`start`."""
         with self._lock:
             placed = {one.role: one.node_pid for one in self._running.values() if one.role.node == node}
+            self._start_again(placed, limit_s, wait=wait)
+
+    def _start_again(self, placed: Mapping[Role, int], limit_s: float, *, wait: bool) -> None:
+        if wait:
             self.start(placed, limit_s)
+            return
+        for role, node_pid in placed.items():
+            self.begin(role, node_pid)
 
     def stop(self) -> None:
         """SIGTERM to all roles, and wait a little for their ends; for complete logs."""

@@ -79,6 +79,11 @@ def judge(model: Model, seen: Seen) -> list[Violation]:
     return [item for item in found if not (model.unsettled and item.rule in _IN_TIME)]
 
 
+def unfinished(there: SeenPod) -> bool:
+    """Whether a pod that runs is not (yet) attached as was recorded, or its status does not say so."""
+    return any(_attached(there, visible=True))
+
+
 def _pod(model: Model, pod: Pod, there: SeenPod) -> Iterator[Violation]:
     if not there.recorded:
         if pod.held is not None:

@@ -103,10 +103,14 @@ class ResultCache:
 
     def entries(self, network: str) -> Iterator[CachedAttachment]:
         """All readable entries of one network."""
+        return (found for found in self.all() if found.network == network)
+
+    def all(self) -> Iterator[CachedAttachment]:
+        """All readable entries."""
         with contextlib.suppress(FileNotFoundError):
             for path in sorted((self.directory / "results").iterdir()):
                 found = None if path.suffix == ".tmp" else _read(path)
-                if found is not None and found.network == network:
+                if found is not None:
                     yield found
 
     def _path(self, network: str, attachment: Attachment) -> Path:

@@ -1,0 +1,203 @@
+"""A lab that a fuzzer drives synchronously: started once, its objects followed, waited for until at rest.
+
+Its event loop runs only while something is waited for; what the API server tells meanwhile waits in the
+watches' sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from conformance.fuzz import labrest, observing
+from conformance.fuzz.engine import RestlessError
+from conformance.fuzz.judge import unfinished
+from conformance.fuzz.lablook import NodeEyes
+from conformance.fuzz.seen import Seen
+from conformance.fuzz.steps import NAMESPACES, NODES
+from multinet.errors import LabError
+from multinet.kube.client import Client
+from multinet.kube.config import load_kubeconfig
+from multinet.kube.informer import Informer
+from multinet.kube.resources import NADS, PODS, Resource
+from multinet.kube.resources import NAMESPACES as NAMESPACE
+from multinet.model.objects import Obj, metadata_of, section
+from multinet.waits import pause, wait_for
+from topology import linux, roles
+from topology.backend import LabSpec
+from topology.mininet_backend import MininetBackend
+from topology.mininet_lab import MininetLab
+
+T = TypeVar("T")
+_LATE_LIMIT_S = 20.0
+_SYNC_LIMIT_S = 10.0
+_REQUEST_LIMIT_S = 20.0
+# Between two looks at who sleeps. Shorter costs more of the processor than it gains.
+_BETWEEN_S = 0.002
+# What is left to do after everybody fell asleep waits for a timer; this long it is waited for.
+PATIENCE_S = 3.0
+_LOOK_AGAIN_S = 0.02
+# A lab this long without a moment of rest, with so many changes: two parts wake each other.
+_RESTLESS_S, _RESTLESS_CHANGES = 4.0, 100
+_LIMIT_S = 30.0
+_GOODBYE_S = 0.1
+_STATE_BYTES = 256 * 1024
+
+
+class LabWorld:
+    """One running lab. ``cut`` and ``refusing`` are nodes of which nothing can be expected now."""
+
+    def __init__(self, folder: Path, dialect: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.cut: set[str] = set()
+        self.refusing: set[str] = set()
+        self.changes = 0
+        self._died: list[str] = []
+        self._informers: dict[Resource, Informer] = {}
+        self._running: list[asyncio.Task[None]] = []
+        self.paths = roles.Paths(folder)
+        for node in NODES:
+            _bounded(self.paths.node(node) / "agent")
+        self.lab: MininetLab = MininetBackend().start(LabSpec(NODES, folder, dialect), self._note)
+        try:
+            self.eyes = {
+                node: NodeEyes(node, self.lab.node_ip(node), self.paths.node(node), self.lab.node_netns(node))
+                for node in NODES
+            }
+            self.lab.wait_role("configapi", roles.CONTROL_PLANE, _LATE_LIMIT_S)
+            self.client = Client(load_kubeconfig(self.lab.kubeconfig))
+            self.run("start", self._open())
+        except BaseException:
+            self.lab.close()
+            raise
+
+    def close(self) -> None:
+        """End the lab."""
+        self.loop.run_until_complete(self._end())
+        self.loop.close()
+        for eyes in self.eyes.values():
+            eyes.close()
+        self.lab.stop()
+
+    def run(self, name: str, work: Coroutine[Any, Any, T], limit_s: float = _REQUEST_LIMIT_S) -> T:
+        """Run something to its end."""
+        return self.loop.run_until_complete(wait_for(name, work, limit_s))
+
+    def objects(self, resource: Resource) -> list[Obj]:
+        """All objects of a kind, as of now when the lab is at rest."""
+        return list(self._informers[resource].store.values())
+
+    def settle(self, patience_s: float = PATIENCE_S) -> Seen:
+        """Return what is to be seen when the lab is at rest and has nothing left to do.
+
+        What it has left to do needs a timer then, and is waited for ``patience_s``. ``RestlessError`` when
+        it does not come to rest, ``LabError`` when a role died.
+        """
+        return self.loop.run_until_complete(self._settle(patience_s))
+
+    async def _settle(self, patience_s: float) -> Seen:
+        until = None
+        while True:
+            await self._quiet()
+            seen = self.look()
+            if not self._owes(seen):
+                return seen
+            now = time.monotonic()
+            until = until or now + patience_s
+            if now >= until:
+                return seen
+            await pause("what a back-off holds up", _LOOK_AGAIN_S)
+
+    def look(self) -> Seen:
+        """Everything, as it is now."""
+        objects = {resource: self.objects(resource) for resource in observing.KINDS}
+        return observing.observe(
+            objects, {name: eyes.look(cut=name in self.cut) for name, eyes in self.eyes.items()}
+        )
+
+    async def quiet(self) -> None:
+        """Return when nobody in the lab does anything."""
+        await self._quiet()
+
+    async def _quiet(self) -> None:
+        begun, before_all = time.monotonic(), self.changes
+        while True:
+            changes, first = self.changes, labrest.sleepers()
+            await pause("a look at who sleeps", _BETWEEN_S)
+            if first is not None and first == labrest.sleepers() and changes == self.changes:
+                self._check_roles()
+                return
+            waited = time.monotonic() - begun
+            if waited > _RESTLESS_S and self.changes - before_all > _RESTLESS_CHANGES:
+                raise RestlessError(f"{self.changes - before_all} changes in {waited:.1f} s and no end")
+            if waited > _LIMIT_S:
+                raise LabError(
+                    f"the lab did not come to rest in {_LIMIT_S:g} s",
+                    why="a process of it is busy all the time",
+                    next_step=f"see the logs in {self.paths.run_dir}/logs",
+                )
+
+    def heard(self) -> bool:
+        """Whether nobody has to send anything again that was lost while links were down."""
+        unreachable = frozenset(self.eyes[node].address for node in self.cut)
+        places = [roles.CONTROL_PLANE, *(node for node in NODES if node not in self.cut)]
+        return not any(labrest.unanswered(self.lab.node_pid(place), unreachable) for place in places)
+
+    def _owes(self, seen: Seen) -> bool:
+        """Whether somebody who can be reached has something left to do."""
+        if seen.leftovers or seen.misled:
+            return True
+        for key, pod in self._informers[PODS].store.items():
+            node = str(section(pod, "spec").get("nodeName"))
+            if node in self.cut:
+                continue
+            if metadata_of(pod).get("deletionTimestamp"):
+                return True
+            there = seen.pods[key]
+            if there.recorded and node not in self.refusing and (not there.running or unfinished(there)):
+                return True
+        return False
+
+    def _check_roles(self) -> None:
+        self.lab.process_events()
+        if self._died:
+            raise LabError("a role of the lab died", why="\n".join(self._died))
+
+    def _note(self, kind: str, data: dict[str, Any]) -> None:
+        if kind == "role-exited" and not data["expected"]:
+            self._died.append(json.dumps(data))
+
+    async def _open(self) -> None:
+        await self.client.__aenter__()
+        for name in NAMESPACES[1:]:
+            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            await self.client.create(NAMESPACE, body)
+        for resource in (*observing.KINDS, NADS):
+            informer = self._informers[resource] = Informer(self.client, resource)
+            informer.on_change(self._changed)
+            self._running.append(asyncio.create_task(informer.run(), name=f"{resource.plural}"))
+        for informer in self._informers.values():
+            await wait_for("the first list", informer.synced.wait(), _SYNC_LIMIT_S)
+
+    async def _end(self) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self.client.__aexit__(None, None, None)
+        # TLS says goodbye before it closes: the loop must still run then.
+        await pause("connections to close", _GOODBYE_S)
+
+    def _changed(self, old: Obj | None, new: Obj | None) -> None:
+        del old, new
+        self.changes += 1
+
+
+def _bounded(directory: Path) -> None:
+    """A file system of its own for an agent's files, so that it can be full."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if not directory.is_mount():
+        linux.mount("tmpfs", str(directory), "tmpfs", data=f"size={_STATE_BYTES},mode=700")

@@ -1,0 +1,88 @@
+"""The lab engine: each planted bug breaks its rule in a real lab too, and nothing breaks without it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from conformance.fuzz import campaign, engines, steps
+from conformance.fuzz.campaign import Plan
+from conformance.fuzz.machine import Driver
+from conformance.fuzz.shrink import replay
+from conformance.fuzz.steps import CreatePod
+from multinet.model.planted import BUGS, VARIABLE
+from tests.fuzz.ways import NAD, OTHER, WAYS, A
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    made = engines.make("lab", tmp_path_factory.mktemp("lab"))
+    yield made
+    made.close()
+
+
+def test_it_can_do_all_but_spoil_the_connection(engine):
+    assert [kind for kind in steps.KINDS if not engine.supports(kind)] == [steps.LoseAnswers]
+
+
+def test_a_walk_through_every_kind_of_step_breaks_nothing(engine):
+    driver = Driver(engine)
+    walk = [
+        NAD,
+        CreatePod("default/p1", "node1", (A,)),
+        CreatePod("default/p2", "node2", (A, A)),
+        steps.EditSelection("default/p1"),
+        steps.DamageStatus("default/p1"),
+        *(steps.RepeatCall("default/p1", verb) for verb in ("ADD", "CHECK", "DEL")),
+        steps.RestartAgent("node1"),
+        steps.RestartController(),
+        steps.Reboot("node1"),
+        steps.DeleteNad("default/a"),
+        steps.MakeNetwork("blue", "10.1.0.0/24"),
+        steps.ApplyNad("other/a", maps_to="blue"),
+        CreatePod("other/p1", "node1", (OTHER,)),
+        steps.RemoveNetwork("blue"),
+        steps.Cut("node1"),
+        steps.DeletePod("other/p1"),
+        steps.RestartAgent("node1"),
+        steps.Heal("node1"),
+        steps.RefuseDevices("node2", True),
+        CreatePod("other/p1", "node2", (OTHER,)),
+        steps.Elapse(1),
+        steps.DeletePod("default/p2", grace=0),
+    ]
+    for step in walk:
+        driver.take(step)
+    assert not engine.observe().pods["other/p1"].running
+    driver.finish()
+    assert driver.model.pods == {}
+    assert {type(step) for step in walk} == set(steps.KINDS) - {steps.LoseAnswers}
+
+
+@pytest.mark.parametrize("bug", sorted(BUGS))
+def test_a_planted_bug_breaks_its_rule(engine, bug):
+    rule, way = WAYS[bug]
+    engine.reset()
+    try:
+        os.environ[VARIABLE] = bug
+        engine.renew()
+        broken = replay(engine, tuple(way))
+    finally:
+        del os.environ[VARIABLE]
+        engine.renew()
+    assert broken is not None
+    assert rule in {item.rule for item in broken.violations}
+
+
+def test_without_a_bug_the_same_ways_break_nothing(engine):
+    engine.reset()
+    assert {bug: replay(engine, tuple(way)) for bug, (_, way) in WAYS.items()} == dict.fromkeys(WAYS)
+
+
+def test_a_short_campaign_finds_nothing(engine):
+    outcome = campaign.run(engine, Plan(seed=1, examples=3, steps=15))
+    assert outcome.failures == []
+    assert outcome.flaky == []
