@@ -131,6 +131,7 @@ def _leftovers(
     interfaces: Mapping[str, list[Obj]],
 ) -> Iterator[str]:
     uids = {uid_of(pod) for pod in pods.values()}
+    vnis = {int(vn["spec"].get("vni") or 0) for vn in objects[VIRTUAL_NETWORKS]}
     for uid in interfaces.keys() - uids:
         yield f"interfaces of a pod that is gone: {interfaces[uid][0]['pod']}"
     for vm in objects[VIRTUAL_MACHINES]:
@@ -146,6 +147,8 @@ def _leftovers(
         for plugged in node.plugged:
             if plugged.uid not in uids:
                 yield f"{node.name} has devices of {plugged.pod}, which is gone"
+        for vni in sorted(node.remotes.keys() - vnis):
+            yield f"{node.name} has devices of VNI {vni}, which is no network's"
         for container in sorted(node.files - node.sandboxes):
             yield f"{node.name} has a state file of the sandbox {container}, which is gone"
 

@@ -46,7 +46,7 @@ def test_a_planted_bug_breaks_its_rule_and_nothing_breaks_without_it(engine, bug
 
 
 def test_a_long_failure_is_cut_to_what_it_needs(engine):
-    _, way = WAYS["del-skipped"]
+    way = [CreatePod("default/p1", "node1"), steps.RestartAgent("node1"), steps.DeletePod("default/p1")]
     long = [
         steps.ApplyNad("other/a", cidr="10.1.0.0/24"),
         CreatePod("other/p1", "node2", (OTHER, OTHER)),

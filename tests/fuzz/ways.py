@@ -30,7 +30,13 @@ WAYS = {
     ),
     "del-skipped": (
         "nothing-is-left",
-        [CreatePod("default/p1", "node1"), steps.RestartAgent("node1"), steps.DeletePod("default/p1")],
+        # In a lab the pod's devices go with its namespace, and its network's stay.
+        [
+            NAD,
+            CreatePod("default/p1", "node1", (A,)),
+            steps.RestartAgent("node1"),
+            steps.DeletePod("default/p1"),
+        ],
     ),
     "edit-attaches": (
         "running-pods-are-immutable",
