@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,19 @@ class LabProcess:
         self._owner = owner or ("conformance.labhost",)
         self._child: subprocess.Popen[str] | None = None
 
-    def start(self, folder: Path, *, nodes: int, dialect: str) -> Facts:
-        """Start the lab with its files in ``folder``; ``LabError`` says what its process said."""
+    def start(self, folder: Path, *, nodes: int, dialect: str, controller: Sequence[str] = ()) -> Facts:
+        """Start the lab with its files in ``folder``; ``LabError`` says what its process said.
+
+        ``controller`` are more arguments of the controller.
+        """
         argv = [sys.executable, "-m", *self._owner, "--folder", str(folder)]
-        argv += ["--nodes", str(nodes), "--dialect", dialect]
+        argv += [
+            "--nodes",
+            str(nodes),
+            "--dialect",
+            dialect,
+            *(f"--controller={each}" for each in controller),
+        ]
         with (folder / "labhost.log").open("w") as log:
             self._child = subprocess.Popen(
                 argv,
@@ -91,6 +100,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--folder", required=True, type=Path)
     parser.add_argument("--nodes", required=True, type=int)
     parser.add_argument("--dialect", required=True)
+    parser.add_argument("--controller", action="append", default=[], help="an argument of the controller")
     options = parser.parse_args(argv)
     # Ctrl-C is the test run's; what ends this process is the end of its standard input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -99,7 +109,7 @@ def main(argv: list[str]) -> int:
     from topology.roles import Paths
 
     names = tuple(f"node{number}" for number in range(1, options.nodes + 1))
-    spec = LabSpec(names, options.folder, options.dialect)
+    spec = LabSpec(names, options.folder, options.dialect, controller=tuple(options.controller))
     try:
         lab = MininetBackend().start(spec, _note)
     except MultinetError as error:

@@ -55,6 +55,7 @@ class Feature(StrEnum):
     STATUS_VERB = "status-verb"
     CHAINED = "chained"
     DELEGATES_IPAM = "delegates-ipam"
+    MANAGES_ADDRESSES = "manages-addresses"
 
 
 SPEC_VERSIONS = ("1.0", "1.1", "1.2", "1.3")

@@ -157,13 +157,15 @@ class PluginCall:
     """One way to call a plugin: a configuration without ``cniVersion`` and ``name``, which tests set.
 
     ``needs_previous``: it only works chained, after a plugin that made an interface. ``ipam`` says whether
-    the configuration lets the plugin assign addresses. ``args`` are CNI_ARGS, with ``{container}`` for the
+    the configuration lets the plugin assign addresses; ``only_addresses``: it makes no interface, but assigns
+    addresses to whoever delegates to it. ``args`` are CNI_ARGS, with ``{container}`` for the
     container's id; ``environment`` is what the plugin's process needs beside CNI's variables.
     """
 
     config: Mapping[str, Any]
     needs_previous: bool = False
     ipam: bool = True
+    only_addresses: bool = False
     capabilities: frozenset[str] = frozenset()
     args: tuple[tuple[str, str], ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -180,6 +182,10 @@ class PluginTarget(Target, Protocol):
     @property
     def cni_path(self) -> tuple[Path, ...]:
         """Folders for ``CNI_PATH``, where it finds the plugins it delegates to."""
+
+    @property
+    def state_dirs(self) -> tuple[Path, ...]:
+        """Folders for what it keeps of its attachments in files; none where it keeps nothing."""
 
     def call(self) -> PluginCall:
         """How it is called."""

@@ -36,7 +36,8 @@ class LabSpec:
 
     ``hosts`` are plain machines beside them: namespaces and a name, without role, link or address. What
     interfaces they get is up to the config API ("A workload without Kubernetes"). With a ``pod_network`` the
-    pods have that, and the implementation under test takes no part.
+    pods have that, and the implementation under test takes no part. ``controller`` are more arguments of the
+    controller: what an administrator decides about it.
     """
 
     nodes: tuple[str, ...]
@@ -45,6 +46,7 @@ class LabSpec:
     underlay_mtu: int = 1600
     hosts: tuple[str, ...] = ()
     pod_network: PodNetwork | None = None
+    controller: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def control_plane(spec: LabSpec, paths: Paths, address: str, entries: Mapping[st
     )
     arguments = {
         "apiserver": api,
-        "controller": ("--kubeconfig", kubeconfig, "--dialect", spec.dialect),
+        "controller": ("--kubeconfig", kubeconfig, "--dialect", spec.dialect, *spec.controller),
         "scheduler": ("--kubeconfig", kubeconfig),
     }
     if spec.pod_network is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from conformance.bench import Bench, Space
+from conformance.profiles import Feature
 from conformance.target import ClusterTarget, Network, Target
 
 
@@ -40,6 +41,14 @@ def other(bench: Bench) -> Iterator[Space]:
     found = bench.space("other")
     yield found
     found.close()
+
+
+@pytest.fixture
+def selectable(other: Space) -> Space:
+    """Another namespace, whose networks any pod may select."""
+    if Feature.NAMESPACE_ISOLATION in other.bench.target.claim.features:
+        pytest.skip("the target keeps namespaces apart (NPWG-7.4-b)")
+    return other
 
 
 @pytest.fixture(scope="module")

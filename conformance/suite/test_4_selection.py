@@ -108,9 +108,9 @@ def test_a_bare_name_is_not_looked_up_elsewhere(space: Space, other: Space, evid
 
 @pytest.mark.parametrize("form", ["comma", "JSON"])
 @requirement("NPWG-4.1.1-b", "NPWG-4.1.2.1.2-a", "NPWG-3.3-c")
-def test_another_namespaces_network(space: Space, other: Space, evidence: Evidence, form: str) -> None:
-    own, foreign = space.network("same"), other.network("same")
-    comma, listed = f"{other.namespace}/same", selection(name="same", namespace=other.namespace)
+def test_another_namespaces_network(space: Space, selectable: Space, evidence: Evidence, form: str) -> None:
+    own, foreign = space.network("same"), selectable.network("same")
+    comma, listed = f"{selectable.namespace}/same", selection(name="same", namespace=selectable.namespace)
     evidence.case(comma if form == "comma" else listed)
     pod = space.pod(evidence.input)
     runs(pod, evidence)

@@ -29,15 +29,15 @@ def pods(shared: Space, a: Network, b: Network) -> Pods:
     """One pod of each kind, started together; a kind that needs what the target lacks is left out."""
     assert a != b
     claimed = shared.bench.target.claim.features
-    there = shared.bench.space("there")
-    far = there.network("a")
     wishes: dict[str, PodWish | str | None] = {
         "plain": None,
         "one": "a",
         "two": "a,b",
         "twice": "b,a,b",
-        "foreign": f"a,{far.namespace}/{far.name}",
     }
+    if Feature.NAMESPACE_ISOLATION not in claimed:
+        far = shared.bench.space("there").network("a")
+        wishes["foreign"] = f"a,{far.namespace}/{far.name}"
     if Feature.INTERFACE in claimed:
         wishes["asked"] = selection({"name": "a", "interface": "data0"}, {"name": "b"})
     if Feature.DUAL_STACK in claimed:
@@ -54,7 +54,7 @@ def pods(shared: Space, a: Network, b: Network) -> Pods:
 def pod(pods: Pods, request: pytest.FixtureRequest, evidence: Evidence) -> Seen:
     """A pod that runs, of each kind."""
     if request.param not in pods:
-        evidence.not_applicable("the target does not claim what such a pod asks for")
+        evidence.not_applicable("the target does not claim, or does not allow, what such a pod asks for")
     found = pods[request.param]
     evidence.case(f"a pod of kind {request.param}")
     runs(found, evidence)

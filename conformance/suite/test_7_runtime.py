@@ -95,11 +95,11 @@ def _gone_first(space: Space, network: Network, what: str) -> None:
 @pytest.mark.parametrize("what", ["nad", "namespace"])
 @requirement("NPWG-7.2-h", "NPWG-7.2-d")
 def test_teardown_when_the_definition_has_gone(
-    space: Space, other: Space, evidence: Evidence, what: str
+    space: Space, selectable: Space, evidence: Evidence, what: str
 ) -> None:
-    network = other.network("gone")
+    network = selectable.network("gone")
     evidence.case(f"the {what} of the network is deleted while a pod is in it; then the pod")
-    (pod,) = space.pods(p=f"{other.namespace}/gone").values()
+    (pod,) = space.pods(p=f"{selectable.namespace}/gone").values()
     runs(pod, evidence)
     attached(pod, network)
     _gone_first(space, network, what)

@@ -2,8 +2,9 @@
 
 ``PATH`` is the executable, for plugins whose configuration is known here, or a JSON file that says how to
 call another one: ``{"binary": PATH, "config": {"type": ...}, "needsPrevious": false, "ipam": true,
-"capabilities": [...], "features": [...], "cniPath": [FOLDER...], "version": "1.6.2"}``; paths in it are
-relative to the file. What a plugin needs to be called at all nobody can guess.
+"onlyAddresses": false, "capabilities": [...], "features": [...], "cniPath": [FOLDER...],
+"version": "1.6.2"}``; paths in it are relative to the file. What a plugin needs to be
+called at all nobody can guess.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from conformance.profiles import Feature, Profile
+from conformance.snapshot import STATE_DIRS
 from conformance.target import Claim, Facts, Implementation, PluginCall
 from multinet.errors import InputError
 
 _HOST_LOCAL = {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/24"}]]}
+_STATIC = {"type": "static", "addresses": [{"address": "10.88.0.5/24", "gateway": "10.88.0.1"}]}
 _KNOWN: Mapping[str, PluginCall] = {
     "bridge": PluginCall({"type": "bridge", "bridge": "conform0", "isGateway": True, "ipam": _HOST_LOCAL}),
     "ptp": PluginCall({"type": "ptp", "ipam": _HOST_LOCAL}),
@@ -30,6 +33,8 @@ _KNOWN: Mapping[str, PluginCall] = {
         capabilities=frozenset({"portMappings"}),
     ),
     "tuning": PluginCall({"type": "tuning"}, needs_previous=True, ipam=False),
+    "host-local": PluginCall({"type": "host-local", "ipam": _HOST_LOCAL}, only_addresses=True),
+    "static": PluginCall({"type": "static", "ipam": _STATIC}, only_addresses=True),
 }
 
 
@@ -44,8 +49,13 @@ def make(argument: str) -> CniTarget:
         hint = f"describe it in a JSON file; known are {', '.join(sorted(_KNOWN))}"
         raise InputError(f"no configuration is known for a plugin {path.name!r}", next_step=hint)
     call = _KNOWN[path.name]
-    features = {Feature.CHECK} | ({Feature.CHAINED} if call.needs_previous else {Feature.DELEGATES_IPAM})
-    return CniTarget(path, call, (path.parent,), frozenset(features), "unknown")
+    return CniTarget(path, call, (path.parent,), frozenset({Feature.CHECK, _kind(call)}), "unknown")
+
+
+def _kind(call: PluginCall) -> Feature:
+    if call.only_addresses:
+        return Feature.MANAGES_ADDRESSES
+    return Feature.CHAINED if call.needs_previous else Feature.DELEGATES_IPAM
 
 
 def _from_file(path: Path) -> CniTarget:
@@ -56,6 +66,7 @@ def _from_file(path: Path) -> CniTarget:
             data["config"],
             needs_previous=data.get("needsPrevious", False),
             ipam=data.get("ipam", True),
+            only_addresses=data.get("onlyAddresses", False),
             capabilities=frozenset(data.get("capabilities", ())),
         )
         features = frozenset(map(Feature, data.get("features", ())))
@@ -72,6 +83,7 @@ class CniTarget:
     """A plugin's executable; nothing to start."""
 
     isolated = True
+    state_dirs = STATE_DIRS
 
     def __init__(
         self,

@@ -53,6 +53,11 @@ class MultinetCni:
         """The executable."""
         return install.plugin_path()
 
+    @property
+    def state_dirs(self) -> tuple[Path, ...]:
+        """The agent's."""
+        return (Path(self._facts[_SOCKET]).with_name("agent"),)
+
     def call(self) -> PluginCall:
         """A pod of the container's name, which the agent's cluster decides when it is asked for."""
         return PluginCall(

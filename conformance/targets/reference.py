@@ -1,4 +1,7 @@
-"""``--target reference[:DIALECT]``: the implementation of this project, in a lab on this machine."""
+"""``--target reference[:MODE]``: the implementation of this project, in a lab on this machine.
+
+A mode is a dialect, or ``isolation``: the default dialect, with pods kept to networks of their own namespace.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from topology.sandboxes import read_sandboxes
 from traffic.endpoint import Endpoint, inspect
 
 _NODES = 3
-_DIALECTS = ("default", "contrail-classic")
+_DEFAULT, _CLASSIC_MODE, _ISOLATION = _MODES = ("default", "contrail-classic", "isolation")
 _CONFIG = {"cniVersion": "0.3.1", "type": "contrail-k8s-cni"}
 _PROFILES = frozenset(
     {
@@ -64,11 +67,11 @@ _CLASSIC_LIMITS = (
 
 
 def make(argument: str) -> ReferenceTarget:
-    """The reference in one of its dialects; ``default`` when none is named."""
-    dialect = argument or "default"
-    if dialect not in _DIALECTS:
-        raise InputError(f"no dialect {dialect!r}", next_step=f"choose {' or '.join(_DIALECTS)}")
-    return ReferenceTarget(dialect)
+    """The reference in one of its modes; ``default`` when none is named."""
+    mode = argument or _DEFAULT
+    if mode not in _MODES:
+        raise InputError(f"no mode {mode!r}", next_step=f"choose {' or '.join(_MODES)}")
+    return ReferenceTarget(mode)
 
 
 class ReferenceTarget:
@@ -76,8 +79,8 @@ class ReferenceTarget:
 
     isolated = True
 
-    def __init__(self, dialect: str) -> None:
-        self._dialect = dialect
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
         self._lab = labhost.LabProcess()
         self._facts: Facts = {}
 
@@ -94,14 +97,19 @@ class ReferenceTarget:
             url="https://github.com/tungstenfabric",
             version=metadata.version("multinet"),
         )
-        if self._dialect == "default":
-            return Claim(about, _PROFILES, _FEATURES, mode="default", limits=_LIMITS)
-        features = frozenset({Feature.INTERFACE, Feature.STATUS})
-        return Claim(about, _CLASSIC, features, mode=self._dialect, limits=_CLASSIC_LIMITS)
+        if self._mode == _CLASSIC_MODE:
+            features = frozenset({Feature.INTERFACE, Feature.STATUS})
+            return Claim(about, _CLASSIC, features, mode=self._mode, limits=_CLASSIC_LIMITS)
+        if self._mode == _ISOLATION:
+            features = _FEATURES | {Feature.NAMESPACE_ISOLATION}
+            return Claim(about, _PROFILES - _CLASSIC, features, mode=self._mode)
+        return Claim(about, _PROFILES, _FEATURES, mode=self._mode, limits=_LIMITS)
 
     def start(self, folder: Path) -> Facts:
         """Start the lab."""
-        return self._lab.start(folder, nodes=_NODES, dialect=self._dialect)
+        dialect = _CLASSIC_MODE if self._mode == _CLASSIC_MODE else _DEFAULT
+        settings = ("--namespace-isolation",) if self._mode == _ISOLATION else ()
+        return self._lab.start(folder, nodes=_NODES, dialect=dialect, controller=settings)
 
     def attach(self, facts: Facts) -> None:
         """The lab is reached from any process in its namespaces."""

@@ -100,7 +100,7 @@ class Agent:
                 async with self.ledger.hold(record.attachment.container_id):
                     try:
                         await self.ledger.forget(record)
-                    except MultinetError as error:
+                    except (MultinetError, OSError) as error:
                         _log.error("pod %s: its interfaces are still there: %s", record.attachment.pod, error)
 
     async def _rebuild(self) -> None:
@@ -270,7 +270,7 @@ class Agent:
             async with self.ledger.hold(container_id):
                 try:
                     await self.ledger.forget(record)
-                except MultinetError as error:
+                except (MultinetError, OSError) as error:
                     failed.append(f"{record.attachment.pod}: {error}")
         names = {short_id(container_id) for container_id, _ in keep}
         for container in {
@@ -278,7 +278,7 @@ class Agent:
         } - names:
             try:
                 await self.ledger.purge(container)
-            except MultinetError as error:
+            except (MultinetError, OSError) as error:
                 failed.append(f"container {container}: {error}")
         if failed:
             raise CNIError(spec.DATAPATH_FAILED, "some interfaces could not be removed", "; ".join(failed))

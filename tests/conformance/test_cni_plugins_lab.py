@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -9,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from conformance.cnicall import IPAM
+from conformance.profiles import Feature
+from conformance.recorder import Recorder
+
 pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
 FINDINGS = ROOT / "conformance" / "findings.md"
-BRIDGE = Path("/usr/lib/cni/bridge")
+BRIDGE, HOST_LOCAL = Path("/usr/lib/cni/bridge"), Path("/usr/lib/cni/host-local")
 #: What bridge 1.1.1 does not meet, by row: the tests that say so.
 KNOWN = {
     "CNI-VER-1": {f"test_version[{version}]" for version in ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0")},
@@ -26,7 +31,7 @@ KNOWN = {
 }
 
 
-def run(target: str, tmp_path: Path) -> dict[str, bool]:
+def run(target: str, tmp_path: Path, *options: str) -> dict[str, bool]:
     """Run the suite in namespaces of its own; whether each test that applies was passed."""
     written = tmp_path / "junit.xml"
     argv = [
@@ -38,7 +43,7 @@ def run(target: str, tmp_path: Path) -> dict[str, bool]:
         "pytest",
         "conformance/suite/cni",
     ]
-    argv += ["--target", target, "--profile", "cni-plugin", "-q", "-p", "no:cacheprovider"]
+    argv += ["--target", target, "--profile", "cni-plugin", "-q", "-p", "no:cacheprovider", *options]
     done = subprocess.run(
         [*argv, f"--junitxml={written}"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -63,3 +68,23 @@ def test_what_bridge_does_not_meet_is_explained(tmp_path: Path) -> None:
     assert len(passed) > 80
     rows = {line.split("|")[1].split()[0] for line in FINDINGS.read_text().splitlines() if "| CNI-" in line}
     assert rows == set(KNOWN)
+
+
+def test_what_host_local_does_not_meet_is_the_same(tmp_path: Path) -> None:
+    if not HOST_LOCAL.exists():
+        pytest.skip(f"{HOST_LOCAL} is not there: apt-get install containernetworking-plugins")
+    passed = run(f"cni:{HOST_LOCAL}", tmp_path)
+    of_all = set().union(*(tests for row, tests in KNOWN.items() if row != "CNI-ADD-5"))
+    assert {name for name, well in passed.items() if not well} == of_all
+    assert passed["test_the_result_of_an_ipam_plugin_is_abbreviated[1.0.0]"]
+
+
+def test_an_ipam_plugin_that_lists_interfaces_is_found_out(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    recorder.install([IPAM])
+    described = {"binary": f"bin/{IPAM}", "config": {"type": IPAM}, "onlyAddresses": True}
+    file = tmp_path / "ipam.json"
+    file.write_text(json.dumps({**described, "features": [Feature.MANAGES_ADDRESSES]}))
+    passed = run(f"cni:{file}", tmp_path, "-k", "abbreviated")
+    assert passed
+    assert not any(passed.values())

@@ -22,6 +22,7 @@ class Printing:
         )
         self.binary.chmod(0o755)
         self.cni_path = (tmp_path,)
+        self.state_dirs = ()
 
     def call(self):
         return PluginCall({"type": "plugin"}, args=(("K", "{container}"),), environment={"OWN": "1"})

@@ -71,6 +71,21 @@ def test_the_classic_dialect_is_told_from_the_default_one(tmp_path):
     assert verdicts["NPWG-5.3.4-b"] == Verdict.FAIL  # a MAC without its interface
 
 
+def test_namespaces_that_are_kept_apart(tmp_path):
+    """In this mode a foreign network is refused; where every pod may select it the row can't be decided."""
+    options = [
+        "--profile=core",
+        "-k",
+        "(not_allowed or another_namespaces or pods_namespace) and not delegating",
+    ]
+    status, output, found = run(tmp_path, "reference:isolation", *options)
+    assert status == 0, output[-3000:]
+    verdicts = {clause.id: clause.verdict for clause in found.spec_clauses}
+    assert verdicts["NPWG-7.4-b"] == Verdict.PASS
+    assert verdicts["NPWG-4.1.1-a"] == Verdict.PASS  # the pod's own namespace is allowed
+    assert verdicts["NPWG-4.1.1-b"] == Verdict.NOT_APPLICABLE
+
+
 def test_a_live_cluster_described_by_a_file(tmp_path):
     """The lab of another process stands for the cluster; only a kubeconfig leads there."""
     nad = {

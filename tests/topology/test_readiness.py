@@ -1,5 +1,6 @@
 """Readiness: notify datagrams, node conditions, sandbox files, role command lines. No privilege needed."""
 
+import dataclasses
 import http.server
 import json
 import os
@@ -206,6 +207,11 @@ def test_role_command_lines_are_what_the_roles_expect(tmp_path):
         "--pki-dir /run/multinet/lab/pki --kubeconfig /run/multinet/lab/kubeconfig"
     )
     assert controller.argv[-2:] == ("--dialect", "contrail-classic")
+    strict = dataclasses.replace(spec, controller=("--namespace-isolation",))
+    assert roles.control_plane(strict, paths, "100.64.0.10", roles.ENTRIES)[1].argv == (
+        *controller.argv,
+        "--namespace-isolation",
+    )
     vrouter, kubelet = roles.worker(spec, "node1", paths, "100.64.0.11", roles.ENTRIES)
     assert (vrouter.id, kubelet.id) == ("vrouter-node1", "kubelet-node1")
     assert vrouter.argv[-2:] == ("--state-dir", "/run/multinet/nodes/node1/agent")

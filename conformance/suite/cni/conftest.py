@@ -60,6 +60,8 @@ def attaching(caller: Caller) -> Caller:
     """The caller of a plugin that makes an interface."""
     if caller.call.needs_previous:
         pytest.skip("the plugin makes no interface: it only works chained")
+    if caller.call.only_addresses:
+        pytest.skip("the plugin makes no interface: it only manages addresses")
     return caller
 
 

@@ -265,6 +265,21 @@ def test_a_result_of_the_first_versions(
     assert addresses_of(result) or not attaching.call.ipam
 
 
+@pytest.mark.requirement("CNI-DLG-2")
+@pytest.mark.parametrize("version", SHAPED)
+def test_the_result_of_an_ipam_plugin_is_abbreviated(
+    caller: Caller, container: Container, versions: tuple[str, ...], evidence: Evidence, version: str
+) -> None:
+    spoken(versions, version, evidence)
+    config = caller.config(cniVersion=version)
+    evidence.case(config, "addresses without an index, and no interfaces")
+    result = caller("ADD", container, config=config).result
+    evidence.saw(result)
+    assert result["ips"]
+    assert "interfaces" not in result
+    assert not [item for item in result["ips"] if "interface" in item]
+
+
 @pytest.mark.requirement("CNI-CONV-1")
 @pytest.mark.parametrize(
     ("capability", "value"),

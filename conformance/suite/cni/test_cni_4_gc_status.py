@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +38,47 @@ def test_gc(attaching: Caller, containers: Callable[[], Container], evidence: Ev
     assert IFNAME in first.links()
     assert IFNAME in second.links()
     assert attaching("ADD", third).result
+
+
+def files_about(container: Container, folders: tuple[Path, ...]) -> list[Path]:
+    """The files in which the plugin keeps an attachment: they have the container's id in them."""
+    found = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return [path for path in found if container.id.encode() in path.read_bytes()]
+
+
+@contextmanager
+def undeletable(files: list[Path]) -> Iterator[None]:
+    """As long as each is a mount point the kernel refuses to delete it, also for root."""
+    mounted: list[Path] = []
+    try:
+        for path in files:
+            subprocess.run(["mount", "--bind", path, path], check=True, capture_output=True)
+            mounted.append(path)
+        yield
+    finally:
+        for path in mounted:
+            subprocess.run(["umount", path], check=True, capture_output=True)
+
+
+@pytest.mark.requirement("CNI-GC-2")
+@pytest.mark.parametrize("stuck", range(3))
+def test_gc_goes_on_after_an_error(
+    attaching: Caller, containers: Callable[[], Container], evidence: Evidence, stuck: int
+) -> None:
+    made = three(attaching, containers)
+    files = files_about(made[stuck], attaching.target.state_dirs)
+    if not files:
+        evidence.unknown("no file stands for an attachment, so there is none that can be made to stay")
+    evidence.case(
+        "GC with an empty list; one of three can't be released", "an error; the others are released"
+    )
+    with undeletable(files):
+        done = attaching("GC", config=attaching.config(**{key: [] for key in KEYS}))
+    evidence.saw(done)
+    assert done.error
+    for each in made[:stuck] + made[stuck + 1 :]:
+        assert files_about(each, attaching.target.state_dirs) == [], "it was left, as it came after the error"
+        assert attaching("ADD", each).result
 
 
 @pytest.mark.requirement("CNI-GC-4")
