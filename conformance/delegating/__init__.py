@@ -1,7 +1,8 @@
 """Delegating implementations as targets: what they are asked for, and the values their tests work with.
 
 No cluster and no privilege: the suite is the runtime and executes the implementation's plugin, and the
-recorder is every delegate (:mod:`conformance.delegating.bench`).
+recorder is every delegate (:mod:`conformance.delegating.bench`). An implementation that looks into pods'
+network namespaces says that it is ``isolated``, and gets real ones, in namespaces of the session's own.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The bench for delegating implementations: the suite is the runtime, the recorder is every delegate.
 
 An implementation's plugin is executed as a runtime would, against the embedded API, and what it does is read
-from the recorder's log, its own output and the pod's annotation. Network namespaces are names only: no
-interface is made, so nothing of the machine can be harmed by a target.
+from the recorder's log, its own output and the pod's annotation. Network namespaces are names only, and no
+interface is made, so nothing of the machine can be harmed by a target; a target that is ``isolated`` runs
+where nothing of the machine is, and gets an empty network namespace for each pod.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.api import NADS, PODS, Api, ApiError
+from conformance.cnicall import Container
 from conformance.delegating import (
     DEFAULT,
     DELEGATES,
@@ -48,6 +50,12 @@ class Case:
     other: str
     version: str = VERSION
     _numbers: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
+    _containers: list[Container] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Take the network namespaces of its pods away."""
+        for container in self._containers:
+            container.remove()
 
     # -- what there is ---------------------------------------------------------------------------------------
 
@@ -103,6 +111,9 @@ class Case:
         made = self.api.create(PODS.format(self.namespace), obj)
         self.evidence.case({"annotations": marks})
         container = f"{self.namespace}-{number}"
+        if self.target.isolated:
+            self._containers.append(Container.make())
+            container = self._containers[-1].id
         return Pod(self.namespace, made["metadata"]["name"], made["metadata"]["uid"], container)
 
     def delete_pod(self, pod: Pod) -> None:

@@ -1,8 +1,9 @@
-r"""Kubernetes protobuf, for reading only, and only what kubectl's typed commands send.
+r"""Kubernetes protobuf, for reading only, and only what kubectl's typed commands and CNI plugins send.
 
 ``kubectl create namespace|configmap|secret|serviceaccount|service|deployment|job``, ``kubectl drain`` and
-``kubectl auth`` encode their bodies so and know no other way. The fields are data: a message is a table of
-field numbers. Answers stay JSON, which those commands accept.
+``kubectl auth`` encode their bodies so and know no other way; plugins built on client-go write pods'
+statuses and Events so. The fields are data: a message is a table of field numbers. Answers stay JSON, which
+all of them accept.
 
 Source: k8s.io/apimachinery ``runtime/generated.proto`` (the ``k8s\0`` envelope) and the ``generated.proto``
 of the kinds below. Unknown fields are refused rather than lost.
@@ -12,10 +13,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from multinet.apiserver.errors import bad_request, unsupported_media
 from multinet.apiserver.protobuf_fields import METADATA, STATUS, Field, Message, part, strings
+from multinet.apiserver.protobuf_pods import EVENT, POD, REFERENCE
 from multinet.apiserver.protobuf_workloads import WORKLOADS
 from multinet.model.objects import Obj
 
@@ -23,7 +26,6 @@ MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
 
 
-_REFERENCE = strings("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 _PORT: Message = {
     1: Field("name"),
     2: Field("protocol"),
@@ -89,7 +91,7 @@ _KINDS: Mapping[str, Message] = {
     },
     "ServiceAccount": {
         1: METADATA,
-        2: part("secrets", _REFERENCE, repeated=True),
+        2: part("secrets", REFERENCE, repeated=True),
         3: part("imagePullSecrets", strings("name"), repeated=True),
         4: Field("automountServiceAccountToken", "bool"),
     },
@@ -97,6 +99,8 @@ _KINDS: Mapping[str, Message] = {
     "SelfSubjectAccessReview": {1: METADATA, 2: part("spec", _ACCESS_SPEC), 3: STATUS},
     "SelfSubjectRulesReview": {1: METADATA, 2: part("spec", strings("namespace")), 3: STATUS},
     "SelfSubjectReview": {1: METADATA, 2: STATUS},
+    "Pod": POD,
+    "Event": EVENT,
     "DeleteOptions": _DELETE_OPTIONS,
     "Eviction": {1: METADATA, 2: part("deleteOptions", _DELETE_OPTIONS)},
     **WORKLOADS,
@@ -140,11 +144,12 @@ def _put(tree: Obj, known: Field, raw: int | bytes) -> None:
         return
     if isinstance(raw, int) != known.kind.endswith(("int", "bool")):
         raise bad_request(f"the protobuf body has field {known.name} in the wrong wire type")
-    if known.kind in ("map", "bytes-map"):
+    if known.kind == "inline":
+        tree.update(_message(_bytes(raw), known.message))
+        return
+    if known.kind.endswith("map"):
         entry = _message(_bytes(raw), {1: Field("key"), 2: Field("value", "bytes")})
-        value = entry.get("value", b"")
-        text = base64.b64encode(value).decode() if known.kind == "bytes-map" else value.decode()
-        tree.setdefault(known.name, {})[entry.get("key", "")] = text
+        tree.setdefault(known.name, {})[entry.get("key", "")] = _map_value(known, entry.get("value", b""))
         return
     value = _value(known, raw)
     if known.repeated:
@@ -152,6 +157,30 @@ def _put(tree: Obj, known: Field, raw: int | bytes) -> None:
     elif value not in ("", b"") and not (known.kind.startswith("plain-") and not value):
         # Required strings are sent empty where JSON leaves them out.
         tree[known.name] = value
+
+
+def _map_value(known: Field, value: bytes) -> str:
+    if known.kind == "bytes-map":
+        return base64.b64encode(value).decode()
+    return _text(value) if known.kind == "quantity-map" else value.decode()
+
+
+def _text(quantity: bytes) -> str:
+    text: str = _message(quantity, strings("string")).get("string", "")
+    return text
+
+
+def _time(data: bytes, *, micro: bool) -> str:
+    """RFC 3339; nothing for the zero time, which Go sends as an empty message."""
+    parts = _message(data, {1: Field("seconds", "int"), 2: Field("nanos", "int")})
+    if not parts:
+        return ""
+    try:
+        moment = datetime.fromtimestamp(parts.get("seconds", 0), UTC)
+    except (OverflowError, ValueError, OSError) as error:
+        raise bad_request(f"the protobuf body has an impossible time: {error}") from error
+    fraction = f".{parts.get('nanos', 0) // 1000:06}" if micro else ""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
 
 
 def _value(known: Field, raw: int | bytes) -> Any:
@@ -162,6 +191,10 @@ def _value(known: Field, raw: int | bytes) -> Any:
     if known.kind == "int-or-string":
         parts = _message(raw, {1: Field("type", "int"), 2: Field("int", "int"), 3: Field("str")})
         return parts.get("str", "") if parts.get("type") else parts.get("int", 0)
+    if known.kind in ("time", "micro-time"):
+        return _time(raw, micro=known.kind == "micro-time")
+    if known.kind == "quantity":
+        return _text(raw)
     return raw if known.kind == "bytes" else raw.decode()
 
 

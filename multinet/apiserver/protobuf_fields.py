@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """``kind``: str, int, bool, bytes, message, map (of str), bytes-map, int-or-string or skip.
+    """``kind``: str, int, bool, bytes, message, inline, map, bytes-map, quantity-map, quantity, time...
 
     ``plain-int`` and ``plain-bool`` aren't optional in Go: their zero is always sent and means nothing.
+    ``inline`` is a message whose fields are those of the message around it; ``time`` and ``micro-time`` are
+    text in JSON, to the second and to the microsecond; then there are int-or-string, and skip for what is
+    passed over.
     """
 
     name: str
@@ -28,6 +31,11 @@ Message = Mapping[int, Field]
 def part(name: str, message: Message, *, repeated: bool = False) -> Field:
     """A field that holds a message, or several."""
     return Field(name, "message", repeated, message)
+
+
+def inline(message: Message) -> Field:
+    """A message that JSON does not nest."""
+    return Field("", "inline", message=message)
 
 
 def strings(*names: str) -> dict[int, Field]:

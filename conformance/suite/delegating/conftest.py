@@ -26,6 +26,8 @@ def delegating(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture
-def case(delegating: Bench, evidence: Evidence) -> Case:
+def case(delegating: Bench, evidence: Evidence) -> Iterator[Case]:
     """A world of its own for the test."""
-    return delegating.case(evidence)
+    found = delegating.case(evidence)
+    yield found
+    found.close()
