@@ -8,6 +8,7 @@ network namespaces says that it is ``isolated``, and gets real ones, in namespac
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -90,7 +91,7 @@ class Outcome:
     def assert_orderly(self) -> None:
         """No crash: one JSON map or nothing on stdout, no stack trace on stderr, an error where it failed."""
         crash = next((word for word in _CRASHES if word in self.stderr), None)
-        assert crash is None, f"{self.command} crashed: {self.stderr[-600:]}"
+        assert crash is None, f"{self.command} crashed: {self.stderr[self.stderr.index(crash or '') :][:600]}"
         assert self.status >= 0, f"{self.command} was killed by signal {-self.status}"
         try:
             value = json.loads(self.stdout) if self.stdout.strip() else {}
@@ -107,6 +108,11 @@ class Outcome:
     def __str__(self) -> str:
         said = self.answer.get("msg", "") if not self.ok else ""
         return f"{self.command}: exit status {self.status} {said}".rstrip()
+
+
+def meaning(result: Mapping[str, Any]) -> Obj:
+    """A result without its empty members: ``"dns": {}`` says nothing, and libraries add it on the way."""
+    return {key: value for key, value in result.items() if value not in ({}, [], None)}
 
 
 def single(name: str | None, *capabilities: str, plugin: str = "delegate", **more: Any) -> Obj:

@@ -31,7 +31,7 @@ from conformance.delegating import (
     single,
 )
 from conformance.evidence import Evidence
-from conformance.recorder import Call, Recorder, environment
+from conformance.recorder import Answer, Call, Recorder, environment
 from multinet.model.objects import Obj
 
 _LIMIT_S = 60.0
@@ -128,6 +128,11 @@ class Case:
     def on_node(self, **changes: Any) -> None:
         """Another node from now on; see :class:`Node`."""
         self.node = replace(self.node, **changes)
+
+    def real_interfaces(self) -> None:
+        """Delegates make real interfaces from now on, where pods have real network namespaces."""
+        if self.target.isolated:
+            self.recorder.answer(Answer(command="ADD", make=True))
 
     # -- what the runtime does -------------------------------------------------------------------------------
 
@@ -245,12 +250,17 @@ class Case:
         deleted = {call.attachment for call in self.recorder.calls("DEL")}
         assert added <= deleted, f"no DEL for {sorted(added - deleted)}"
 
-    def judge_invalid(self, networks: str | Sequence[Any]) -> None:
-        """The annotation is invalid: it is ignored (as the text says) or refused; the rest is unsafe."""
+    def judge_invalid(self, networks: str | Sequence[Any], *, or_absent: bool = False) -> None:
+        """The annotation is invalid: it is ignored (as the text says) or refused; the rest is unsafe.
+
+        ``or_absent``: what is wrong is a ``null``, which may be read as a key that is not there.
+        """
         pod = self.pod(networks)
         outcome = self.add(pod)
         attached = [str(call) for call in self.calls()]
-        if outcome.ok and attached:
+        if outcome.ok and attached and or_absent:
+            self.evidence.ambiguous(f"null is taken for a key that is not there; attached: {attached}")
+        elif outcome.ok and attached:
             self.evidence.unsafe(f"{networks} was accepted; attached: {attached}")
         if not outcome.ok:
             self.assert_torn_down(pod)

@@ -135,9 +135,13 @@ class Recorder:
 
     def clear(self) -> None:
         """Forget calls and answers."""
+        self.forget()
+        self.answer()
+
+    def forget(self) -> None:
+        """Forget calls."""
         for path in self._calls.iterdir():
             path.unlink()
-        self.answer()
 
     def calls(self, command: str = "", *, network: str = "", plugin_name: str = "") -> list[Call]:
         """The calls so far, in the order they began."""

@@ -61,9 +61,14 @@ DEVICES = [
 
 def file_of(call: Call) -> Path:
     """The file that a delegate was told of."""
-    path = (call.config.get("runtimeConfig") or {}).get(CAPABILITY)
+    path = told(call)
     assert path, "the delegate was not told of a device information file"
     return Path(path)
+
+
+def told(call: Call) -> str:
+    """The path it was told; empty for none."""
+    return str((call.config.get("runtimeConfig") or {}).get(CAPABILITY) or "")
 
 
 @requirement("DI-5.1.1-a", "DI-4.2-a")
@@ -96,6 +101,14 @@ def test_the_files_content_is_in_the_status(case: Case, device: Obj, shape: str)
     case.nad("net-a", listed("net-a", one) if shape == "list" else one)
     pod = case.pod("net-a")
     case.attach(pod)
+    if not told(case.one()):
+        # Whether it has to tell without a device is decided by DI-5.1.1-a; with one, it may well do.
+        case.delete(pod)
+        case.recorder.forget()
+        pod = case.pod([{"name": "net-a", "deviceID": "0000:18:02.5"}])
+        outcome = case.add(pod)
+        if not outcome.ok or not told(case.one()):
+            case.evidence.unknown("the delegate is never told of a device information file")
     found = case.entry(pod).get("device-info")
     case.delete(pod)
     assert found == device, json.dumps(found)

@@ -24,12 +24,19 @@ KNOWN = {
 
 def entry(case: Case, **result: Any) -> Obj:
     """The status entry of one network whose delegate answers so."""
+    found = entries(case, **result)
+    assert len(found) == 1, f"{len(found)} entries of selected networks, expected 1: {found}"
+    return found[0]
+
+
+def entries(case: Case, **result: Any) -> list[Obj]:
+    """The status entries of one network whose delegate answers so."""
     made = {"cniVersion": "1.0.0", "interfaces": [], "ips": [], **result}
     case.recorder.answer(Answer(command="ADD", network="net-a", result=made))
     case.nad("net-a")
     pod = case.pod("net-a")
     case.attach(pod)
-    return case.entry(pod)
+    return case.entries(pod)
 
 
 def bare(addresses: list[str] | None) -> list[str]:
@@ -195,8 +202,12 @@ def test_otherwise_there_are_no_addresses(case: Case) -> None:
 @requirement("NPWG-5.3.4-b")
 @pytest.mark.parametrize("interfaces", [[], [HOST], [POD], [{**POD, "name": ""}]])
 def test_a_mac_comes_with_its_interface(case: Case, interfaces: list[dict[str, str]]) -> None:
-    found = entry(case, interfaces=interfaces)
-    assert "mac" not in found or not found["mac"] or found.get("interface"), found
+    found = next(iter(entries(case, interfaces=interfaces)), {})
+    well = not found.get("mac") or found.get("interface")
+    if not well and interfaces[0] != POD:
+        case.evidence.ambiguous(f"the delegate's interface has no name: {found}")
+        return
+    assert well, found
 
 
 @requirement("NPWG-2.3-a")
@@ -208,8 +219,11 @@ def test_an_attachment_without_addresses(case: Case) -> None:
 
 @requirement("NPWG-2.3-b")
 def test_an_attachment_without_an_interface(case: Case) -> None:
-    found = entry(case)
-    assert found.get("name") == f"{case.namespace}/net-a"
+    found = [one.get("name") for one in entries(case)]
+    if not found:
+        case.evidence.ambiguous("accepted; the status does not tell of it")
+        return
+    assert found == [f"{case.namespace}/net-a"]
 
 
 @requirement("NPWG-5.1.1-b")
@@ -222,10 +236,14 @@ def test_no_result_makes_a_minimal_entry(case: Case, stdout: str) -> None:
     if not outcome.ok:
         case.evidence.ambiguous(f"refused: {outcome.answer['msg']}")
         return
-    assert [one.get("name") for one in case.entries(pod)] == [f"{case.namespace}/net-a"]
+    found = [one.get("name") for one in case.entries(pod)]
+    if stdout and not found:
+        case.evidence.ambiguous("an empty map is taken for a result that tells nothing: no entry")
+        return
+    assert found == [f"{case.namespace}/net-a"]
 
 
-@requirement("NPWG-5.1.1-d", "NPWG-5.3.3.1-d", "NPWG-5.3.2.1-b")
+@requirement("NPWG-5.1.1-d", "NPWG-5.3.3.1-d")
 def test_a_result_of_an_old_version(case: Case) -> None:
     result = {"cniVersion": "0.2.0", "ip4": {"ip": "10.0.0.4/24"}, "ip6": {"ip": "2001:db8::4/64"}}
     case.recorder.answer(Answer(command="ADD", network="net-a", result=result))
@@ -236,7 +254,15 @@ def test_a_result_of_an_old_version(case: Case) -> None:
         case.evidence.not_applicable(f"0.2.0 is refused: {outcome}")
     found = case.entry(pod)
     assert sorted(bare(found.get("ips"))) == ["10.0.0.4", "2001:db8::4"]
-    assert found.get("interface", "") in ("", case.one().ifname)
+
+
+@requirement("NPWG-5.3.2.1-b")
+def test_the_interface_of_an_old_result_is_the_one_asked_for_or_none(case: Case) -> None:
+    case.nad("net-a", {**single("net-a"), "cniVersion": "0.2.0"})
+    pod = case.pod("net-a")
+    if not case.add(pod).ok:
+        case.evidence.not_applicable("0.2.0 is refused")
+    assert {one.get("interface", "") for one in case.entries(pod)} <= {"", case.one().ifname}
 
 
 @requirement("NPWG-5.3.6-a", "NPWG-5.3.6.1-a", "NPWG-5.3.6.2-a", "NPWG-5.3.6.3-a", "NPWG-5.1.1-c")
