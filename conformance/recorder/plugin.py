@@ -51,6 +51,7 @@ def main() -> int:
 
 
 def _write(path: str, value: Any) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
     with open(f"{path}.new", "w", encoding="utf-8") as file:  # noqa: PTH123
         json.dump(value, file)
     os.rename(f"{path}.new", path)  # noqa: PTH104
