@@ -5,6 +5,9 @@ import pytest
 # Pytester forgets what a run imports first, and PyYAML's C part can't be imported twice.
 import conformance.session  # noqa: F401
 
+# pytest runs whole suites here.
+pytestmark = pytest.mark.programs
+
 pytest_plugins = ["pytester"]
 
 TARGET = "--target=tests.conformance.sample_target"

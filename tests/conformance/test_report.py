@@ -14,6 +14,9 @@ from conformance.known_issues import Issue, State, load
 from conformance.verdicts import Verdict
 from multinet.errors import InputError
 
+# pytest runs whole suites here.
+pytestmark = pytest.mark.programs
+
 pytest_plugins = ["pytester"]
 
 REPORTS = Path(report.__file__).with_name("reports")
