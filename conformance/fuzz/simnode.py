@@ -53,6 +53,29 @@ class Sandbox:
     result: Obj | None = None
 
 
+class News:
+    """Tells whoever waits that the node's world has changed; ``count`` says how often it did so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def stir(self, *_what: object) -> None:
+        """Something has changed."""
+        self.count += 1
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def since(self, count: int) -> None:
+        """Wait, without a limit, for a change that is not counted in ``count``."""
+        while self.count == count:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            await future
+
+
 class SimulatedNode:
     """A node. ``state_dir`` survives everything, the kernel everything but a reboot."""
 
@@ -62,6 +85,7 @@ class SimulatedNode:
         self.line = Line(name)
         self.sandboxes: dict[str, Sandbox] = {}
         self.agent: Agent | None = None
+        self.news = News()
         self._api, self._dialect, self.state_dir = api, dialect, state_dir
         self._client = api.client(self.line)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -74,6 +98,7 @@ class SimulatedNode:
         self.start_agent()
         kubelet = self._kubelet = Informer(self._client, PODS, field_selector=f"spec.nodeName={self.name}")
         kubelet.on_change(self._pod_changed)
+        kubelet.on_change(self.news.stir)
         self._spawn(kubelet.run(), "kubelet")
 
     def start_agent(self) -> None:
@@ -85,7 +110,7 @@ class SimulatedNode:
             view, datapath, states, KubeReporter(self._client), limit_s=_ADD_LIMIT_S, dialect=self._dialect
         )
         agent.open()
-        self._spawn(_follow(self._client, view, agent), "agent")
+        self._spawn(_follow(self._client, view, agent, self.news), "agent")
 
     def stop_agent(self) -> None:
         """End the agent in the middle of whatever it does."""
@@ -100,6 +125,16 @@ class SimulatedNode:
         """After the agent's end: every pod is looked at again."""
         for pod in self._pods():
             self._look_at(pod)
+
+    def refuse(self, why: str) -> None:
+        """The kernel refuses devices from now on; empty: no longer."""
+        self.kernel.refusing = why
+        self.news.stir()
+
+    def reconnect(self) -> None:
+        """The API can be reached again."""
+        self.line.cut = False
+        self.news.stir()
 
     def reboot(self) -> None:
         """Kernel, agent and sandboxes are gone; the files stay."""
@@ -172,6 +207,7 @@ class SimulatedNode:
         if known is not None:
             await self._delete(known)
         while True:
+            seen = self.news.count
             self._made += 1
             sandbox = self.sandboxes[uid] = Sandbox(f"{self.name}-{self._made}", key_of(pod), uid)
             code, answer = await self.call("ADD", sandbox)
@@ -180,6 +216,8 @@ class SimulatedNode:
                 await self._publish(pod, answer)
                 return
             await self._delete(sandbox)
+            # Another try in the same world takes the same course; it would only cost time.
+            await self.news.since(seen)
             await pause(f"sandbox of {key_of(pod)}: back-off", _RETRY_S)
 
     async def _end(self, pod: Obj) -> None:
@@ -219,7 +257,7 @@ class SimulatedNode:
 _STDIN = json.dumps(_CONFIG).encode()
 
 
-async def _follow(client: Client, view: ClusterView, agent: Agent) -> None:
+async def _follow(client: Client, view: ClusterView, agent: Agent, news: News) -> None:
     """Keep the agent's view current, as its own main program does."""
     informers = [
         (Informer(client, NODES), view.node_changed),
@@ -232,6 +270,7 @@ async def _follow(client: Client, view: ClusterView, agent: Agent) -> None:
     async with asyncio.TaskGroup() as group:
         for informer, changed in informers:
             informer.on_change(changed)
+            informer.on_change(news.stir)
             group.create_task(informer.run())
         for informer, _ in informers:
             await informer.synced.wait()

@@ -99,7 +99,7 @@ class SimulatedEngine:
         self.cluster.act("cut", self.cluster.nodes[step.node].line.cut_off)
 
     def _heal(self, step: steps.Heal) -> None:
-        self.cluster.nodes[step.node].line.cut = False
+        self.cluster.nodes[step.node].reconnect()
         # A client that was cut off comes back after its longest back-off.
         self.cluster.settle(40.0)
 
@@ -111,7 +111,7 @@ class SimulatedEngine:
                         self.cluster.do(step.verb, node.repeat(step.verb, sandbox))
 
     def _refuse_devices(self, step: steps.RefuseDevices) -> None:
-        self.cluster.nodes[step.node].kernel.refusing = "no buffer space" if step.on else ""
+        self.cluster.nodes[step.node].refuse("no buffer space" if step.on else "")
         self.cluster.settle(3.0)
 
     def _lose_answers(self, step: steps.LoseAnswers) -> None:
