@@ -71,6 +71,11 @@ class Scenario:
         return None if cni is None else PodNetwork(cni.name, cni.cni_version, tuple(cni.plugins))
 
 
+def read(path: Path) -> ScenarioFile:
+    """A scenario file by its shape alone, whether it can be run or not; ``InputError`` as :func:`load`."""
+    return _content(_only_document(path, str(path)))
+
+
 def load(
     path: Path, *, shown: str | None = None, nodes: int | None = None, dialect: str | None = None
 ) -> Scenario:

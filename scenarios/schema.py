@@ -357,12 +357,28 @@ class Step(Model):
         return next(name for name in ACTIONS if getattr(self, name) is not None)
 
 
+class Fuzz(Model):
+    """Where the file comes from: a sequence that the fuzzer found to break rules, for `multinet replay`.
+
+    `multinet run` takes the steps of the scenario alone, and refuses the file where some have no such step.
+    """
+
+    seed: int = 0
+    rules: list[str] = Field(description="Names of the rules that did not hold.")
+    versions: dict[str, str] = {}
+    sequence: list[dict[str, Any]] = Field(min_length=1, description="The fuzzer's own steps.")
+    left_out: list[str] = Field(
+        [], alias="leftOut", description="Kinds of step in the sequence that a scenario has no step for."
+    )
+
+
 class Spec(Model):
     """Description, lab and steps."""
 
     description: str = ""
     lab: Lab = Field(default_factory=lambda: Lab(nodes=2, hosts=[]))
     steps: list[Step] = Field(min_length=1)
+    fuzz: Fuzz | None = None
 
 
 class Naming(Model):

@@ -46,7 +46,7 @@ class _Known:
 def findings(scenario: Scenario) -> list[InputError]:
     """Everything that is wrong, in the order of the file."""
     known = _Known()
-    found = [*_hosts(scenario), *_pod_network(scenario)]
+    found = [*_hosts(scenario), *_pod_network(scenario), *_left_out(scenario)]
     for step in scenario.steps:
         found += _step(scenario, step, known)
     return found
@@ -60,6 +60,16 @@ def _hosts(scenario: Scenario) -> Iterator[InputError]:
             why = "cp, fabric, the nodes and earlier hosts have their names already"
             yield _error(where, f"the name {name!r} is taken", why, "give the host another")
         taken.add(name)
+
+
+def _left_out(scenario: Scenario) -> Iterator[InputError]:
+    """A run without the step that the failure needs would pass, and say nothing."""
+    fuzz = scenario.content.spec.fuzz
+    if fuzz is not None and fuzz.left_out:
+        what = f"a scenario has no step for {', '.join(fuzz.left_out)}"
+        why = "without it the run would not be what the fuzzer did"
+        where = scenario.document.at(("spec", "fuzz"))
+        yield _error(where, what, why, "multinet replay takes the fuzzer's own steps")
 
 
 def _pod_network(scenario: Scenario) -> Iterator[InputError]:

@@ -1,8 +1,11 @@
 """A campaign: examples until the time, or their number, is used up; what was found, and what was covered.
 
 hypothesis is asked for one batch of examples after the other, each with a seed of its own, so that a budget
-in minutes can be kept and a failure found early does not end the search. Each example takes a random subset
-of the rules (hypothesis' own swarm testing), so rare combinations come up.
+in minutes can be kept and a failure found early does not end the search. With ``swarm`` each example takes a
+random subset of the rules (hypothesis' own swarm testing), so rare combinations come up.
+
+The end, by Ctrl-C or the budget, comes between two steps, wherever in a batch that is: what was found by then
+is kept, and cut short no further.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
+from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
@@ -45,6 +49,7 @@ class Plan:
     stop_at_first: bool = False
     shrink_s: float = 30.0
     database: Path | None = None
+    swarm: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class Outcome:
     states: set[tuple[object, ...]] = field(default_factory=set)
     interrupted: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, Any]:
         """The figures, as the last line of ``./lab fuzz -o json`` has them."""
         return {
             "steps": self.steps,
@@ -79,21 +84,35 @@ class Outcome:
             "seconds": round(self.seconds, 2),
             "steps_per_s": round(self.steps / self.seconds, 1) if self.seconds else 0.0,
             "failures": len(self.failures),
-            "flaky": len(self.flaky),
-            "states": len(self.states),
-            "transitions": len(self.transitions),
         }
 
 
+class _Over(BaseException):
+    """The campaign ends here. No Exception: hypothesis would take that for a failure of the example."""
+
+
+class _AllEnabled:
+    """Stands for hypothesis' choice of a subset of the rules, where none is to be left out."""
+
+    def is_enabled(self, _rule: str) -> bool:
+        """Always."""
+        return True
+
+
 class _Counting(AttachmentMachine):
-    """The machine with a campaign's books. ``outcome`` and ``engine`` are set on a subclass of it."""
+    """The machine with a campaign's books. The attributes are set on a subclass of it."""
 
     outcome: Outcome
+    over: Callable[[], bool]
+    swarm: bool
 
     def __init__(self) -> None:
         super().__init__()
         self.outcome.examples += 1
         self._before = "start"
+        if not self.swarm:
+            rules: Any = self._rules_strategy
+            rules.enabled_rules_strategy = st.just(_AllEnabled())
 
     def taken(self, step: Step) -> None:
         """Enter a step into the books."""
@@ -102,33 +121,40 @@ class _Counting(AttachmentMachine):
         self.outcome.transitions[self._before, step.name] += 1
         self._before = step.name
         self.outcome.states.add(self.shape())
+        if self.over():
+            self.ended = True
+            raise _Over
 
 
-def run(engine: Engine, plan: Plan, tell: Callable[[Outcome], None] = lambda _outcome: None) -> Outcome:
-    """Run a campaign; ``tell`` is called after each batch. Ctrl-C ends it after the step under way."""
+def run(
+    engine: Engine,
+    plan: Plan,
+    tell: Callable[[Outcome], None] = lambda _outcome: None,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Run a campaign. ``tell`` is called after each batch; once ``stop`` says so, it ends after a step."""
     outcome = Outcome()
     begun = time.monotonic()
-    machine = type("AttachmentMachine", (_Counting,), {"engine": engine, "outcome": outcome})
+
+    def over() -> bool:
+        outcome.seconds = time.monotonic() - begun
+        outcome.interrupted = outcome.interrupted or stop()
+        return outcome.interrupted or (plan.budget_s is not None and outcome.seconds >= plan.budget_s)
+
+    body = {"engine": engine, "outcome": outcome, "over": staticmethod(over), "swarm": plan.swarm}
+    machine = type("AttachmentMachine", (_Counting,), body)
     number, left = plan.seed, plan.examples
-    try:
-        while not _is_over(plan, outcome, left, begun):
+    with contextlib.suppress(_Over):
+        while not (
+            over() or (plan.stop_at_first and outcome.failures) or (plan.budget_s is None and left <= 0)
+        ):
             asked = _BATCH if plan.budget_s is not None else min(_BATCH, left)
             _batch(machine, plan, outcome, number, asked)
             number, left = number + 1, left - asked
-            outcome.seconds = time.monotonic() - begun
             tell(outcome)
-    except KeyboardInterrupt:
-        outcome.interrupted = True
-    outcome.seconds = time.monotonic() - begun
+    over()
     return outcome
-
-
-def _is_over(plan: Plan, outcome: Outcome, left: int, begun: float) -> bool:
-    if plan.stop_at_first and outcome.failures:
-        return True
-    if plan.budget_s is not None:
-        return time.monotonic() - begun >= plan.budget_s
-    return left <= 0
 
 
 def _batch(machine: Any, plan: Plan, outcome: Outcome, number: int, examples: int) -> None:
@@ -155,8 +181,10 @@ def _batch(machine: Any, plan: Plan, outcome: Outcome, number: int, examples: in
         _log.warning("a failure did not come again: %s", outcome.flaky[-1])
         return
     if machine.broken is not None:
-        shortest = shrink(machine.engine, machine.broken, budget_s=plan.shrink_s)
-        outcome.failures.append(_failure(number, shortest))
+        shortest = shrink(machine.engine, machine.broken, budget_s=plan.shrink_s, stop=machine.over)
+        found = _failure(number, shortest)
+        if all(found.steps != other.steps for other in outcome.failures):
+            outcome.failures.append(found)
 
 
 def _failure(number: int, broken: RuleBrokenError) -> Failure:

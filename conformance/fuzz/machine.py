@@ -27,6 +27,8 @@ BAD_CIDRS = ("10.4.0.0/31", "10.5.0.0/33")
 IPS = ("10.1.0.10", "10.1.0.11", "10.2.0.2", "10.1.0.254")
 MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 INTERFACES = ("net1", "eth2", "eth0")
+SHAPE = ("nads", "made", "config", "attached", "waiting", "cut", "refusing", "unsettled")
+"""What :meth:`AttachmentMachine.shape` counts."""
 BAD_SELECTIONS = ("a,,b", "a/b/c", '[{"name": 5}]', "[{", '[{"name": "a", "ips": []}]', "A_B")
 
 
@@ -135,17 +137,17 @@ class AttachmentMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.driver = Driver(self.engine)
-        self._ended = False
+        self.ended = False
 
     def _take(self, step: Step) -> None:
         try:
             self.driver.take(step)
         except RuleBrokenError as error:
-            self._ended = True
+            self.ended = True
             type(self).broken = error
             raise
         except BaseException:
-            self._ended = True
+            self.ended = True
             raise
         self.taken(step)
 
@@ -299,7 +301,7 @@ class AttachmentMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """From everything to nothing."""
-        if self._ended:
+        if self.ended:
             return
         for step in self.driver.ending():
             self._take(step)

@@ -36,11 +36,20 @@ def replay(engine: Engine, sequence: Sequence, *, to_the_end: bool = True) -> Ru
     return None
 
 
-def shrink(engine: Engine, found: RuleBrokenError, *, budget_s: float = 30.0) -> RuleBrokenError:
-    """The shortest failure found in ``budget_s`` seconds that breaks one of the same rules."""
+def shrink(
+    engine: Engine,
+    found: RuleBrokenError,
+    *,
+    budget_s: float = 30.0,
+    stop: Callable[[], bool] = lambda: False,
+) -> RuleBrokenError:
+    """The shortest failure found that breaks a rule of the same, within ``budget_s`` or until ``stop``."""
     rules = {item.rule for item in found.violations}
     until = time.monotonic() + budget_s
     best = found
+
+    def over() -> bool:
+        return time.monotonic() >= until or stop()
 
     def fails(candidate: Sequence) -> bool:
         nonlocal best
@@ -51,34 +60,63 @@ def shrink(engine: Engine, found: RuleBrokenError, *, budget_s: float = 30.0) ->
         best = broken
         return True
 
-    before = -1
-    while before != len(best.taken) and time.monotonic() < until:
-        before = len(best.taken)
-        _cut(lambda: tuple(best.taken), fails, until)
-    _simplify(lambda: tuple(best.taken), fails, until)
+    before: Sequence = ()
+    while before != tuple(best.taken) and not over():
+        before = tuple(best.taken)
+        _cut(lambda: tuple(best.taken), fails, over)
+        _simplify(lambda: tuple(best.taken), fails, over)
+    for part in ("key", "node"):
+        renamed = _renamed(tuple(best.taken), part)
+        if renamed != tuple(best.taken) and not over():
+            fails(renamed)
     return best
 
 
-def _cut(current: Callable[[], Sequence], fails: Callable[[Sequence], bool], until: float) -> None:
+def _renamed(sequence: Sequence, part: str) -> Sequence:
+    """The same with the first names of pods or nodes, so that one failure found twice looks the same.
+
+    A pod keeps its namespace, on which its selection depends.
+    """
+    names: dict[str, str] = {}
+    made: list[Step] = []
+    for step in sequence:
+        name = getattr(step, part, "")
+        if not name or (part == "key" and isinstance(step, steps.ApplyNad | steps.DeleteNad)):
+            made.append(step)
+            continue
+        if name not in names:
+            space = name.rpartition("/")[0]
+            used = sum(known.rpartition("/")[0] == space for known in names)
+            first = f"{space}/p{used + 1}" if part == "key" else f"node{used + 1}"
+            names[name] = first
+        made.append(replace(step, **{part: names[name]}))
+    return tuple(made)
+
+
+def _cut(
+    current: Callable[[], Sequence], fails: Callable[[Sequence], bool], over: Callable[[], bool]
+) -> None:
     """Leave out halves, quarters ... single steps."""
     size = max(1, len(current()) // 2)
     while True:
         start = 0
-        while start < len(current()) and time.monotonic() < until:
+        while start < len(current()) and not over():
             whole = current()
             if not fails(whole[:start] + whole[start + size :]):
                 start += size
-        if size == 1 or time.monotonic() >= until:
+        if size == 1 or over():
             return
         size //= 2
 
 
-def _simplify(current: Callable[[], Sequence], fails: Callable[[Sequence], bool], until: float) -> None:
+def _simplify(
+    current: Callable[[], Sequence], fails: Callable[[Sequence], bool], over: Callable[[], bool]
+) -> None:
     position = 0
     while position < len(current()):
         whole = current()
         for simpler in _simpler(whole[position]):
-            if time.monotonic() >= until:
+            if over():
                 return
             if fails((*whole[:position], simpler, *whole[position + 1 :])):
                 break

@@ -55,8 +55,15 @@ class SimulatedEngine:
         if self._cluster is None:
             return
         seen = self.observe()
-        if seen.pods or seen.networks or seen.leftovers or seen.misled or self.cluster.api.objects(NADS):
+        made = seen.pods or seen.networks or seen.owners or self.cluster.api.objects(NADS)
+        if self._is_broken() or made or seen.leftovers or seen.misled:
             self.close()
+
+    def _is_broken(self) -> bool:
+        """Whether a fault of the last example, which may have ended anywhere, is still on."""
+        line = self.cluster.controller_line
+        nodes = self.cluster.nodes.values()
+        return bool(line.losses or line.repeats) or any(n.line.cut or n.kernel.refusing for n in nodes)
 
     def close(self) -> None:
         """End the cluster."""

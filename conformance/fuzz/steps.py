@@ -197,7 +197,7 @@ KINDS: tuple[type[Step], ...] = (
     LoseAnswers,
     Elapse,
 )
-_BY_NAME = {"".join(f"-{c.lower()}" if c.isupper() else c for c in k.__name__)[1:]: k for k in KINDS}
+BY_NAME = {"".join(f"-{c.lower()}" if c.isupper() else c for c in k.__name__)[1:]: k for k in KINDS}
 
 
 def selection_text(picks: tuple[Pick, ...], namespace: str) -> str:
@@ -212,10 +212,11 @@ def to_data(step: Step) -> dict[str, Any]:
     told: dict[str, Any] = {"step": step.name}
     for item in fields(step):
         value = getattr(step, item.name)
+        if value == item.default:
+            continue
         if item.name == "picks":
             value = [{f.name: got for f in fields(p) if (got := getattr(p, f.name))} for p in value]
-        if value != item.default:
-            told[item.name] = value
+        told[item.name] = value
     return told
 
 
@@ -224,7 +225,7 @@ def from_data(data: dict[str, Any]) -> Step:
     given = {name: value for name, value in data.items() if name != "step"}
     if "picks" in given:
         given["picks"] = tuple(Pick(**pick) for pick in given["picks"])
-    return _BY_NAME[data["step"]](**given)
+    return BY_NAME[data["step"]](**given)
 
 
 def _element(pick: Pick) -> dict[str, Any]:

@@ -152,6 +152,61 @@ def check_conformance(
     raise typer.Exit(status)
 
 
+class EngineName(StrEnum):
+    """What the fuzzer's steps are carried out on."""
+
+    MODEL = "model"
+    LAB = "lab"
+
+
+EngineOption = Annotated[EngineName, typer.Option(help="One process in virtual time, or a real lab.")]
+Bugs = Annotated[
+    list[str] | None, typer.Option("--bug", metavar="NAME", help="Have a planted bug, again for more.")
+]
+
+
+@app.command()
+def fuzz(
+    engine: EngineOption = EngineName.MODEL,
+    seed: Annotated[int, typer.Option(min=0, help="Where the choice of steps begins.")] = 0,
+    examples: Annotated[int, typer.Option(min=1, help="How many sequences, without a budget.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help="Length of a sequence at most.")] = 30,
+    budget: Annotated[
+        float | None, typer.Option(min=0, metavar="MIN", help="Go on for so many minutes instead.")
+    ] = None,
+    swarm: Annotated[bool, typer.Option(help="Let each sequence do with some of the rules.")] = True,
+    output: Format = Output.TEXT,
+    database: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Examples that failed; several may share it.")
+    ] = None,
+    export: Annotated[Path, typer.Option(metavar="DIR", help="For failures and the report.")] = Path(
+        "runs/fuzz"
+    ),
+    bug: Bugs = None,
+) -> None:
+    """Do random things to networks and pods, and hold what follows against the documented rules."""
+    from conformance.fuzz.campaign import Plan
+    from multinet.cli import fuzzing
+
+    budget_s = None if budget is None else budget * 60
+    plan = Plan(seed, examples, steps, budget_s=budget_s, database=database, swarm=swarm)
+    wish = fuzzing.Wish(engine.value, export, tuple(bug or ()), output.value)
+    raise typer.Exit(fuzzing.fuzz(plan, wish))
+
+
+@app.command()
+def replay(
+    files: Annotated[list[Path], typer.Argument(metavar="DIR_OR_FILE...", help="What `fuzz` exported.")],
+    engine: EngineOption = EngineName.MODEL,
+    output: Format = Output.TEXT,
+    bug: Bugs = None,
+) -> None:
+    """Say of each file that the fuzzer wrote: FIXED, STILL FAILS or ERROR."""
+    from multinet.cli import fuzzing
+
+    raise typer.Exit(fuzzing.replay(files, engine.value, tuple(bug or ()), output.value))
+
+
 @app.command("test", context_settings=_PASS_ON)
 def run_tests(
     context: typer.Context,

@@ -60,7 +60,7 @@ def bad(tmp_path: Path) -> Path:
 def test_help_names_every_verb(multinet: Command) -> None:
     done = multinet("--help")
     assert done.returncode == 0
-    for verb in ("run", "validate", "report", "manifests", "doctor", "shell", "test"):
+    for verb in ("run", "validate", "report", "manifests", "doctor", "shell", "test", "fuzz", "replay"):
         assert f"  {verb} " in done.stdout
 
 

@@ -114,7 +114,7 @@ def test_a_short_campaign_finds_nothing_and_says_what_it_did(engine, tmp_path: P
     outcome = campaign.run(engine, Plan(seed=7, examples=8, steps=12, database=tmp_path))
     assert outcome.failures == []
     assert outcome.flaky == []
-    told = outcome.to_dict()
+    told = outcome.figures()
     assert told["examples"] >= 8
     assert told["steps"] == sum(outcome.kinds.values()) == sum(outcome.transitions.values())
 

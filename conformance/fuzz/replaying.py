@@ -1,0 +1,78 @@
+"""Takes the sequences of files once more, on either engine, and says what has become of each failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from conformance.fuzz import engines, exporting
+from conformance.fuzz.engine import Engine
+from conformance.fuzz.shrink import replay
+from multinet.errors import InputError, MultinetError
+
+
+class State(StrEnum):
+    """What has become of a failure."""
+
+    FIXED = "FIXED"
+    STILL_FAILS = "STILL FAILS"
+    ERROR = "ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One file: ``why`` is the evidence, or the error."""
+
+    file: Path
+    state: State
+    why: str = ""
+
+
+def files(paths: Sequence[Path]) -> list[Path]:
+    """The files of these paths, of a directory those it has; ``InputError`` when there is none."""
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+        if not inside:
+            raise InputError("there is no scenario file in it", where=str(path))
+        found += inside
+    return found
+
+
+def again(paths: Sequence[Path], engine: str, folder: Path | None = None) -> Iterator[Result]:
+    """Replay each file; an engine is kept from one file to the next of the same dialect.
+
+    ``folder`` is for the logs of an engine that has some.
+    """
+    current: Engine | None = None
+    dialect = ""
+    try:
+        for path in paths:
+            try:
+                plan = exporting.read(path)
+                if current is None or plan.dialect != dialect:
+                    if current is not None:
+                        current.close()
+                    current, dialect = engines.make(engine, folder, dialect=plan.dialect), plan.dialect
+                yield _result(path, current, plan)
+            except MultinetError as error:
+                yield Result(path, State.ERROR, str(error))
+    finally:
+        if current is not None:
+            current.close()
+
+
+def _result(path: Path, engine: Engine, plan: exporting.Plan) -> Result:
+    lacking = dict.fromkeys(step.name for step in plan.sequence if not engine.supports(type(step)))
+    if lacking:
+        raise InputError(
+            f"this engine has no {', '.join(lacking)}", where=str(path), next_step="replay it on engine model"
+        )
+    broken = replay(engine, plan.sequence)
+    if broken is None:
+        return Result(path, State.FIXED)
+    # Any rule counts: that another one breaks now is no mending.
+    why = "; ".join(f"{item.rule}: {item.evidence}" for item in broken.violations)
+    return Result(path, State.STILL_FAILS, why)
