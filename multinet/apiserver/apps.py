@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from multinet.apiserver import merge_rules, pods
+from multinet.apiserver import merge_rules, pods, shapes
 from multinet.apiserver import workload_columns as cells
 from multinet.apiserver.codec import copied
 from multinet.apiserver.errors import FieldError, expect, field_forbidden, invalid_value, required
@@ -161,7 +161,7 @@ def _kind(
         plural,
         kind,
         True,
-        (Version("v1", columns),),
+        (Version("v1", columns, shapes.WORKLOAD),),
         short_names=short,
         categories=("all",),
         subresources=subresources,

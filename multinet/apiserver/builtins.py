@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator
 
 from multinet.apiserver import core_columns as cells
-from multinet.apiserver import crd_types, merge_rules, pod_columns, pod_schema, pods
+from multinet.apiserver import crd_types, merge_rules, pod_columns, pod_schema, pods, shapes
 from multinet.apiserver.apps import WORKLOAD_KINDS
 from multinet.apiserver.errors import FieldError, expect, invalid_value, required
 from multinet.apiserver.names import dns_label
@@ -102,7 +102,7 @@ CORE = (
         "namespaces",
         "Namespace",
         False,
-        (Version("v1", cells.NAMESPACE),),
+        (Version("v1", cells.NAMESPACE, shapes.NAMESPACE),),
         short_names=("ns",),
         subresources=("status",),
         field_labels=("status.phase",),
@@ -119,7 +119,7 @@ CORE = (
         "nodes",
         "Node",
         False,
-        (Version("v1", cells.NODE),),
+        (Version("v1", cells.NODE, shapes.NODE),),
         short_names=("no",),
         subresources=("status",),
         field_labels=("spec.unschedulable",),
@@ -162,20 +162,25 @@ CORE = (
         "events",
         "Event",
         True,
-        (Version("v1", cells.EVENT),),
+        (Version("v1", cells.EVENT, shapes.EVENT),),
         short_names=("ev",),
         field_labels=EVENT_FIELDS,
         strategy=Strategy(validate=_event_valid),
     ),
     ResourceType(
-        "", "configmaps", "ConfigMap", True, (Version("v1", cells.CONFIG_MAP),), short_names=("cm",)
+        "",
+        "configmaps",
+        "ConfigMap",
+        True,
+        (Version("v1", cells.CONFIG_MAP, shapes.CONFIG_MAP),),
+        short_names=("cm",),
     ),
     ResourceType(
         "",
         "secrets",
         "Secret",
         True,
-        (Version("v1", cells.SECRET),),
+        (Version("v1", cells.SECRET, shapes.SECRET),),
         field_labels=("type",),
         strategy=Strategy(_secret_create, lambda secret, _old: _secret_create(secret)),
     ),
@@ -184,19 +189,19 @@ CORE = (
         "serviceaccounts",
         "ServiceAccount",
         True,
-        (Version("v1", cells.SERVICE_ACCOUNT),),
+        (Version("v1", cells.SERVICE_ACCOUNT, shapes.SERVICE_ACCOUNT),),
         short_names=("sa",),
         merge=merge_rules.SERVICE_ACCOUNT,
     ),
 )
 OTHERS = (
-    ResourceType("coordination.k8s.io", "leases", "Lease", True, (Version("v1", cells.LEASE),)),
+    ResourceType("coordination.k8s.io", "leases", "Lease", True, (Version("v1", cells.LEASE, shapes.LEASE),)),
     ResourceType(
         "apiextensions.k8s.io",
         "customresourcedefinitions",
         "CustomResourceDefinition",
         False,
-        (Version("v1", cells.CRD),),
+        (Version("v1", cells.CRD, shapes.CRD),),
         short_names=("crd", "crds"),
         categories=("api-extensions",),
         subresources=("status",),

@@ -90,6 +90,10 @@ class Operations:
         if obj["metadata"].get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
         meta.stamp(obj, target.namespace)
+        if not obj["metadata"].get("name"):
+            raise invalid(
+                resource_type.kind, resource_type.group, "", list(meta.findings(obj, resource_type))
+            )
         self._admit(target, obj["metadata"].get("name", ""))
         if resource_type.generation:
             obj["metadata"]["generation"] = 1
@@ -108,7 +112,7 @@ class Operations:
     def update(self, target: Target, obj: Obj, options: Options) -> Entry:
         """Replace an object (or its status) with the state the client sent."""
         current = self.get(target)
-        if target.type.custom and not (obj.get("metadata") or {}).get("resourceVersion"):
+        if target.type.custom and not meta.check_shape(obj).get("resourceVersion"):
             finding = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
             raise invalid(target.type.kind, target.type.group, target.name, [finding])
         return self._put(target, current, obj, options)
@@ -208,6 +212,9 @@ class Operations:
                 raise _strict(target, dropped)
             if dropped and options.field_validation == "Warn":
                 options.warnings += [f'unknown field "{path}"' for path in dropped]
+            if not target.type.custom and (wrong := schema.mistyped(obj)):
+                # Whoever fills in defaults may trust the types, as code in Go may.
+                raise _mistyped(target, wrong)
             schema.default(obj)
         obj["apiVersion"] = target.type.api_version(target.type.storage)
         obj["kind"] = target.type.kind
@@ -314,6 +321,13 @@ def _spec_differs(obj: Obj, old: Obj) -> bool:
     return {k: v for k, v in obj.items() if k not in outside} != {
         k: v for k, v in old.items() if k not in outside
     }
+
+
+def _mistyped(target: Target, wrong: str) -> StatusError:
+    kind = target.type.kind
+    return bad_request(
+        f'{kind} in version "{target.version.name}" cannot be handled as a {kind}: json: {wrong}'
+    )
 
 
 def _strict(target: Target, dropped: list[str]) -> StatusError:

@@ -30,7 +30,7 @@ _CONTAINER = fields(
     volumeDevices=list_of(fields("name devicePath")),
 )
 _TOLERATION = fields("key operator value effect", "tolerationSeconds")
-_SPEC = fields(
+POD_SPEC = fields(
     "restartPolicy dnsPolicy serviceAccountName serviceAccount nodeName hostname subdomain schedulerName "
     "priorityClassName runtimeClassName preemptionPolicy hostnameOverride",
     "terminationGracePeriodSeconds activeDeadlineSeconds priority",
@@ -50,4 +50,4 @@ _SPEC = fields(
     schedulingGates=list_of(_NAMED),
     resourceClaims=list_of(OPEN),
 )
-POD = Schema({"type": "object", "properties": {"spec": _SPEC, "status": nullable(OPEN)}})
+POD = Schema({"type": "object", "properties": {"spec": POD_SPEC, "status": nullable(OPEN)}})

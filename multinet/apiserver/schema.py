@@ -14,11 +14,12 @@ import jsonschema
 from jsonschema.exceptions import ValidationError
 
 from multinet.apiserver.codec import copied
-from multinet.apiserver.errors import FieldError, invalid_value, required, unsupported
+from multinet.apiserver.errors import FieldError, invalid_value, required, shown, unsupported
 from multinet.apiserver.structural import FORMATS, compile_check
 from multinet.model.objects import Obj
 
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
+_SHOWN = 80
 _ROOT = frozenset(("apiVersion", "kind", "metadata"))
 
 
@@ -46,6 +47,17 @@ class Schema:
         if self._surely_valid(obj):
             return []
         return [finding for error in self._validator.iter_errors(obj) for finding in _findings(error)]
+
+    def mistyped(self, obj: Obj) -> str:
+        """Say which fields have another type than the schema says; other faults don't count."""
+        if self._surely_valid(obj):
+            return ""
+        wrong = [error for error in self._validator.iter_errors(obj) if error.validator == "type"]
+        return ", ".join(
+            f"cannot unmarshal {shown(error.instance)[:_SHOWN]} into {_path(error) or '<nil>'}: "
+            f"expected {_wanted(error.validator_value)}"
+            for error in wrong
+        )
 
 
 def _prune(value: Any, schema: Obj, path: str, dropped: list[str], root: bool = False) -> None:

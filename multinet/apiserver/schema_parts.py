@@ -8,6 +8,10 @@ OPEN: Obj = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 TEXT: Obj = {"type": "string"}
 NUMBER: Obj = {"type": "integer"}
 FLAG: Obj = {"type": "boolean"}
+TEXTS: Obj = {"type": "object", "additionalProperties": TEXT}
+TIME: Obj = {"type": "string", "format": "date-time"}
+INT_OR_STRING: Obj = {"x-kubernetes-int-or-string": True}
+ANYTHING: Obj = {"x-kubernetes-preserve-unknown-fields": True}
 
 
 def nullable(schema: Obj) -> Obj:
@@ -27,3 +31,8 @@ def fields(text: str = "", numbers: str = "", flags: str = "", open_: str = "", 
         properties.update({name: nullable(schema) for name in names.split()})
     properties.update({name: nullable(schema) for name, schema in others.items()})
     return {"type": "object", "properties": properties}
+
+
+def opened(text: str = "", numbers: str = "", flags: str = "", **others: Obj) -> Obj:
+    """Like :func:`fields`, of an object that may have any other field as well."""
+    return {**OPEN, **fields(text, numbers, flags, **others)}

@@ -33,7 +33,7 @@ def strategic_merge(tree: Any, patch: Obj, rule: Merge = _PLAIN) -> Obj:
         if name == _RETAIN or name.startswith((_ORDER, _DELETE_PRIMITIVE)):
             expect(value, list, name)
     if _RETAIN in patch:
-        kept = set(patch[_RETAIN])
+        kept = patch[_RETAIN]
         merged = {name: value for name, value in merged.items() if name in kept}
     for name, value in patch.items():
         if not name.startswith("$"):
