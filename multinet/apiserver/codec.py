@@ -17,6 +17,7 @@ from multinet.apiserver.errors import StatusError, bad_request, unsupported_medi
 from multinet.model.objects import Obj
 
 JSON = "application/json"
+_YAML_LIMIT = 200_000
 
 
 def _json(body: bytes) -> Any:
@@ -24,7 +25,21 @@ def _json(body: bytes) -> Any:
 
 
 def _yaml(body: bytes) -> Any:
-    return yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    value = yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    if b"&" in body and _size(value, {}) > _YAML_LIMIT:
+        raise bad_request(f"the YAML body has more than {_YAML_LIMIT} values with its aliases expanded")
+    # What JSON has no word for (dates, numbers as keys) becomes text, as in the YAML reader of Kubernetes.
+    return orjson.loads(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """How many values there are in one; what an alias stands for counts each time, and is counted once."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(item, known) for item in inner)
+    return known[id(value)]
 
 
 _DECODERS: dict[str, Callable[[bytes], Any]] = {
@@ -73,7 +88,8 @@ def copied(obj: Obj) -> Obj:
 def _decoded(decoder: Callable[[bytes], Any], body: bytes) -> Any:
     try:
         return decoder(body)
-    except (orjson.JSONDecodeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        # PyYAML's constructors trust an explicit tag: `!!bool x` is a KeyError in there.
         raise _broken(error) from error
 
 

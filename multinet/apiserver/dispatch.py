@@ -297,8 +297,11 @@ def _options(query: Query) -> Options:
 
 def _deletion(body: Obj, query: Query) -> Deletion:
     grace = body.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
-    expect(body.get("preconditions"), dict, "preconditions")
+    for field, kind in (("preconditions", dict), ("dryRun", list), ("propagationPolicy", str)):
+        expect(body.get(field), kind, field)
     preconditions = body.get("preconditions") or {}
+    for field in ("uid", "resourceVersion"):
+        expect(preconditions.get(field), str, f"preconditions.{field}")
     orphan = body.get("orphanDependents", query.get("orphanDependents") == "true")
     propagation = body.get("propagationPolicy") or query.get("propagationPolicy") or ""
     return Deletion(

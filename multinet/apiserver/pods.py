@@ -98,6 +98,9 @@ def validate(pod: Obj) -> Iterator[FieldError]:
     for field in _CONTAINER_LISTS:
         for index, container in enumerate(spec.get(field) or ()):
             yield from _container_findings(container, f"spec.{field}[{index}]", seen)
+    for index, volume in enumerate(spec.get("volumes") or ()):
+        if not volume.get("name"):
+            yield required(f"spec.volumes[{index}].name")
     for field, allowed in (
         ("restartPolicy", ("Always", "OnFailure", "Never")),
         ("dnsPolicy", ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")),
@@ -133,6 +136,10 @@ def _container_findings(container: Any, path: str, seen: set[str]) -> Iterator[F
     for field in ("command", "args"):
         if not all(isinstance(word, str) for word in container.get(field) or ()):
             yield invalid_value(f"{path}.{field}", container[field], "must be a list of strings")
+    for field in ("env", "volumeMounts"):
+        for index, item in enumerate(container.get(field) or ()):
+            if not item.get("name"):
+                yield required(f"{path}.{field}[{index}].name")
     for index, port in enumerate(container.get("ports") or ()):
         number = port.get("containerPort")
         if not isinstance(number, int) or not 1 <= number <= 65535:

@@ -33,6 +33,7 @@ def fields(text: str = "", numbers: str = "", flags: str = "", open_: str = "", 
     return {"type": "object", "properties": properties}
 
 
-def opened(text: str = "", numbers: str = "", flags: str = "", **others: Obj) -> Obj:
+def opened(text: str = "", numbers: str = "", flags: str = "", /, **others: Obj) -> Obj:
     """Like :func:`fields`, of an object that may have any other field as well."""
-    return {**OPEN, **fields(text, numbers, flags, **others)}
+    listed = fields(text, numbers, flags)["properties"]
+    return {**OPEN, "properties": {**listed, **{name: nullable(schema) for name, schema in others.items()}}}

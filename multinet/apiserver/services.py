@@ -21,7 +21,7 @@ from multinet.apiserver.errors import (
 )
 from multinet.apiserver.names import dns_label, dns_subdomain, label_value, qualified_name
 from multinet.apiserver.schema import Schema
-from multinet.apiserver.schema_parts import OPEN, TEXT, fields, list_of
+from multinet.apiserver.schema_parts import TEXT, fields, list_of, nullable, opened
 from multinet.model.objects import Obj
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -51,7 +51,8 @@ _SPEC = fields(
     selector={"type": "object", "additionalProperties": TEXT},
     sessionAffinityConfig=fields(clientIP=fields("", "timeoutSeconds")),
 )
-SERVICE = Schema({"type": "object", "properties": {"spec": _SPEC, "status": {**OPEN, "nullable": True}}})
+_STATUS = opened(loadBalancer=opened(ingress=list_of(opened("ip hostname"))))
+SERVICE = Schema({"type": "object", "properties": {"spec": _SPEC, "status": nullable(_STATUS)}})
 
 
 def prepare_create(service: Obj) -> None:

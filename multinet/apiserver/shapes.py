@@ -36,7 +36,8 @@ NAMESPACE = _kind(spec=opened(finalizers=list_of(TEXT)), status=opened("phase", 
 NODE = _kind(
     spec=opened(
         "podCIDR providerID",
-        flags="unschedulable",
+        "",
+        "unschedulable",
         podCIDRs=list_of(TEXT),
         taints=list_of(opened("key value effect")),
     ),
@@ -76,7 +77,8 @@ CRD = _kind(
         versions=list_of(
             opened(
                 "name",
-                flags="served storage deprecated",
+                "",
+                "served storage deprecated",
                 schema=opened(openAPIV3Schema=opened()),
                 subresources=opened(status=opened(), scale=opened()),
                 additionalPrinterColumns=list_of(opened("name type jsonPath format description", "priority")),

@@ -163,8 +163,9 @@ def _newest(result: Mapping[str, Any]) -> Obj:
     if dns is not None and not isinstance(dns, Mapping):
         raise _no_result("dns", f"it is a {type(dns).__name__}")
     made["dns"] = dict(dns or {})
-    if not isinstance(made["dns"].get("nameservers", []), list):
-        raise _no_result("dns.nameservers", "it is no list")
+    servers = made["dns"].get("nameservers", [])
+    if not isinstance(servers, list) or not all(isinstance(server, str) for server in servers):
+        raise _no_result("dns.nameservers", "it is no list of texts")
     return made
 
 

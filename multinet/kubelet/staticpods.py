@@ -174,7 +174,7 @@ def read(directory: Path, node: str) -> Iterator[Obj]:
             yield _of_node(yaml.safe_load(text), text, path, node)
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
             _log.warning("%s is no manifest of a pod: %s", path, error)
 
 
@@ -182,10 +182,17 @@ def _of_node(manifest: Any, text: str, path: Path, node: str) -> Obj:
     if not isinstance(manifest, dict) or manifest.get("kind") != "Pod":
         raise ValueError("its kind is not Pod")
     metadata = manifest.get("metadata")
-    if not isinstance(metadata, dict) or not metadata.get("name"):
-        raise ValueError("it has no metadata.name")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
+        raise ValueError("it has no metadata.name that is a text")
+    for name in ("annotations", "labels"):
+        if not _is_map_of_text(metadata.get(name) or {}):
+            raise ValueError(f"its metadata.{name} is no map of texts")
     if not isinstance(manifest.get("spec"), dict) or not manifest["spec"].get("containers"):
         raise ValueError("it has no spec.containers")
+    for name in ("containers", "initContainers"):
+        listed = manifest["spec"].get(name) or []
+        if not isinstance(listed, list) or not all(_is_named(item) for item in listed):
+            raise ValueError(f"its spec.{name} is no list of containers with names")
     uid = hashlib.md5(f"{node}:{path}:{text}".encode(), usedforsecurity=False).hexdigest()
     annotations = {
         **(metadata.get("annotations") or {}),
@@ -196,12 +203,20 @@ def _of_node(manifest: Any, text: str, path: Path, node: str) -> Obj:
     metadata = {
         **metadata,
         "name": f"{metadata['name']}-{node}",
-        "namespace": metadata.get("namespace") or "default",
+        "namespace": str(metadata.get("namespace") or "default"),
         "uid": uid,
         "annotations": annotations,
     }
     spec = {**manifest["spec"], "nodeName": node}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {}}
+
+
+def _is_map_of_text(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair)
+
+
+def _is_named(container: object) -> bool:
+    return isinstance(container, dict) and isinstance(container.get("name"), str) and bool(container["name"])
 
 
 def mirror_of(pod: Obj) -> Obj:

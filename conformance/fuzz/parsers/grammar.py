@@ -29,12 +29,15 @@ HALF_PAIRS = ("\ud800", "a\udfff")
 
 def values(odd: Sequence[Any] = ODD) -> st.SearchStrategy[Any]:
     """Any JSON value, small or odd."""
-    leaves = st.sampled_from(odd) | st.integers(-10, 70000) | st.text(max_size=8)
-    return st.recursive(
-        leaves,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
-        max_leaves=6,
-    )
+    # Made once for each list of odd values: making strategies costs more than drawing from them.
+    if id(odd) not in _VALUES:
+        leaves = st.sampled_from(odd) | st.integers(-10, 70000) | st.text(max_size=8)
+        maps = st.dictionaries(st.text(max_size=6), leaves, max_size=2)
+        _VALUES[id(odd)] = (odd, leaves | st.lists(leaves | maps, max_size=3) | maps)
+    return _VALUES[id(odd)][1]
+
+
+_VALUES: dict[int, tuple[Sequence[Any], st.SearchStrategy[Any]]] = {}
 
 
 @st.composite

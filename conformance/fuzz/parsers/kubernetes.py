@@ -102,6 +102,13 @@ _EVICTION = {
     "metadata": {"name": "x"},
     "deleteOptions": _OPTIONS,
 }
+_SUBRESOURCES: tuple[tuple[str, Any], ...] = (
+    ("scale", _SCALE),
+    ("binding", _BINDING),
+    ("eviction", _EVICTION),
+    ("exec", {}),
+    ("log", {}),
+)
 _TEXTS = (*ODD, *HALF_PAIRS)
 
 
@@ -174,11 +181,7 @@ def _request(draw: st.DrawFn, plural: str, sample: Any) -> Any:
     if way == "raw":
         return {"method": "POST", "path": path, **draw(_raw(sample)), **common}
     if way == "sub":
-        name, body = draw(
-            st.sampled_from(
-                [("scale", _SCALE), ("binding", _BINDING), ("eviction", _EVICTION), ("exec", {}), ("log", {})]
-            )
-        )
+        name, body = draw(st.sampled_from(_SUBRESOURCES))
         method = "PUT" if name == "scale" else draw(st.sampled_from(["POST", "GET"]))
         return {"method": method, "path": f"{one}/{name}", "body": draw(mutated([body], _TEXTS)), **common}
     to = draw(
@@ -199,8 +202,8 @@ def _answer_requests(given: Any) -> str:
 
 
 async def _answered(given: Any) -> str:
-    host = ApiHost()
     plural = given["kind"]
+    host = ApiHost(custom=plural not in _BUILT_IN)
     made = await host.ask({"method": "POST", "path": collection(plural), "body": SAMPLES[plural]})
     if made.status != 201:
         raise NotTotalError(f"the sample of {plural} is not taken: {made.body}")
@@ -236,23 +239,22 @@ def _is_of_a_kubelet(asked: object) -> bool:
 
 
 async def _show_all(host: ApiHost, plural: str) -> None:
+    queries: tuple[dict[str, str], ...] = ({}, {"watch": "true", "resourceVersion": "0"})
     for accept in (JSON, TABLE, PARTIAL):
-        for query in ({}, {"watch": "true", "resourceVersion": "0"}):
+        for query in queries:
             asked = {"method": "GET", "path": collection(plural), "accept": accept, "query": query}
-            answer = await host.ask(asked)
-            if answer.status != 404 or plural != "namespaces":
-                check(answer, asked)
+            check(await host.ask(asked), asked)
     for path in ("/openapi/v2", "/apis"):
         if plural == "customresourcedefinitions":
             check(await host.ask({"method": "GET", "path": path}), path)
-    found = host.operations.types.find(BUILTIN_GROUPS.get(plural, "k8s.cni.cncf.io"), plural)
+    found = host.operations.types.find(_BUILT_IN.get(plural, "k8s.cni.cncf.io"), plural)
     reader = _READERS.get(plural)
     if found is not None and reader is not None:
         for entry in host.operations.store.entries(found.key):
             reader(entry.view())
 
 
-BUILTIN_GROUPS = {found.plural: found.group for found in BUILTINS}
+_BUILT_IN = {found.plural: found.group for found in BUILTINS}
 
 
 def _read_multi_policy(obj: Obj) -> None:
