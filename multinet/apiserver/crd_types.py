@@ -88,10 +88,11 @@ def prepare_create(crd: Obj) -> None:
 
 def prepare_update(crd: Obj, old: Obj) -> None:
     """Keep names filled in and the accepted names in step."""
-    names = crd.get("spec", {}).get("names", {})
+    spec = crd.setdefault("spec", {})
+    names = spec.setdefault("names", {})
     for name in ("singular", "listKind"):
         names.setdefault(name, old["spec"]["names"].get(name, ""))
-    crd["spec"].setdefault("conversion", {"strategy": "None"})
+    spec.setdefault("conversion", {"strategy": "None"})
     if "status" in crd and crd["status"] == old.get("status"):
         crd["status"] = {**crd["status"], "acceptedNames": dict(names)}
 

