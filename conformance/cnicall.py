@@ -43,6 +43,11 @@ class Container:
         ip("link", "set", "lo", "up", inside=name)
         return cls(name, f"/run/netns/{name}")
 
+    @classmethod
+    def of(cls, name: str) -> Container:
+        """One that :meth:`make` made."""
+        return cls(name, f"/run/netns/{name}")
+
     def remove(self) -> None:
         """Take its namespace away; one that is gone is fine."""
         subprocess.run(["ip", "netns", "delete", self.id], capture_output=True, check=False)
@@ -62,7 +67,11 @@ class Container:
 
     def destinations(self) -> set[str]:
         """The destinations of its routes; ``default`` is one."""
-        return {route["dst"] for family in ("-4", "-6") for route in show(family, "route", inside=self.id)}
+        return {route["dst"] for family in ("-4", "-6") for route in self.routes(family)}
+
+    def routes(self, family: str) -> list[Obj]:
+        """Its routes; ``family`` is ``-4`` or ``-6``."""
+        return show(family, "route", inside=self.id)
 
 
 @dataclass(frozen=True, slots=True)

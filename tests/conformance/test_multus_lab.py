@@ -20,6 +20,7 @@ FINDINGS = ROOT / "conformance" / "findings.md"
 MULTUS = Path(os.environ.get("MULTUS", "/opt/cni/bin/multus"))
 
 
+@pytest.mark.timeout(900)
 def test_what_multus_does_not_meet_is_explained(tmp_path: Path) -> None:
     if not os.access(MULTUS, os.X_OK):
         pytest.skip(f"{MULTUS} is not there: set MULTUS to the executable of the thin plugin")
