@@ -26,14 +26,12 @@ def network(name: str, *subnets: str, routes: tuple[Obj, ...] = ()) -> Obj:
     return {"cniVersion": "1.0.0", "name": name, "type": "ptp", "ipam": ipam}
 
 
-@pytest.fixture
-def real(case: Case) -> Case:
-    """A node whose default network is real."""
+def make_real(case: Case) -> None:
+    """A node whose default network is case."""
     if not case.target.isolated or not (PLUGINS / "ptp").exists():
         case.evidence.not_applicable(f"it needs network namespaces of its own, and {PLUGINS}/ptp")
     default = network("default-net", "10.88.0.0/24", "fd00:88::/64", routes=DEFAULT_ROUTE)
     case.on_node(path=(*case.node.path, PLUGINS), default=default)
-    return case
 
 
 def default_routes(inside: Container) -> dict[str, set[tuple[str, str]]]:
@@ -48,22 +46,23 @@ def default_routes(inside: Container) -> dict[str, set[tuple[str, str]]]:
 
 @requirement("NPWG-5.3.2-a", "NPWG-5.3.3-a", "NPWG-5.3.4-a")
 @pytest.mark.parametrize("networks", ["net-a", "net-a,net-b"])
-def test_the_status_is_what_the_kernel_has(real: Case, networks: str) -> None:
-    real.nad("net-a", network("net-a", "10.89.0.0/24"))
-    real.nad("net-b", network("net-b", "10.90.0.0/24", "fd00:90::/64"))
-    pod = real.pod(networks)
-    real.attach(pod)
+def test_the_status_is_what_the_kernel_has(case: Case, networks: str) -> None:
+    make_real(case)
+    case.nad("net-a", network("net-a", "10.89.0.0/24"))
+    case.nad("net-b", network("net-b", "10.90.0.0/24", "fd00:90::/64"))
+    pod = case.pod(networks)
+    case.attach(pod)
     inside = Container.of(pod.container)
-    status = real.status(pod) or []
+    status = case.status(pod) or []
     links = inside.links()
-    real.evidence.saw({"status": status, "links": sorted(links)})
+    case.evidence.saw({"status": status, "links": sorted(links)})
     assert {str(one.get("interface")) for one in status} == set(links) - {"lo"}
     for one in status:
         name = str(one.get("interface"))
         assert one.get("mac") == links[name]["address"]
         known = {str(ip_interface(address).ip) for address in inside.addresses(name)}
         assert {str(ip_interface(address).ip) for address in one.get("ips") or []} == known
-    assert real.delete(pod).ok
+    assert case.delete(pod).ok
     assert set(inside.links()) <= {"lo"}, "interfaces are left after DEL"
 
 
@@ -78,12 +77,13 @@ def test_the_status_is_what_the_kernel_has(real: Case, networks: str) -> None:
     ids=["v4", "v6", "both"],
 )
 def test_the_default_route_is_the_attachments(
-    real: Case, gateways: list[str], expected: dict[str, set[tuple[str, str]]]
+    case: Case, gateways: list[str], expected: dict[str, set[tuple[str, str]]]
 ) -> None:
-    real.nad("net-a", network("net-a", "10.89.0.0/24", "fd00:89::/64"))
-    pod = real.pod([{"name": "net-a", "default-route": gateways}])
-    real.attach(pod)
+    make_real(case)
+    case.nad("net-a", network("net-a", "10.89.0.0/24", "fd00:89::/64"))
+    pod = case.pod([{"name": "net-a", "default-route": gateways}])
+    case.attach(pod)
     found = default_routes(Container.of(pod.container))
-    real.evidence.saw({family: sorted(routes) for family, routes in found.items()})
+    case.evidence.saw({family: sorted(routes) for family, routes in found.items()})
     for family, routes in expected.items():
         assert found[family] == routes, f"default routes of the pod: {found}"
