@@ -23,6 +23,8 @@ NAD_KEYS = ("default/a", "default/b", "other/a")
 POD_KEYS = ("default/p1", "default/p2", "default/p3", "other/p1")
 MADE = ("blue", "green")
 CIDRS = ("10.2.0.0/29", "10.1.0.0/24", "10.2.0.8/29", "fd00:1::/64", "10.3.0.0/24,fd00:3::/64")
+MOST = 4
+"""Of a large network nobody takes more attachments than this and one."""
 BAD_CIDRS = ("10.4.0.0/31", "10.5.0.0/33")
 IPS = ("10.1.0.10", "10.1.0.11", "10.2.0.2", "10.1.0.254")
 MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
@@ -124,8 +126,16 @@ _ASKING = st.builds(
 _REQUESTS = st.lists(_ASKING, min_size=1, max_size=2).map(tuple)
 
 
-# One network several times: what fills small blocks.
-_SAME = st.builds(lambda nad, times: (Pick(nad),) * times, _one_of(_usable), st.integers(2, 4))
+def _filling(model: Model) -> list[tuple[Pick, ...]]:
+    """One network as often as it has room, a little less or more: what fills small blocks, and what waits."""
+    found = []
+    for nad in _usable(model):
+        room = model.room(model.network_of(nad))
+        found += [(Pick(nad),) * times for times in range(1, min(room, MOST) + 2)]
+    return found
+
+
+_SAME = _one_of(_filling)
 
 
 class AttachmentMachine(RuleBasedStateMachine):

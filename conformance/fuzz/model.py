@@ -142,6 +142,12 @@ class Model:
         """The blocks of a network."""
         return self.made.get(network) or self.config.get(network, "")
 
+    def room(self, network: str) -> int:
+        """How many more attachments a network can have; 0 where there is no such network."""
+        blocks = self.blocks(network)
+        held = sum(item.network == network for pod in self.pods.values() for item in pod.held or ())
+        return min(size(block) for block in blocks.split(",")) - held if blocks else 0
+
     def blocker(self, pod: Pod) -> str:
         """Why a pod may not be attached now; empty: it must be."""
         if not pod.valid:
