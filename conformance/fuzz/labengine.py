@@ -40,7 +40,7 @@ _RECOVERY_S = 7.0
 _HEARD_LIMIT_S = 15.0
 _LOOK_AGAIN_S = 0.02
 # Of a minute only so much is waited for.
-_MOMENT_S = 1.0
+_MOMENT_S = 0.1
 
 
 class LabEngine:

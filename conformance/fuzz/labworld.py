@@ -36,8 +36,8 @@ T = TypeVar("T")
 _LATE_LIMIT_S = 20.0
 _SYNC_LIMIT_S = 10.0
 _REQUEST_LIMIT_S = 20.0
-# Between two looks at who sleeps. Shorter costs more of the processor than it gains.
-_BETWEEN_S = 0.002
+# Between two looks at who sleeps; longer as long as somebody is awake, who needs the processor himself.
+_BETWEEN_S, _BETWEEN_MOST_S = 0.002, 0.01
 # What is left to do after everybody fell asleep waits for a timer; this long it is waited for.
 PATIENCE_S = 3.0
 _LOOK_AGAIN_S = 0.02
@@ -119,15 +119,13 @@ class LabWorld:
             objects, {name: eyes.look(cut=name in self.cut) for name, eyes in self.eyes.items()}
         )
 
-    async def quiet(self) -> None:
-        """Return when nobody in the lab does anything."""
-        await self._quiet()
-
     async def _quiet(self) -> None:
-        begun, before_all = time.monotonic(), self.changes
+        """Return when nobody in the lab does anything."""
+        begun, before_all, between = time.monotonic(), self.changes, _BETWEEN_S
         while True:
             changes, first = self.changes, labrest.sleepers()
-            await pause("a look at who sleeps", _BETWEEN_S)
+            between = min(between * 1.5, _BETWEEN_MOST_S) if first is None else _BETWEEN_S
+            await pause("a look at who sleeps", between)
             if first is not None and first == labrest.sleepers() and changes == self.changes:
                 self._check_roles()
                 return
