@@ -11,6 +11,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ from multinet.vrouter.states import StateFiles
 from multinet.vrouter.view import ClusterView
 from multinet.vrouter.workloads import Workloads
 
+# Forwarding to members on other nodes follows at most this much later, for a quarter of the time at most.
+_LONGEST_REST_S, _REST = 0.02, 4
 _log = logging.getLogger(__name__)
 
 
@@ -157,6 +160,28 @@ def _publisher(node_ip: str) -> Publisher:
     return NoHostPorts(lack) if lack else HostPorts(node_ip, PortGate(gateways.path_of(node_ip)))
 
 
+class _Networks:
+    """Brings networks up to date, each some time after it changed: that takes the longer the larger it is.
+
+    Pods come and go in bursts, and once for several changes is enough. The first one is not kept waiting.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._queue = KeyedQueue(self._reconcile, workers=1, name="networks")
+        self._rest_s = 0.0
+        self.run = self._queue.run
+
+    def changed(self, vni: int) -> None:
+        """Some of the network's members have changed."""
+        self._queue.add_after(str(vni), self._rest_s)
+
+    async def _reconcile(self, key: str) -> None:
+        begun = time.monotonic()
+        await self._agent.reconcile(int(key))
+        self._rest_s = min(_LONGEST_REST_S, _REST * (time.monotonic() - begun))
+
+
 async def _follow(
     client: Client,
     view: ClusterView,
@@ -172,8 +197,8 @@ async def _follow(
         (interfaces := Informer(client, VIRTUAL_MACHINE_INTERFACES), view.interface_changed),
         (Informer(client, VIRTUAL_MACHINES), view.machine_changed),
     ]
-    queue = KeyedQueue(lambda key: agent.reconcile(int(key)), workers=1, name="networks")
-    view.on_network(lambda vni: queue.add(str(vni)))
+    networks = _Networks(agent)
+    view.on_network(networks.changed)
     view.on_network(workloads.network_changed)
     async with asyncio.TaskGroup() as group:
         for informer, changed in informers:
@@ -184,7 +209,7 @@ async def _follow(
             await informer.synced.wait()
         await agent.synced()
         # Not before: with half a view, forwarding of running pods would be taken away.
-        group.create_task(queue.run(), name="networks")
+        group.create_task(networks.run(), name="networks")
         group.create_task(workloads.run(), name="workloads")
         group.create_task(repairs.run(), name="repairs")
         if proxy is not None:

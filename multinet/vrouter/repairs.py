@@ -86,8 +86,9 @@ class Repairs:
             self._later(f"container {container_id}")
 
     def _changed(self, change: Change) -> None:
+        if not self._heard:
+            self._queue.add_after("heard", self._rest_s)
         self._heard.add(change)
-        self._queue.add_after("heard", self._rest_s)
 
     def _rules_deleted(self, port: int) -> None:
         if port != self._datapath.guard_port:

@@ -14,6 +14,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
+
 from multinet.vrouter.datapath import Attachment, Device, Port
 from multinet.vrouter.marks import short_id
 
@@ -158,7 +160,7 @@ def _encode(record: Record) -> bytes:
         "ports": [port.to_spec() for port in attachment.ports],
         "devices": [device.to_spec() for device in attachment.devices],
     }
-    return json.dumps(content, indent=1).encode()
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2)
 
 
 def _decode(text: bytes) -> Record:
