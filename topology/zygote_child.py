@@ -65,6 +65,9 @@ def _settle(control: socket.socket, log: Path | None) -> None:
     warnings.resetwarnings()
     for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
         warnings.simplefilter("ignore", category)
+    # aiohttp reads all certificates of the machine when it is imported, before anybody asks for them: 50 ms
+    # of a lab's start. Roles have the environment of their request and read what they need.
+    os.environ["SSL_CERT_FILE"] = os.environ["SSL_CERT_DIR"] = os.devnull
 
 
 def _redirect(log: Path) -> None:

@@ -49,22 +49,34 @@ class NftFilter:
 
     def __init__(self, inside: int | None = None) -> None:
         self._inside = inside
+        self._tables: frozenset[tuple[str, str]] | None = None
 
     async def apply(self, script: str) -> None:
         """See :class:`Filter`."""
         await nft.apply_async(script, inside=self._inside)
 
     async def names(self, family: str) -> tuple[frozenset[str], frozenset[str]]:
-        """See :class:`Filter`; nothing where there is no such table."""
+        """See :class:`Filter`; nothing where there is no such table.
+
+        On most nodes there is none, and one question tells that of all families. It is asked once: who asks
+        for names has not made a table yet.
+        """
         try:
-            text = await asyncio.to_thread(
-                nft.listing, "table", family, policy_script.TABLE, inside=self._inside
-            )
+            if self._tables is None:
+                every = [item["table"] for item in await self._listing("tables") if "table" in item]
+                self._tables = frozenset((item["family"], item["name"]) for item in every)
+            if (family, policy_script.TABLE) not in self._tables:
+                return frozenset(), frozenset()
+            listed = await self._listing("table", family, policy_script.TABLE)
         except DatapathError:
             return frozenset(), frozenset()
-        listed = json.loads(text)["nftables"]
         chains, sets = ([each[kind]["name"] for each in listed if kind in each] for kind in ("chain", "set"))
         return frozenset(chains), frozenset(sets)
+
+    async def _listing(self, *what: str) -> list[Obj]:
+        text = await asyncio.to_thread(nft.listing, *what, inside=self._inside)
+        listed: list[Obj] = json.loads(text)["nftables"]
+        return listed
 
 
 @dataclass(frozen=True, slots=True)
