@@ -40,6 +40,8 @@ class ClusterView:
         self._interfaces: dict[str, Interface] = {}
         self._members: dict[int, dict[str, Interface]] = {}
         self._first: dict[str, Interface] = {}
+        # Made once: a network's members are compared at each change of one, and what is the same is equal.
+        self._remotes: dict[str, Remote] = {}
         self._machines: dict[str, VirtualMachine] = {}
         self._node_ips: dict[str, str] = {}
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
@@ -69,6 +71,7 @@ class ClusterView:
         """Take a VirtualMachineInterface."""
         key = key_of(new or old or {})
         before = self._interfaces.pop(key, None)
+        self._remotes.pop(key, None)
         if planted("stale-fdb") and new is None:
             return
         if before is not None:
@@ -109,6 +112,7 @@ class ClusterView:
         if after is not None:
             self._node_ips[name] = after
         if before != after:
+            self._remotes.clear()
             for vni, members in list(self._members.items()):
                 if any(member.node == name for member in members.values()):
                     self._tell(vni)
@@ -152,10 +156,18 @@ class ClusterView:
     def remotes(self, vni: int) -> frozenset[Remote]:
         """A network's interfaces on other nodes, as far as those nodes' addresses are known."""
         return frozenset(
-            Remote(member.mac, node_ip, tuple(item.address for item in member.addresses))
-            for member in self._members.get(vni, {}).values()
-            if member.node != self.node and (node_ip := self._node_ips.get(member.node))
+            remote
+            for key, member in self._members.get(vni, {}).items()
+            if (remote := self._remotes.get(key) or self._remote(key, member)) is not None
         )
+
+    def _remote(self, key: str, member: Interface) -> Remote | None:
+        node_ip = self._node_ips.get(member.node)
+        if member.node == self.node or not node_ip:
+            return None
+        addresses = tuple(item.address for item in member.addresses)
+        made = self._remotes[key] = Remote(member.mac, node_ip, addresses)
+        return made
 
     def has_pod(self, uid: str) -> bool:
         """Whether a pod of that UID still has a VirtualMachine."""
