@@ -35,6 +35,9 @@ _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _ACK_TLVS, _CAPPED = 0x200, 0x100
 _HEADER = struct.Struct("=IHHII")
 _BATCH_BYTES = 32768
+# Each request of a batch may be answered by an error (repairs ask again for what is there), and all answers
+# wait in the socket's buffer until the batch is carried out. What finds no room is lost, the last with it.
+_BATCH_REQUESTS = 100
 _RECEIVE_BYTES = 1 << 18
 
 
@@ -243,7 +246,8 @@ def _batches(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
     start, size = 0, 0
     for position, request in enumerate(requests):
         length = _HEADER.size + len(request.body)
-        if position > start and size + length > _BATCH_BYTES:
+        full = position - start >= _BATCH_REQUESTS or size + length > _BATCH_BYTES
+        if position > start and full:
             yield requests[start:position]
             start, size = position, 0
         size += length
