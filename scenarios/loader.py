@@ -20,6 +20,7 @@ from scenarios.errors import InvalidScenarioError, nearest
 from scenarios.manifests import Manifest, flatten
 from scenarios.positions import Document, YamlPath
 from scenarios.schema import ALLOWED, KIND, Lab, ScenarioFile, Step
+from topology.backend import Wire
 from topology.podnetwork import PodNetwork
 
 
@@ -63,6 +64,12 @@ class Scenario:
     def host_names(self) -> tuple[str, ...]:
         """The plain hosts beside the nodes."""
         return tuple(self.content.spec.lab.hosts)
+
+    @property
+    def wires(self) -> tuple[Wire, ...]:
+        """The links beside the fabric."""
+        links = self.content.spec.lab.links
+        return tuple(Wire((link.nodes[0], link.nodes[1]), link.device) for link in links)
 
     @property
     def pod_network(self) -> PodNetwork | None:

@@ -89,6 +89,7 @@ Pods = Literal["all"] | Annotated[list[Name], Field(min_length=1)]
 NAME_WORDS = "small letters, digits, - and ., with a letter or digit at both ends"
 # What a pattern allows, for error texts: nobody should have to read the expression.
 ALLOWED = {
+    r"^[a-z][a-z0-9]{0,14}$": "a small letter and up to 14 more small letters and digits, such as nic0",
     r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": "name or namespace/name, each of "
     + NAME_WORDS,
     r"^[A-Za-z-]+(/[^/\s]+){1,2}$": "kind/name or kind/namespace/name, such as pod/web-1, without blanks",
@@ -132,6 +133,17 @@ class Cni(Model):
         return self
 
 
+class LabLink(Model):
+    """A link beside the fabric: a spare NIC at either end, for NADs that hand it to a pod."""
+
+    nodes: list[HostName] = Field(
+        min_length=2, max_length=2, description="Two different nodes, or a node and one of the hosts."
+    )
+    device: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,14}$")] = Field(
+        "nic0", description="What the NIC is called at either end."
+    )
+
+
 class Lab(Model):
     """The lab to build."""
 
@@ -142,6 +154,7 @@ class Lab(Model):
         description="Plain machines beside the nodes, without Kubernetes, role or link. Interfaces come by "
         "the config API; where their network namespaces are is told in /run/multinet/lab/hosts.json.",
     )
+    links: list[LabLink] = Field([], max_length=64, description="Links beside the fabric.")
     dialect: Literal["default", "contrail-classic"] = "default"
     cni: Cni | None = None
 
@@ -376,7 +389,7 @@ class Spec(Model):
     """Description, lab and steps."""
 
     description: str = ""
-    lab: Lab = Field(default_factory=lambda: Lab(nodes=2, hosts=[]))
+    lab: Lab = Field(default_factory=lambda: Lab(nodes=2, hosts=[], links=[]))
     steps: list[Step] = Field(min_length=1)
     fuzz: Fuzz | None = None
 

@@ -46,7 +46,7 @@ class _Known:
 def findings(scenario: Scenario) -> list[InputError]:
     """Everything that is wrong, in the order of the file."""
     known = _Known()
-    found = [*_hosts(scenario), *_pod_network(scenario), *_left_out(scenario)]
+    found = [*_hosts(scenario), *_links(scenario), *_pod_network(scenario), *_left_out(scenario)]
     for step in scenario.steps:
         found += _step(scenario, step, known)
     return found
@@ -70,6 +70,21 @@ def _left_out(scenario: Scenario) -> Iterator[InputError]:
         why = "without it the run would not be what the fuzzer did"
         where = scenario.document.at(("spec", "fuzz"))
         yield _error(where, what, why, "multinet replay takes the fuzzer's own steps")
+
+
+def _links(scenario: Scenario) -> Iterator[InputError]:
+    machines = (*scenario.node_names, *scenario.host_names)
+    taken = {*((name, "eth0") for name in machines), *((name, "lo") for name in machines)}
+    for index, wire in enumerate(scenario.wires):
+        where = scenario.document.at(("spec", "lab", "links", index))
+        for name in wire.ends:
+            if name not in machines:
+                why = f"nodes and hosts are {', '.join(machines)}"
+                yield _error(where, f"{name} is no end for a link", why, "name two of them")
+            elif (name, wire.device) in taken:
+                why = f"{name} has a {wire.device} already"
+                yield _error(where, f"the NIC can't be called {wire.device}", why, "give it another device")
+            taken.add((name, wire.device))
 
 
 def _pod_network(scenario: Scenario) -> Iterator[InputError]:

@@ -117,7 +117,12 @@ def _run(options: argparse.Namespace, run_dir: Path, log: EventLog) -> tuple[Ver
     )
     dialect = scenario.content.spec.lab.dialect
     spec = LabSpec(
-        scenario.node_names, run_dir, dialect, hosts=scenario.host_names, pod_network=scenario.pod_network
+        scenario.node_names,
+        run_dir,
+        dialect,
+        hosts=scenario.host_names,
+        pod_network=scenario.pod_network,
+        wires=scenario.wires,
     )
     return run_in_lab(backend, spec, scenario, run_dir, log)
 

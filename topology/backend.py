@@ -31,13 +31,25 @@ EventSink = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Wire:
+    """A link beside the fabric between two nodes or hosts: a spare NIC called ``device`` at either end."""
+
+    ends: tuple[str, str]
+    device: str
+
+    def joins(self, first: str, second: str, device: str) -> bool:
+        """Whether the NICs of that name on two nodes are its ends."""
+        return {first, second} == set(self.ends) and device == self.device
+
+
+@dataclass(frozen=True, slots=True)
 class LabSpec:
     """What to build. ``nodes`` are worker names in order; the control plane ``cp`` is always added.
 
     ``hosts`` are plain machines beside them: namespaces and a name, without role, link or address. What
     interfaces they get is up to the config API ("A workload without Kubernetes"). With a ``pod_network`` the
     pods have that, and the implementation under test takes no part. ``controller`` are more arguments of the
-    controller: what an administrator decides about it.
+    controller: what an administrator decides about it. ``wires`` are links beside the fabric.
     """
 
     nodes: tuple[str, ...]
@@ -47,6 +59,7 @@ class LabSpec:
     hosts: tuple[str, ...] = ()
     pod_network: PodNetwork | None = None
     controller: tuple[str, ...] = ()
+    wires: tuple[Wire, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,10 @@ class Lab(Protocol):
     @property
     def hosts(self) -> tuple[str, ...]:
         """Names of the plain hosts, in the order of the spec."""
+
+    @property
+    def wires(self) -> tuple[Wire, ...]:
+        """The links beside the fabric."""
 
     def sandboxes(self) -> tuple[Sandbox, ...]:
         """All sandboxes that exist now, sorted by namespace and pod."""

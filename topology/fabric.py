@@ -24,6 +24,7 @@ from typing import Any
 
 from multinet.model.networks import DEFAULT_POD_CIDR, DEFAULT_SERVICE_CIDR
 from topology import linux
+from topology.backend import Wire
 from topology.mininet_api import Host, Intf, Link, Mininet, Switch
 from topology.rtnl import Route
 
@@ -31,6 +32,8 @@ FABRIC = "fabric"
 FABRIC_ADDRESS = IPv4Interface("100.64.0.1/24")
 CONTROL_PLANE = "cp"
 CONTROL_PLANE_IP = IPv4Address("100.64.0.10")
+_SPARE_MTU = 1500
+_SPARE_INDEX = 10_000
 PRIVATE_DIRS = ("/run/netns", "/run/multinet-agent")
 
 
@@ -146,6 +149,71 @@ class FabricLink(Link):  # type: ignore[misc]
         """Nothing to do: the link ends with the lab's namespaces."""
 
 
+class SpareLink(Link):  # type: ignore[misc]
+    """A veth between two hosts, up and without addresses: a spare NIC called ``device`` at either end."""
+
+    def __init__(self, host1: NodeHost, host2: NodeHost, *, device: str, number: int, **params: Any) -> None:
+        self.device = device
+        macs = {f"addr{end}": f"02:01:00:00:{number:02x}:{end:02x}" for end in (1, 2)}
+        params.update(macs, intf=FabricIntf, intfName1=device, intfName2=device)
+        # Linux tells of a carrier at once where the ends have different ifindexes, else up to a second later
+        # (linkwatch_urgent_event); the far end has the next that is free.
+        self._index = _SPARE_INDEX + number
+        self._macs = macs["addr1"], macs["addr2"]
+        super().__init__(host1, host2, **params)
+
+    def ends_at(self, host: str) -> bool:
+        """Whether one of its ends is that host's."""
+        return host in (self.intf1.node.name, self.intf2.node.name)
+
+    def makeIntfPair(
+        self,
+        intfname1: str,
+        intfname2: str,
+        addr1: str,
+        addr2: str,
+        node1: NodeHost,
+        node2: NodeHost,
+        **_params: Any,
+    ) -> None:
+        """Make both ends at once, each in its host."""
+        far = os.open(f"/proc/{node2.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with linux.joined(node1.pid, "net"), Route() as route:
+                route.add_veth(
+                    intfname1,
+                    peer=intfname2,
+                    peer_netns=far,
+                    peer_mac=addr2,
+                    mtu=_SPARE_MTU,
+                    mac=addr1,
+                    index=self._index,
+                )
+        finally:
+            os.close(far)
+        with linux.joined(node2.pid, "net"), Route() as route:
+            route.set_link(intfname2, up=True)
+
+    def renew(self) -> None:
+        """Have it again where a namespace has taken an end along: a NIC survives, a veth does not."""
+        nodes = self.intf1.node, self.intf2.node
+        left = [node for node in nodes if self._is_at(node)]
+        if len(left) == len(nodes):
+            return
+        for node in left:
+            # Its other end is in a pod: one that lives, or one of which the kernel still takes the rest away.
+            with linux.joined(node.pid, "net"), Route() as route:
+                route.delete_link(self.device)
+        self.makeIntfPair(self.device, self.device, *self._macs, nodes[0], nodes[1])
+
+    def _is_at(self, node: NodeHost) -> bool:
+        with linux.joined(node.pid, "net"):
+            return self.device in (name for _, name in socket.if_nameindex())
+
+    def stop(self) -> None:
+        """Nothing to do: the link ends with the lab's namespaces."""
+
+
 class FabricBridge(Switch):  # type: ignore[misc]
     """A Linux bridge in the lab's root namespace, where the runner has the first address of the fabric."""
 
@@ -168,8 +236,8 @@ class FabricBridge(Switch):  # type: ignore[misc]
         """Nothing to do: the bridge ends with the lab's namespaces."""
 
 
-def build(nodes: tuple[str, ...], mtu: int, hosts: tuple[str, ...] = ()) -> Any:
-    """Build and start the Mininet of a lab: ``cp``, the worker nodes, the fabric, hosts without a link."""
+def build(nodes: tuple[str, ...], mtu: int, hosts: tuple[str, ...] = (), wires: tuple[Wire, ...] = ()) -> Any:
+    """Build and start the Mininet of a lab: ``cp``, the worker nodes, the fabric, hosts, links beside it."""
     Mininet.inited = True  # skips ensureRoot and fixLimits, see above
     net = Mininet(
         topo=None,
@@ -189,6 +257,8 @@ def build(nodes: tuple[str, ...], mtu: int, hosts: tuple[str, ...] = ()) -> Any:
     for name in hosts:
         with linux.joined(net.addHost(name, ip=None).pid, "net"), Route() as route:
             route.set_link("lo", up=True)
+    for number, wire in enumerate(wires):
+        net.addLink(*map(net.get, wire.ends), cls=SpareLink, device=wire.device, number=number)
     net.build()
     net.start()
     _route_to_pods(net.get(CONTROL_PLANE), nodes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from multinet.errors import LabError
-from topology.backend import Completed, EventSink, LabSpec, Sandbox
+from topology.backend import Completed, EventSink, LabSpec, Sandbox, Wire
 
 Answer = Callable[[str, Sequence[str]], Completed]
 
@@ -42,6 +42,11 @@ class FakeLab:
     def hosts(self) -> tuple[str, ...]:
         """The plain hosts."""
         return self.spec.hosts
+
+    @property
+    def wires(self) -> tuple[Wire, ...]:
+        """The links beside the fabric."""
+        return self.spec.wires
 
     def sandboxes(self) -> tuple[Sandbox, ...]:
         """What the test put into ``pods``."""

@@ -17,6 +17,7 @@ from typing import Any
 import networkx as nx
 
 from multinet.model.networks import L3
+from topology.backend import Wire
 from topology.expectation import ExpectedInterface, ExpectedPod
 from topology.expected_default import ROUTED
 from topology.expected_policies import ExpectedPolicies
@@ -77,7 +78,8 @@ class Reachability:
 
     ``addresses`` are those seen on the interfaces, ``{(pod, interface): ["10.1.1.252/24", ...]}``; they only
     make the reasons concrete, and are what policies' blocks of addresses are held against. Pods that can't be
-    attached have no interface and take no part. Policies restrict who in a network reaches whom.
+    attached have no interface and take no part. Policies restrict who in a network reaches whom; but an
+    interface that is a NIC reaches whatever its wire leads to, and nobody but the two ends has a say.
     """
 
     def __init__(
@@ -85,10 +87,12 @@ class Reachability:
         pods: Iterable[ExpectedPod],
         addresses: Mapping[Place, Iterable[str]] | None = None,
         policies: ExpectedPolicies | None = None,
+        wires: Iterable[Wire] = (),
     ) -> None:
         self.pods = tuple(sorted(pods, key=lambda pod: pod.pod))
         self.addresses = {place: tuple(found) for place, found in (addresses or {}).items()}
         self.policies = policies or ExpectedPolicies()
+        self.wires = tuple(wires)
         self.graph = _graph(self.pods)
 
     def interfaces(self) -> tuple[Place, ...]:
@@ -107,7 +111,7 @@ class Reachability:
     def judge(self, source: Place, destination: Place, protocol: str) -> Verdict:
         """The expectation for one ordered pair; ``KeyError`` for an interface that must not exist."""
         verdict = self._connected(source, destination, protocol)
-        if not verdict.must_reach:
+        if not verdict.must_reach or self._interface(source).device:
             return verdict
         ends = [(self.graph.nodes[place]["pod"], self._interface(place)) for place in (source, destination)]
         seen = tuple(self.addresses.get(place, ()) for place in (source, destination))
@@ -123,6 +127,12 @@ class Reachability:
     def _connected(self, source: Place, destination: Place, protocol: str) -> Verdict:
         """The same without policies."""
         here, there = self._segment(source), self._segment(destination)
+        device = self._wired(source, destination)
+        if device and here[0] != there[0]:
+            reason = (
+                f"different networks, but the NICs {device} of {here[1]} and {there[1]} are one wire's ends"
+            )
+            return Verdict(source, destination, protocol, None, reason)
         if here[0] != there[0]:
             reason = f"different networks: {here[0]} and {there[0]}"
             return Verdict(source, destination, protocol, False, reason)
@@ -138,6 +148,12 @@ class Reachability:
         if here == there:
             reason = f"both in {here[0]} on {here[1]}{how}{where}"
             return Verdict(source, destination, protocol, True, reason)
+        if device:
+            reason = f"both in {here[0]}, over the wire between the NICs {device} of {here[1]} and {there[1]}"
+            return Verdict(source, destination, protocol, True, f"{reason}{where}")
+        if self._interface(destination).device:
+            reason = f"both in {here[0]}, but their NICs are not ends of one wire"
+            return Verdict(source, destination, protocol, False, reason)
         tunnel = (self.graph.get_edge_data(here, there) or {}).get("tunnel")
         if tunnel is None:
             reason = f"both in {here[0]}, but there is no tunnel between {here[1]} and {there[1]}"
@@ -163,7 +179,7 @@ class Reachability:
     def without_tunnel(self, tunnel: Tunnel) -> Reachability:
         """The same lab with one tunnel dead."""
         first, second = ((tunnel.network, node) for node in tunnel.nodes)
-        other = Reachability(self.pods, self.addresses, self.policies)
+        other = Reachability(self.pods, self.addresses, self.policies, self.wires)
         other.graph.remove_edge(first, second)
         return other
 
@@ -182,6 +198,14 @@ class Reachability:
     def _interface(self, place: Place) -> ExpectedInterface:
         interface: ExpectedInterface = self.graph.nodes[place]["interface"]
         return interface
+
+    def _wired(self, source: Place, destination: Place) -> str:
+        """The name of the NICs that two interfaces are, if these are the ends of one wire; else empty."""
+        device = self._interface(source).device
+        if not device or device != self._interface(destination).device:
+            return ""
+        nodes = self._segment(source)[1], self._segment(destination)[1]
+        return device if any(wire.joins(*nodes, device) for wire in self.wires) else ""
 
     def _unknown(self, source: Place, destination: Place, protocol: str) -> str:
         """Why nothing is expected between two interfaces of a network that others' plugins make."""
@@ -215,7 +239,7 @@ def _graph(pods: Iterable[ExpectedPod]) -> nx.Graph[Any]:
             graph.add_node(segment, kind="segment")
             graph.add_node(place, kind="interface", segment=segment, interface=interface, pod=pod)
             graph.add_edge(place, segment)
-            if interface.joined:
+            if interface.joined and not interface.device:
                 networks.setdefault(interface.network, {})[pod.node] = interface.vni
     for network, members in sorted(networks.items()):
         for first, second in combinations(sorted(members), 2):

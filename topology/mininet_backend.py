@@ -110,7 +110,7 @@ def _build(spec: LabSpec, paths: roles.Paths) -> Any:
     from topology import fabric  # Mininet takes a while to import: after the zygote has been forked
 
     try:
-        net = fabric.build(spec.nodes, spec.underlay_mtu, spec.hosts)
+        net = fabric.build(spec.nodes, spec.underlay_mtu, spec.hosts, spec.wires)
         if spec.pod_network is not None:
             _configure(spec.pod_network, spec.nodes, paths, net)
     except FileNotFoundError as error:

@@ -13,7 +13,7 @@ from typing import Any
 from multinet.errors import LabError
 from multinet.waits import expired
 from topology import reboot, roles
-from topology.backend import Completed, EventSink, LabSpec, Sandbox
+from topology.backend import Completed, EventSink, LabSpec, Sandbox, Wire
 from topology.rtnl import Route
 from topology.sandboxes import read_sandboxes
 from topology.supervisor import Supervisor
@@ -48,6 +48,11 @@ class MininetLab:
     def hosts(self) -> tuple[str, ...]:
         """The plain hosts."""
         return self._spec.hosts
+
+    @property
+    def wires(self) -> tuple[Wire, ...]:
+        """The links beside the fabric."""
+        return self._spec.wires
 
     def sandboxes(self) -> tuple[Sandbox, ...]:
         """All sandboxes that exist now."""
@@ -126,9 +131,16 @@ class MininetLab:
         pods = tuple(sandbox.pid for sandbox in self.sandboxes() if sandbox.node == node)
         reboot.end_processes(shell, pods)
         reboot.clear_mounts(shell)
+        from topology.fabric import SpareLink  # Mininet, which the backend imports when it is needed
+
+        wired = [each for each in self.net.links if isinstance(each, SpareLink) and each.ends_at(node)]
         reboot.clear_network(
-            lambda argv, stdin: self.exec(node, argv, stdin=stdin), self.net[node].intf().name
+            lambda argv, stdin: self.exec(node, argv, stdin=stdin),
+            self.net[node].intf().name,
+            spare=[each.device for each in wired],
         )
+        for each in wired:
+            each.renew()
         self._supervisor.raise_again(node, _RESTART_LIMIT_S, wait=wait)
 
     def kill(self, role: str, node: str, signal: int) -> None:

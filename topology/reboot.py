@@ -64,10 +64,13 @@ def clear_mounts(shell: int) -> None:
                 path.unlink(missing_ok=True)
 
 
-def clear_network(run: Run, uplink: str) -> None:
-    """Remove links, routing rules, routes, neighbours, queues and nftables rules: no boot makes them."""
+def clear_network(run: Run, uplink: str, *, spare: Sequence[str] = ()) -> None:
+    """Remove links, routing rules, routes, neighbours, queues and nftables rules: no boot makes them.
+
+    ``uplink`` and ``spare`` are NICs of the node, which it has again after a boot.
+    """
     links = [str(link["ifname"]) for link in json.loads(_output(run, ("ip", "-j", "link", "show")))]
-    lines = [f"link del dev {name}" for name in links if name not in ("lo", uplink)]
+    lines = [f"link del dev {name}" for name in links if name not in ("lo", uplink, *spare)]
     lines.append(f"neigh flush dev {uplink}")
     # Deleting one end of a pair deletes the other, hence -force.
     run(("ip", "-force", "-batch", "-"), "\n".join(lines) + "\n")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Interface
 from types import TracebackType
 
-_NEWLINK, _SETLINK, _NEWADDR, _NEWQDISC = 16, 19, 20, 36
+_NEWLINK, _DELLINK, _SETLINK, _NEWADDR, _NEWQDISC = 16, 17, 19, 20, 36
 _REQUEST, _ACK, _EXCL, _CREATE = 0x1, 0x4, 0x200, 0x400
 _NLMSG_ERROR = 2
 
@@ -78,7 +78,16 @@ class Route:
         return socket.if_nametoindex(name)
 
     def add_veth(
-        self, name: str, *, peer: str, peer_netns: int, peer_mac: str, mtu: int, master: int = 0
+        self,
+        name: str,
+        *,
+        peer: str,
+        peer_netns: int,
+        peer_mac: str,
+        mtu: int,
+        master: int = 0,
+        mac: str = "",
+        index: int = 0,
     ) -> None:
         """Make a veth, up, whose peer is born in the namespace open at ``peer_netns`` (and stays down).
 
@@ -88,9 +97,14 @@ class Route:
         far = _info(0, 0) + _text(IFLA_IFNAME, peer) + attribute(IFLA_ADDRESS, _mac(peer_mac))
         far += _number(IFLA_MTU, mtu) + _number(IFLA_NET_NS_FD, peer_netns) + single
         info = _text(_INFO_KIND, "veth") + attribute(_INFO_DATA, attribute(_VETH_PEER, far))
-        body = _info(0, _IFF_UP) + _text(IFLA_IFNAME, name) + _number(IFLA_MTU, mtu) + single
+        body = _info(index, _IFF_UP) + _text(IFLA_IFNAME, name) + _number(IFLA_MTU, mtu) + single
         body += _number(IFLA_MASTER, master) if master else b""
+        body += attribute(IFLA_ADDRESS, _mac(mac)) if mac else b""
         self._request(_NEWLINK, body + attribute(IFLA_LINKINFO, info), f"add veth {name}")
+
+    def delete_link(self, name: str) -> None:
+        """Delete a device, with its other end if it has one."""
+        self._request(_DELLINK, _info(0, 0) + _text(IFLA_IFNAME, name), f"delete {name}")
 
     def set_link(self, name: str, *, up: bool) -> None:
         """Set a device up or down."""
@@ -116,7 +130,7 @@ class Route:
 
     def _request(self, kind: int, body: bytes, what: str) -> None:
         self._sequence += 1
-        flags = _REQUEST | _ACK | (0 if kind == _SETLINK else _CREATE | _EXCL)
+        flags = _REQUEST | _ACK | (0 if kind in (_SETLINK, _DELLINK) else _CREATE | _EXCL)
         header = struct.pack("IHHII", 16 + len(body), kind, flags, self._sequence, 0)
         self._socket.send(header + body)
         answer = self._socket.recv(65536)

@@ -1,5 +1,7 @@
 """Hears from the kernel when something of the node, or of a pod, is taken away or set down (rtnetlink(7)).
 
+And when a device comes to the node that is not ours: it may be the NIC of a pod.
+
 One socket hears all network namespaces that the node's has a name (nsid) for, which is those with the far end
 of a veth of ours (NETLINK_LISTEN_ALL_NSID); so a pod costs no socket. A filter in the kernel lets deletions
 through and news of links and neighbours, since making things is what we do all day.
@@ -16,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from multinet.vrouter import links, netlink
+from multinet.vrouter.removal import is_ours
 
 HERE = -1
 _SOL_NETLINK, _LISTEN_ALL_NSID = 270, 8
@@ -41,7 +44,8 @@ _log = logging.getLogger(__name__)
 class Change:
     """``kind`` is an RTM_* number, ``nsid`` the namespace's (:data:`HERE`: the node's own).
 
-    ``index`` is the device's, 0 for none; ``table`` a routing table, ``name`` the device a rule is about.
+    ``index`` is the device's, 0 for none; ``table`` a routing table, ``name`` the device a rule is about, or
+    one that came.
     """
 
     kind: int
@@ -98,6 +102,8 @@ class ChangeWatch:
 def _change(kind: int, nsid: int, body: bytes) -> Change | None:
     if kind == netlink.NEWLINK:
         index, flags, changed = struct.unpack_from("=iII", body, 4)
+        if changed == _EVERYTHING and nsid == HERE and body[0] == socket.AF_UNSPEC:
+            return _arrival(body)
         # A device that is born down, as the pod's ends are, is said to have changed in everything.
         went_down = changed & links.IFF_UP and changed != _EVERYTHING and not flags & links.IFF_UP
         return Change(kind, nsid, index) if went_down and body[0] == socket.AF_UNSPEC else None
@@ -115,6 +121,14 @@ def _change(kind: int, nsid: int, body: bytes) -> Change | None:
         name = values.get(_FRA_IIFNAME, b"").rstrip(b"\0").decode(errors="replace")
         return Change(kind, nsid, name=name)
     return None
+
+
+def _arrival(body: bytes) -> Change | None:
+    values = dict(netlink.attributes(body[16:]))
+    if is_ours(_number(values.get(links.IFLA_GROUP))):
+        return None
+    name = values.get(links.IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
+    return Change(netlink.NEWLINK, HERE, name=name)
 
 
 def _number(value: bytes | None) -> int:

@@ -116,6 +116,7 @@ def places(
             link = present.get(port.host_index)
             if link is not None and link.nsid >= 0:
                 pods[link.nsid] = attachment.container_id
+        names |= {device.nic.name: attachment.container_id for device in attachment.devices}
     names |= {place.vxlan_name: vni for vni, place in actives.items()}
     return Places(
         containers,

@@ -108,7 +108,9 @@ class Nics:
             lent = _lent(link)
             if lent is not None:
                 _log.info("the NIC %s is back", link.name)
-                self._node.send([links.settle(link.index, link.name, up=lent[0].up)])
+                # What comes to the node anew has the settings that the node has for ports of ours.
+                silent = links.inet_conf(link.index, link.name, {links.PROXY_ARP: 0})
+                self._node.send([silent, links.settle(link.index, link.name, up=lent[0].up)])
 
     def mend(self, attachment: Attachment, inside: Socket, *, ipv6: bool) -> list[str]:
         """Make again what is missing, in words. A NIC that is on the node again goes back to its pod."""

@@ -37,7 +37,7 @@ async def matrix(context: Context, step: LoadedStep) -> Result:
         return Result(Verdict.FAIL, f"no sandbox, so nothing to probe, for {', '.join(missing)}")
     endpoints = _endpoints(pods, spaces)
     addresses = {endpoint.place: endpoint.addresses for endpoint in endpoints}
-    reachability = Reachability(pods, addresses, context.expected_policies())
+    reachability = Reachability(pods, addresses, context.expected_policies(), context.lab.wires)
     context.tell("drawing", step, **drawing.draw(reachability, context.lab.nodes))
     verdicts = [_overridden(verdict, body, pods) for verdict in reachability.verdicts(body.protocols)]
     if not verdicts:

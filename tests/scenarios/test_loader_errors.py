@@ -195,6 +195,16 @@ CASES = {
         "s.yaml:6:23: the name 'node1' is taken: cp, fabric, the nodes and earlier hosts have their names "
         "already (give the host another)",
     ),
+    "a link that ends nowhere": (
+        HEAD.replace("spec:\n", "spec:\n  lab: { links: [{ nodes: [node1, node7] }] }\n")
+        + "    - name: run\n      exec: { node: node1, command: [id] }\n",
+        "s.yaml:6:18: node7 is no end for a link: nodes and hosts are node1, node2 (name two of them)",
+    ),
+    "two NICs of one name": (
+        HEAD.replace("spec:\n", "spec:\n  lab: { links: [{ nodes: [node1, node1] }] }\n")
+        + "    - name: run\n      exec: { node: node1, command: [id] }\n",
+        "s.yaml:6:18: the NIC can't be called nic0: node1 has a nic0 already (give it another device)",
+    ),
     "a host has no link": (
         HEAD.replace("spec:\n", "spec:\n  lab: { hosts: [vm1] }\n")
         + "    - name: cut\n      fault: { link: { node: vm1, state: down } }\n",

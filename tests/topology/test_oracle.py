@@ -6,6 +6,7 @@ import pytest
 
 from multinet.model import naming
 from multinet.model.dialect import CONTRAIL_CLASSIC
+from topology.backend import Wire
 from topology.drawing import draw
 from topology.expectation import Expectations
 from topology.graph import Reachability, Tunnel
@@ -246,3 +247,43 @@ def test_the_drawing_has_every_part_once_and_no_two_boxes_overlap(three):
                 or other["y"] + other["h"] <= one["y"]
             )
             assert one is other or apart, (one["id"], other["id"])
+
+
+def wired(name, device, **annotations):
+    made = nad(name, **annotations)
+    made["metadata"]["annotations"]["multinet.opencontrail.org/device"] = device
+    return made
+
+
+@pytest.mark.parametrize(
+    ("wires", "networks", "must_reach", "reason"),
+    [
+        (
+            [Wire(("node2", "node1"), "nic0")],
+            "ab",
+            True,
+            "over the wire between the NICs nic0 of node1 and node2",
+        ),
+        ([Wire(("node1", "node2"), "nic1")], "ab", False, "their NICs are not ends of one wire"),
+        ([Wire(("node1", "node3"), "nic0")], "ab", False, "their NICs are not ends of one wire"),
+        ([Wire(("node1", "node2"), "nic0")], "other", None, "different networks, but the NICs nic0"),
+        ([], "other", False, "different networks: "),
+    ],
+)
+def test_nics_reach_what_their_wire_leads_to(wires, networks, must_reach, reason):
+    second = "wire" if networks == "ab" else "other"
+    nads = [wired("wire", "nic0", cidr="10.9.0.0/24"), wired("other", "nic0", cidr="10.9.0.0/24")]
+    pods = expect(pod("a", networks="wire"), pod("b", "node2", second), nads=nads)
+    assert [each.interfaces[1].device for each in pods] == ["nic0", "nic0"]
+    reachability = Reachability(pods, wires=wires)
+    verdict = reachability.judge((A, "eth1"), (B, "eth1"), "icmp")
+    assert verdict.must_reach is must_reach
+    assert reason in verdict.reason
+    assert reachability.tunnels() == (Tunnel(("node1", "node2"), 4, DEFAULT["metadata"]["name"]),)
+
+
+def test_a_nic_without_addresses_is_expected_without_any():
+    (expected,) = expect(pod("a", networks="bare"), nads=[wired("bare", "nic0")])
+    assert (expected.problem, expected.interfaces[1].subnets) == ("", ())
+    (twice,) = expect(pod("a", networks="bare,bare"), nads=[wired("bare", "nic0")])
+    assert "can't be eth1 and eth2 of one pod" in twice.problem

@@ -5,13 +5,17 @@ That an agent may be killed at any point of an ADD or DEL is test_fault_matrix_l
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 
 import pytest
 
 from multinet.cni import spec
+from multinet.vrouter.changes import ChangeWatch
+from multinet.waits import wait_for
 from tests.vrouter.conftest import ip
+from tests.vrouter.servicenodes import within
 
 pytestmark = pytest.mark.lab
 NICS = {"red": "nic0"}
@@ -173,3 +177,22 @@ async def test_an_add_that_fails_leaves_the_nic_as_it_was(wired):
     node.reports.error = None
     assert nic("node1") == before
     assert nic("a", "eth1") is None
+
+
+async def test_a_nic_that_comes_to_the_node_again_goes_back_to_its_pod(wired):
+    """Its wire was cut with a namespace at the other end, and is there again: nobody has to ask for it."""
+    node = wired.nodes["node1"]
+    await wired.run(node, "a", ASKED, devices=NICS)
+    (attachment,) = node.agent.attachments
+    seen = asyncio.Event()
+    with within("node1"):
+        watch = ChangeWatch(lambda change: seen.set() if change.name == "nic0" else None, lambda: None)
+    watch.open()
+    ip("link", "del", "eth1", netns="a")
+    wire = ["nic0", "type", "veth", "peer", "name", "nic0", "netns", "node2"]
+    ip("link", "add", *wire, netns="node1")
+    await wait_for("the NIC to be announced", seen.wait(), 5.0)
+    watch.close()
+    assert node.datapath.places().names["nic0"] == "c-a"
+    assert await node.datapath.repair(attachment) == ("eth1: the NIC nic0",)
+    assert nic("a", "eth1")[2]
