@@ -276,6 +276,10 @@ def _manifests(
                     why=f"it is looked for beside the scenario, in {Path(document.file).parent}",
                     next_step=nearest(item, _others(folder, document.file), "check the path"),
                 )
+            elif error.where == _beside(document.file, item):
+                # Nothing of the file was read, so the place to look at is where it is named.
+                why = ": ".join(filter(None, (error.where, error.why)))
+                error = InputError(error.what, where=where, why=why, next_step=error.next_step)
             findings.append(error)
     return tuple(found)
 

@@ -14,7 +14,15 @@ from typing import Any
 from multinet.apiserver import merge_rules, pods, shapes
 from multinet.apiserver import workload_columns as cells
 from multinet.apiserver.codec import copied
-from multinet.apiserver.errors import FieldError, expect, field_forbidden, invalid_value, required
+from multinet.apiserver.errors import (
+    FieldError,
+    bad_request,
+    expect,
+    field_forbidden,
+    invalid_value,
+    required,
+    shown,
+)
 from multinet.apiserver.operations import Deletion, Operations, Options, Target
 from multinet.apiserver.resources import Column, ResourceType, Strategy, Version
 from multinet.model.objects import Obj
@@ -202,8 +210,9 @@ def rescale(operations: Operations, target: Target, change: Callable[[Obj], Obj]
 
     def apply(workload: Obj) -> Obj:
         scale = change(scale_of(workload))
+        for field in ("spec", "metadata"):
+            expect(scale.get(field), dict, field)
         wanted = scale.get("spec") or {}
-        expect(wanted, dict, "spec")
         workload["spec"]["replicas"] = wanted.get("replicas", 0)
         sent = (scale.get("metadata") or {}).get("resourceVersion")
         if sent:
@@ -218,9 +227,15 @@ def evict(operations: Operations, target: Target, eviction: Obj, options: Option
     asked = eviction.get("deleteOptions") or {}
     expect(asked, dict, "deleteOptions")
     grace = asked.get("gracePeriodSeconds")
+    if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)):
+        raise bad_request(
+            f"json: cannot unmarshal {shown(grace)} into gracePeriodSeconds: expected an integer"
+        )
+    for field, kind in (("preconditions", dict), ("dryRun", list)):
+        expect(asked.get(field), kind, f"deleteOptions.{field}")
     preconditions = asked.get("preconditions") or {}
     deletion = Deletion(
-        grace_seconds=None if grace is None else int(grace),
+        grace_seconds=grace,
         uid=preconditions.get("uid") or "",
         resource_version=preconditions.get("resourceVersion") or "",
         dry_run=options.dry_run or "All" in (asked.get("dryRun") or ()),
