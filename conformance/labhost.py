@@ -13,12 +13,12 @@ import json
 import select
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from conformance.child import Child
 from conformance.target import Facts
 from multinet.errors import LabError, MultinetError
 
@@ -32,33 +32,17 @@ class LabProcess:
 
     def __init__(self, *owner: str) -> None:
         self._owner = owner or ("conformance.labhost",)
-        self._child: subprocess.Popen[str] | None = None
+        self._child: Child | None = None
 
     def start(self, folder: Path, *, nodes: int, dialect: str, controller: Sequence[str] = ()) -> Facts:
         """Start the lab with its files in ``folder``; ``LabError`` says what its process said.
 
         ``controller`` are more arguments of the controller.
         """
-        argv = [sys.executable, "-m", *self._owner, "--folder", str(folder)]
-        argv += [
-            "--nodes",
-            str(nodes),
-            "--dialect",
-            dialect,
-            *(f"--controller={each}" for each in controller),
-        ]
-        with (folder / "labhost.log").open("w") as log:
-            self._child = subprocess.Popen(
-                argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-            )
-        assert self._child.stdout is not None
-        ready = select.select([self._child.stdout], [], [], _START_LIMIT_S)[0]
-        line = self._child.stdout.readline() if ready else ""
+        settings = [f"--controller={each}" for each in controller]
+        options = ["--folder", str(folder), "--nodes", str(nodes), "--dialect", dialect, *settings]
+        self._child = Child([*self._owner, *options], folder / "labhost.log")
+        line = self._child.first_line(_START_LIMIT_S)
         facts: dict[str, Any] = json.loads(line) if line else {"error": f"see {folder}/labhost.log"}
         if "error" in facts:
             raise LabError("the lab did not start", why=facts["error"], next_step="./lab doctor")
@@ -66,18 +50,9 @@ class LabProcess:
 
     def stop(self) -> None:
         """End the lab, with its processes and links."""
-        if self._child is None:
-            return
-        assert self._child.stdin is not None
-        self._child.stdin.close()
-        try:
-            self._child.wait(_END_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
-        assert self._child.stdout is not None
-        self._child.stdout.close()
-        self._child = None
+        if self._child is not None:
+            self._child.end(_END_LIMIT_S)
+            self._child = None
 
 
 def order(facts: Facts, verb: str, role: str, node: str) -> None:

@@ -50,6 +50,11 @@ async def pause(name: str, seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+async def turn() -> None:
+    """Let whatever is ready in this event loop go first."""
+    await asyncio.sleep(0)
+
+
 def expired(name: str, limit_s: float, hint: str = "") -> WaitExpiredError:
     """Build the error of a wait that reached its limit."""
     return WaitExpiredError(

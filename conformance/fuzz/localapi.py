@@ -8,7 +8,6 @@ done, and deliver watch events twice.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from multinet.kube.errors import KubeError, UnreachableError, error_from_status
 from multinet.kube.resources import Resource
 from multinet.kube.watch import WatchEvent
 from multinet.model.objects import Obj
+from multinet.waits import turn
 
 
 @dataclass(slots=True)
@@ -228,7 +228,7 @@ class LocalClient:
     async def _turn(self) -> None:
         """A request takes at least a turn of the loop, so that others can come in between."""
         self._line.check()
-        await asyncio.sleep(0)
+        await turn()
         self._line.check()
 
 

@@ -40,6 +40,15 @@ def attached(pod: Seen, *networks: Network) -> None:
     assert not foreign, f"interfaces of no selected network: {', '.join(foreign)}: {pod.summary()}"
 
 
+def expect_attached(space: Space, evidence: Evidence, text: str, *networks: Network) -> Seen:
+    """A pod with the selection ``text`` runs, with exactly these networks beside the default one."""
+    evidence.case(text)
+    pod = space.pod(text)
+    runs(pod, evidence)
+    attached(pod, *networks)
+    return pod
+
+
 def _of(pod: Seen, interface: str, networks: tuple[Network, ...]) -> bool:
     return any(
         interface == one.interface

@@ -10,7 +10,7 @@ import pytest
 from conformance import requirement
 from conformance.bench import Bench, PodWish, Space, selection
 from conformance.evidence import Evidence
-from conformance.suite.judging import attached, runs, why
+from conformance.suite.judging import attached, expect_attached, runs, why
 from conformance.target import ClusterTarget, Network
 from multinet.kube import resources
 from multinet.kube.errors import InvalidError, KubeError
@@ -130,10 +130,7 @@ def test_settings_of_its_own_stand_in_annotations(cluster: ClusterTarget, eviden
 @requirement("NPWG-3.3-a")
 def test_names_of_labels(space: Space, evidence: Evidence, name: str, form: str) -> None:
     network = space.network(name)
-    evidence.case(name if form == "comma" else selection(name=name))
-    pod = space.pod(evidence.input)
-    runs(pod, evidence)
-    attached(pod, network)
+    expect_attached(space, evidence, name if form == "comma" else selection(name=name), network)
 
 
 @requirement("NPWG-3.3-b")

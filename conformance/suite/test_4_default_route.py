@@ -8,7 +8,7 @@ from conformance import requirement
 from conformance.bench import Space, selection
 from conformance.evidence import Evidence
 from conformance.oracles import Seen
-from conformance.suite.judging import attached, runs, shown
+from conformance.suite.judging import expect_attached, runs, shown
 from conformance.target import Network
 
 
@@ -17,10 +17,9 @@ def gateway(network: Network, number: int = 9) -> str:
 
 
 def routed(space: Space, evidence: Evidence, network: Network, gateways: list[str]) -> Seen:
-    evidence.case(selection({"name": network.name, "default-route": gateways}))
-    pod = space.pod(evidence.input)
-    runs(pod, evidence)
-    attached(pod, network)
+    pod = expect_attached(
+        space, evidence, selection({"name": network.name, "default-route": gateways}), network
+    )
     evidence.saw(f"default routes {pod.default_routes(4)} {pod.default_routes(6)}; {pod.summary()}")
     return pod
 
@@ -38,10 +37,7 @@ def test_only_the_selected_one_among_several(
     shared: Space, a: Network, b: Network, evidence: Evidence, first: bool
 ) -> None:
     elements = [{"name": "a", "default-route": [gateway(a)]}, {"name": "b"}]
-    evidence.case(selection(*(elements if first else reversed(elements))))
-    pod = shared.pod(evidence.input)
-    runs(pod, evidence)
-    attached(pod, a, b)
+    pod = expect_attached(shared, evidence, selection(*(elements if first else reversed(elements))), a, b)
     (selected,) = pod.within(a.subnets[0])
     assert pod.default_routes() == ((selected.interface, gateway(a)),)
 

@@ -12,7 +12,15 @@ from conformance.bench import Space, selection
 from conformance.evidence import Evidence
 from conformance.oracles import Seen, addresses_of
 from conformance.profiles import Feature
-from conformance.suite.judging import attached, is_refused, leaves_nothing, runs, why, with_control
+from conformance.suite.judging import (
+    attached,
+    expect_attached,
+    is_refused,
+    leaves_nothing,
+    runs,
+    why,
+    with_control,
+)
 from conformance.target import ClusterTarget, Network
 
 
@@ -119,10 +127,7 @@ def test_a_mac_in_upper_case(space: Space, evidence: Evidence) -> None:
 @pytest.mark.parametrize("name", ["x", "data0", "foo_bar.1", "fifteen-chars-0", "UPPER-Case"])
 @requirement("NPWG-4.1.2.1.5-a", "NPWG-4.1.2.1.5-b")
 def test_the_requested_interface_name(shared: Space, a: Network, evidence: Evidence, name: str) -> None:
-    evidence.case(selection(name="a", interface=name))
-    pod = shared.pod(evidence.input)
-    runs(pod, evidence)
-    attached(pod, a)
+    pod = expect_attached(shared, evidence, selection(name="a", interface=name), a)
     assert [one.interface for one in pod.within(a.subnets[0])] == [name]
 
 

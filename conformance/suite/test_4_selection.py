@@ -12,6 +12,7 @@ from conformance.evidence import Evidence
 from conformance.suite.judging import (
     attached,
     attaches_nothing,
+    expect_attached,
     is_refused,
     runs,
     shown,
@@ -92,10 +93,7 @@ def test_a_bare_name_is_of_the_pods_namespace(
     space: Space, other: Space, evidence: Evidence, form: str
 ) -> None:
     own, foreign = space.network("same"), other.network("same")
-    evidence.case("same" if form == "comma" else selection(name="same"))
-    pod = space.pod(evidence.input)
-    runs(pod, evidence)
-    attached(pod, own)
+    pod = expect_attached(space, evidence, "same" if form == "comma" else selection(name="same"), own)
     assert not pod.within(foreign.subnets[0])
 
 
@@ -111,30 +109,21 @@ def test_a_bare_name_is_not_looked_up_elsewhere(space: Space, other: Space, evid
 def test_another_namespaces_network(space: Space, selectable: Space, evidence: Evidence, form: str) -> None:
     own, foreign = space.network("same"), selectable.network("same")
     comma, listed = f"{selectable.namespace}/same", selection(name="same", namespace=selectable.namespace)
-    evidence.case(comma if form == "comma" else listed)
-    pod = space.pod(evidence.input)
-    runs(pod, evidence)
-    attached(pod, foreign)
+    pod = expect_attached(space, evidence, comma if form == "comma" else listed, foreign)
     assert not pod.within(own.subnets[0])
 
 
 @requirement("NPWG-4.1.1-b")
 def test_the_own_namespace_written_out(space: Space, evidence: Evidence) -> None:
     network = space.network("a")
-    evidence.case(f"{space.namespace}/a")
-    pod = space.pod(evidence.input)
-    runs(pod, evidence)
-    attached(pod, network)
+    expect_attached(space, evidence, f"{space.namespace}/a", network)
 
 
 @pytest.mark.parametrize("count", [2, 5, 12])
 @requirement("NPWG-4.1.1-c")
 def test_each_item_is_an_attachment(space: Space, evidence: Evidence, count: int) -> None:
     networks = [space.network(f"n{number}") for number in range(count)]
-    evidence.case(",".join(one.name for one in networks))
-    pod = space.pod(evidence.input)
-    runs(pod, evidence)
-    attached(pod, *networks)
+    expect_attached(space, evidence, ",".join(one.name for one in networks), *networks)
 
 
 @pytest.mark.parametrize("text", ["a,b", "b,a"])
@@ -142,10 +131,7 @@ def test_each_item_is_an_attachment(space: Space, evidence: Evidence, count: int
 def test_the_order_of_attachments(
     shared: Space, a: Network, b: Network, evidence: Evidence, text: str
 ) -> None:
-    evidence.case(text)
-    pod = shared.pod(text)
-    runs(pod, evidence)
-    attached(pod, a, b)
+    pod = expect_attached(shared, evidence, text, a, b)
     order = [
         name for one in pod.others for name, net in (("a", a), ("b", b)) if one in pod.within(net.subnets[0])
     ]
@@ -186,10 +172,7 @@ def test_names_that_no_nad_can_have(shared: Space, a: Network, evidence: Evidenc
 @pytest.mark.parametrize("text", ['\n [{"name": "a"}]\n', '[{"name": "a"}]  ', ' \t[ {\n"name"\n: "a" } ]'])
 @requirement("NPWG-4.1.2-b")
 def test_white_space_round_json(shared: Space, a: Network, evidence: Evidence, text: str) -> None:
-    evidence.case(text)
-    pod = shared.pod(text)
-    runs(pod, evidence)
-    attached(pod, a)
+    expect_attached(shared, evidence, text, a)
 
 
 @pytest.mark.parametrize(
@@ -228,10 +211,7 @@ def test_a_missing_or_empty_namespace_is_the_pods(
 ) -> None:
     own = space.network("same")
     other.network("same")
-    evidence.case(selection({"name": "same"} | keys))
-    pod = space.pod(evidence.input)
-    runs(pod, evidence)
-    attached(pod, own)
+    expect_attached(space, evidence, selection({"name": "same"} | keys), own)
 
 
 @pytest.mark.parametrize("text", ["a,a", '[{"name":"a"},{"name":"a"}]', "a,b,a"])
@@ -239,10 +219,7 @@ def test_a_missing_or_empty_namespace_is_the_pods(
 def test_a_network_selected_again_is_another_attachment(
     shared: Space, a: Network, b: Network, evidence: Evidence, text: str
 ) -> None:
-    evidence.case(text)
-    pod = shared.pod(text)
-    runs(pod, evidence)
-    attached(pod, *([a, b, a] if "b" in text else [a, a]))
+    pod = expect_attached(shared, evidence, text, *([a, b, a] if "b" in text else [a, a]))
     twice = pod.within(a.subnets[0])
     assert len({one.interface for one in twice}) == 2
     assert len({one.mac for one in twice}) == 2, pod.summary()

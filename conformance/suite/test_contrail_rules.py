@@ -14,7 +14,7 @@ from conformance.bench import Bench, PodWish, Space, selection
 from conformance.evidence import Evidence
 from conformance.oracles import Address, addresses_of
 from conformance.recorder import Recorder
-from conformance.suite.judging import attached, attaches_nothing, runs, with_control
+from conformance.suite.judging import attached, attaches_nothing, expect_attached, runs, with_control
 from conformance.target import ClusterTarget, Network
 from multinet.kube import resources
 from multinet.model.objects import ANNOTATION_SELECTION, Obj
@@ -146,19 +146,13 @@ def test_a_nad_may_map_to_a_network_that_exists(space: Space, other: Space, evid
 def test_both_forms_of_the_annotation(
     shared: Space, a: Network, b: Network, evidence: Evidence, text: str
 ) -> None:
-    evidence.case(text)
-    pod = shared.pod(text)
-    runs(pod, evidence)
-    attached(pod, a, b)
+    expect_attached(shared, evidence, text, a, b)
 
 
 @requirement("CTRL-3-e")
 def test_a_network_of_another_namespace(space: Space, other: Space, evidence: Evidence) -> None:
     own, foreign = space.network("left"), other.network("data")
-    evidence.case(f"left,{other.namespace}/data")
-    pod = space.pod(evidence.input)
-    runs(pod, evidence)
-    attached(pod, own, foreign)
+    expect_attached(space, evidence, f"left,{other.namespace}/data", own, foreign)
 
 
 @requirement("CTRL-3-f")
@@ -282,10 +276,7 @@ def test_no_other_plugin_is_called(
 @pytest.mark.parametrize("text", ["left,right", "right,left", "left,right,left"])
 def test_an_interface_for_each_item_in_their_order(space: Space, evidence: Evidence, text: str) -> None:
     networks = {"left": space.network("left"), "right": space.network("right")}
-    evidence.case(text)
-    pod = space.pod(text)
-    runs(pod, evidence)
-    attached(pod, *(networks[name] for name in text.split(",")))
+    pod = expect_attached(space, evidence, text, *(networks[name] for name in text.split(",")))
     order = [
         name for one in pod.others for name, net in networks.items() if one in pod.within(net.subnets[0])
     ]
@@ -349,16 +340,10 @@ def test_a_network_of_each_family(space: Space, evidence: Evidence) -> None:
 @requirement("CTRL-S-12")
 def test_a_name_in_json_may_have_its_namespace(space: Space, other: Space, evidence: Evidence) -> None:
     foreign = other.network("net-c")
-    evidence.case(selection(name=f"{other.namespace}/net-c"))
-    pod = space.pod(evidence.input)
-    runs(pod, evidence)
-    attached(pod, foreign)
+    expect_attached(space, evidence, selection(name=f"{other.namespace}/net-c"), foreign)
 
 
 @requirement("CTRL-S-13")
 def test_a_blank_after_the_comma(space: Space, other: Space, evidence: Evidence) -> None:
     own, foreign = space.network("network-a"), other.network("network-b")
-    evidence.case(f"network-a, {other.namespace}/network-b")
-    pod = space.pod(evidence.input)
-    runs(pod, evidence)
-    attached(pod, own, foreign)
+    expect_attached(space, evidence, f"network-a, {other.namespace}/network-b", own, foreign)

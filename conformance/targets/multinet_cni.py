@@ -6,11 +6,9 @@ namespace of the test session.
 
 from __future__ import annotations
 
-import select
-import subprocess
-import sys
 from pathlib import Path
 
+from conformance.child import Child
 from conformance.profiles import Feature, Profile
 from conformance.target import Claim, Facts, Implementation, PluginCall
 from multinet import __version__
@@ -38,7 +36,7 @@ class MultinetCni:
     cni_path: tuple[Path, ...] = (install.output_dir(),)
 
     def __init__(self) -> None:
-        self._agent: subprocess.Popen[str] | None = None
+        self._agent: Child | None = None
         self._facts: Facts = {}
 
     @property
@@ -68,22 +66,12 @@ class MultinetCni:
 
     def start(self, folder: Path) -> Facts:
         """Start the agent; ``LabError`` when it does not serve in time."""
-        argv = [sys.executable, "-m", "conformance.agenthost", "--folder", str(folder)]
-        with (folder / "agent.log").open("w") as log:
-            self._agent = subprocess.Popen(
-                argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-            )
-        assert self._agent.stdout is not None
-        ready = select.select([self._agent.stdout], [], [], _START_LIMIT_S)[0]
-        if not ready or self._agent.stdout.readline() != "ready\n":
-            why = (folder / "agent.log").read_text(errors="replace")[-800:]
+        log = folder / "agent.log"
+        self._agent = Child(["conformance.agenthost", "--folder", str(folder)], log)
+        if self._agent.first_line(_START_LIMIT_S) != "ready\n":
+            why = log.read_text(errors="replace")[-800:]
             self.stop()
-            raise LabError("the node agent did not start", where=str(folder / "agent.log"), why=why)
+            raise LabError("the node agent did not start", where=str(log), why=why)
         return {_SOCKET: str(folder / "agent.sock")}
 
     def attach(self, facts: Facts) -> None:
@@ -92,15 +80,6 @@ class MultinetCni:
 
     def stop(self) -> None:
         """End the agent."""
-        if self._agent is None:
-            return
-        assert self._agent.stdin is not None
-        self._agent.stdin.close()
-        try:
-            self._agent.wait(_END_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._agent.kill()
-            self._agent.wait()
-        assert self._agent.stdout is not None
-        self._agent.stdout.close()
-        self._agent = None
+        if self._agent is not None:
+            self._agent.end(_END_LIMIT_S)
+            self._agent = None

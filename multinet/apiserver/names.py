@@ -27,41 +27,57 @@ ANNOTATIONS_LIMIT = 256 * 1024
 
 def dns_subdomain(name: str) -> str:
     """RFC 1123 subdomain, at most 253 characters."""
-    if len(name) > 253:
-        return "must be no more than 253 characters"
-    if _subdomain.fullmatch(name):
-        return ""
-    return (
+    return _wrong(
+        name,
+        253,
+        _subdomain,
         "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
         "must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation "
-        rf"is '{_SUBDOMAIN}')"
+        "is '%s')",
     )
 
 
 def dns_label(name: str) -> str:
     """RFC 1123 label, at most 63 characters."""
-    if len(name) > 63:
-        return "must be no more than 63 characters"
-    if _label.fullmatch(name):
-        return ""
-    return (
+    return _wrong(
+        name,
+        63,
+        _label,
         "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must "
         "start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for "
-        rf"validation is '{_LABEL}')"
+        "validation is '%s')",
     )
 
 
 def dns_1035_label(name: str) -> str:
     """RFC 1035 label, at most 63 characters (services)."""
-    if len(name) > 63:
-        return "must be no more than 63 characters"
-    if _label_1035.fullmatch(name):
-        return ""
-    return (
+    return _wrong(
+        name,
+        63,
+        _label_1035,
         "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
         "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex "
-        rf"used for validation is '{_LABEL_1035}')"
+        "used for validation is '%s')",
     )
+
+
+def label_value(value: str) -> str:
+    """A label's value: at most 63 characters, may be empty."""
+    return _wrong(
+        value,
+        63,
+        _value,
+        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
+        "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
+        "regex used for validation is '%s')",
+    )
+
+
+def _wrong(text: str, limit: int, form: re.Pattern[str], rule: str) -> str:
+    """``rule`` says what a text must be like, with ``%s`` for the expression."""
+    if len(text) > limit:
+        return f"must be no more than {limit} characters"
+    return "" if form.fullmatch(text) else rule % form.pattern
 
 
 def qualified_name(key: str) -> str:
@@ -74,28 +90,15 @@ def qualified_name(key: str) -> str:
             return f"prefix part {wrong}"
     if not name:
         return "name part must be non-empty"
-    if len(name) > 63:
-        return "name part must be no more than 63 characters"
-    if _qualified.fullmatch(name):
-        return ""
-    return (
-        "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+    wrong = _wrong(
+        name,
+        63,
+        _qualified,
+        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
         "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-        rf"'{_QUALIFIED}')"
+        "'%s')",
     )
-
-
-def label_value(value: str) -> str:
-    """A label's value: at most 63 characters, may be empty."""
-    if len(value) > 63:
-        return "must be no more than 63 characters"
-    if _value.fullmatch(value):
-        return ""
-    return (
-        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
-        "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
-        rf"regex used for validation is '{_VALUE}')"
-    )
+    return f"name part {wrong}" if wrong else ""
 
 
 def label_findings(labels: Mapping[str, Any]) -> Iterator[FieldError]:

@@ -20,7 +20,7 @@ from multinet.apiserver.dispatch import Dispatcher
 from multinet.apiserver.kubelet_proxy import KubeletProxy
 from multinet.apiserver.operations import Operations
 from multinet.apiserver.service_kinds import API_ADDRESS, api_service
-from multinet.errors import LabError
+from multinet.kube.listening import listen
 from multinet.model.objects import Obj
 
 _log = logging.getLogger("multinet.apiserver")
@@ -74,7 +74,7 @@ class ApiServer:
         runner = web.ServerRunner(server, shutdown_timeout=_STOP_S)
         await runner.setup()
         try:
-            bound = await _listen(runner, host, port, credentials)
+            bound = await listen(runner, host, port, credentials.tls(), what="the API server", backlog=1024)
             url = advertise or f"https://{host}:{bound}"
             path = kubeconfig or workdir / "kubeconfig"
             pki.write_kubeconfig(path, url, credentials)
@@ -97,21 +97,6 @@ def _request(
 ) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_BODY_LIMIT)
-
-
-async def _listen(runner: web.ServerRunner, host: str, port: int, credentials: pki.Credentials) -> int:
-    site = web.TCPSite(runner, host, port, ssl_context=credentials.tls(), backlog=1024)
-    try:
-        await site.start()
-    except OSError as error:
-        raise LabError(
-            "the API server can't listen",
-            where=f"{host}:{port}",
-            why=str(error.strerror or error),
-            next_step="choose another address with --listen, or stop what uses it",
-        ) from error
-    address = runner.addresses[0]
-    return int(address[1])
 
 
 def _node(operations: Operations, name: str) -> Obj | None:

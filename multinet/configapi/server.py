@@ -17,9 +17,9 @@ from multinet.configapi.console.pages import Console
 from multinet.configapi.rest import Rest
 from multinet.configapi.service import Service
 from multinet.configapi.view import View
-from multinet.errors import LabError
 from multinet.kube.client import Client
 from multinet.kube.config import ClusterAccess
+from multinet.kube.listening import listen
 from multinet.model.naming import DEFAULT_CLUSTER
 from multinet.waits import wait_for
 
@@ -66,7 +66,7 @@ class ConfigApi:
                 hint = "is the Kubernetes API reachable, with our CRDs installed?"
                 await wait_for("the config API's view", synced.wait(), _SYNC_LIMIT_S, hint=hint)
                 await runner.setup()
-                bound = await _listen(runner, host, port, tls)
+                bound = await listen(runner, host, port, tls, what="the config API")
                 url = f"{'https' if tls else 'http'}://{host}:{bound}"
                 _log.info("serving %s, console at %s/console/", url, url)
                 yield ConfigApi(url, service, watching)
@@ -86,18 +86,3 @@ def _application(service: Service, authenticator: Authenticator, secure: bool) -
     application.add_routes(rest.routes())
     application.add_routes(console.routes())
     return application
-
-
-async def _listen(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None) -> int:
-    site = web.TCPSite(runner, host, port, ssl_context=tls)
-    try:
-        await site.start()
-    except OSError as error:
-        raise LabError(
-            "the config API can't listen",
-            where=f"{host}:{port}",
-            why=str(error.strerror or error),
-            next_step="choose another address with --listen, or stop what uses it",
-        ) from error
-    address = runner.addresses[0]
-    return int(address[1])

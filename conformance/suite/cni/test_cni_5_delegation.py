@@ -75,24 +75,38 @@ def test_a_delegate_that_fails_is_called_with_del(
     assert seen == ["ADD", "DEL"]
 
 
+def expect_passed_on(
+    command: str,
+    attaching: Caller,
+    ipam: Ipam,
+    container: Container,
+    evidence: Evidence,
+    address: Obj,
+    *,
+    fails: bool,
+) -> None:
+    """A verb about an attachment reaches the IPAM plugin, once, and how that ends is how the call ends."""
+    recorder, config = ipam
+    result = call(attaching, ipam, "ADD", container).result
+    assert result["ips"][0]["address"] == address["address"]
+    if fails:
+        recorder.answer(Answer(command=command, error=FAILS))
+    evidence.case(config, f"the IPAM plugin is called with {command}, and its error is returned")
+    done = call(attaching, ipam, command, container, prevResult=result)
+    evidence.saw(done)
+    assert [each.container for each in recorder.calls(command, plugin_name=IPAM)] == [container.id]
+    if fails:
+        assert FAILS["msg"] in done.error["msg"]
+    else:
+        assert done.status == 0, str(done)
+
+
 @pytest.mark.requirement("CNI-DEL-5")
 @pytest.mark.parametrize("fails", [False, True])
 def test_del_is_passed_on(
     attaching: Caller, ipam: Ipam, container: Container, evidence: Evidence, assigned: Obj, *, fails: bool
 ) -> None:
-    recorder, config = ipam
-    result = call(attaching, ipam, "ADD", container).result
-    assert result["ips"][0]["address"] == assigned["address"]
-    if fails:
-        recorder.answer(Answer(command="DEL", error=FAILS))
-    evidence.case(config, "the IPAM plugin is called with DEL, and its error is returned")
-    done = call(attaching, ipam, "DEL", container, prevResult=result)
-    evidence.saw(done)
-    assert [each.container for each in recorder.calls("DEL", plugin_name=IPAM)] == [container.id]
-    if fails:
-        assert FAILS["msg"] in done.error["msg"]
-    else:
-        assert done.status == 0, str(done)
+    expect_passed_on("DEL", attaching, ipam, container, evidence, assigned, fails=fails)
 
 
 @pytest.mark.requirement("CNI-CHK-6")
@@ -100,19 +114,7 @@ def test_del_is_passed_on(
 def test_check_is_passed_on(
     attaching: Caller, ipam: Ipam, container: Container, evidence: Evidence, assigned: Obj, *, fails: bool
 ) -> None:
-    recorder, config = ipam
-    result = call(attaching, ipam, "ADD", container).result
-    assert result["ips"][0]["address"] == assigned["address"]
-    if fails:
-        recorder.answer(Answer(command="CHECK", error=FAILS))
-    evidence.case(config, "the IPAM plugin is called with CHECK, and its error is returned")
-    done = call(attaching, ipam, "CHECK", container, prevResult=result)
-    evidence.saw(done)
-    assert recorder.calls("CHECK", plugin_name=IPAM)
-    if fails:
-        assert FAILS["msg"] in done.error["msg"]
-    else:
-        assert done.status == 0, str(done)
+    expect_passed_on("CHECK", attaching, ipam, container, evidence, assigned, fails=fails)
 
 
 @pytest.mark.requirement("CNI-GC-3")
