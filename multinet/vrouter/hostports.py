@@ -68,6 +68,9 @@ class Publisher(Protocol):
     def dismiss(self, container_id: str) -> None:
         """Take back those of an attachment, if it has any."""
 
+    async def restore(self) -> bool:
+        """Make the table again if somebody deleted it; whether that was so."""
+
     def missing(self, attachment: Attachment) -> tuple[str, ...]:
         """What is not as :meth:`admit` left it, in words."""
 
@@ -92,6 +95,10 @@ class NoHostPorts:
     def dismiss(self, container_id: str) -> None:
         """There are none."""
         del container_id
+
+    async def restore(self) -> bool:
+        """There is none."""
+        return False
 
     def missing(self, attachment: Attachment) -> tuple[str, ...]:
         """Nothing was made."""
@@ -149,6 +156,16 @@ class HostPorts:
         bridged = [each.key for each in gone if each.is_bridged]
         if bridged:
             self._gate.dismiss(bridged)
+
+    async def restore(self) -> bool:
+        """See :class:`Publisher`."""
+        async with self._turn:
+            if not self._held or await nft.exists("ip", TABLE, inside=self._inside) or not self._held:
+                return False
+            # At once: between reading what is held and making it, nobody may dismiss.
+            listed = [each for found in self._held.values() for each in found]
+            nft.apply(self._base + _elements("add", listed), inside=self._inside)
+        return True
 
     def missing(self, attachment: Attachment) -> tuple[str, ...]:
         """See :class:`Publisher`."""

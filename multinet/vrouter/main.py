@@ -28,14 +28,14 @@ from multinet.kube.queue import KeyedQueue
 from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import NODES, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, VIRTUAL_NETWORKS
 from multinet.model.dialect import DEFAULT, DIALECTS, Dialect
-from multinet.vrouter import gateways, nft, policy_watch, services
+from multinet.vrouter import gateways, hostports, nft, policy_script, policy_watch, services, servicetable
 from multinet.vrouter.agent import Agent
 from multinet.vrouter.bridge import BridgeDatapath
 from multinet.vrouter.hostports import HostPorts, NoHostPorts, Publisher
 from multinet.vrouter.introspect import introspection
 from multinet.vrouter.policing import Policing
 from multinet.vrouter.portgate import PortGate
-from multinet.vrouter.repairs import Repairs
+from multinet.vrouter.repairs import Repairs, Table
 from multinet.vrouter.reporter import KubeRepairTeller, KubeReporter, KubeTeller
 from multinet.vrouter.server import listening
 from multinet.vrouter.services import ServiceProxy
@@ -116,6 +116,8 @@ async def run(options: Options) -> None:
             view.interfaces, warn=lambda obj, reason, text: recorder.record(obj, "Warning", reason, text)
         )
         reporter = KubeReporter(client)
+        host_ports = _publisher(options.node_ip)
+        proxy = None if (lack := nft.lack()) else ServiceProxy(options.node_ip, view)
         agent = Agent(
             view,
             datapath,
@@ -123,16 +125,19 @@ async def run(options: Options) -> None:
             reporter,
             dialect=options.dialect,
             guard=policing,
-            host_ports=_publisher(options.node_ip),
+            host_ports=host_ports,
         )
         teller = KubeTeller(client, recorder)
         workloads = Workloads(view, datapath, agent.ledger, teller)
         agent.open()
         told = KubeRepairTeller(recorder, options.node_name)
-        repairs = Repairs(datapath, agent.ledger, told)
+        tables: dict[str, Table] = {hostports.TABLE: host_ports, policy_script.TABLE: policing}
+        if proxy is not None:
+            tables[servicetable.TABLE] = proxy
+        repairs = Repairs(datapath, agent.ledger, told, tables=tables)
         for what in agent.ledger.damaged:
             told.node_warning("StateFileDamaged", what)
-        if lack := nft.lack():
+        if lack:
             _log.warning("services and network policies are not there: %s", lack)
         try:
             async with (
@@ -141,7 +146,6 @@ async def run(options: Options) -> None:
                 asyncio.TaskGroup() as group,
             ):
                 view.on_network(lambda _: policing.members_changed())
-                proxy = ServiceProxy(options.node_ip, view) if not lack else None
                 running = [
                     group.create_task(
                         _follow(client, view, agent, workloads, repairs, proxy), name="cluster"

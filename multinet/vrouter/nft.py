@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
 import logging
 import os
 import shutil
@@ -62,6 +63,13 @@ async def apply_async(script: str, *, inside: int | None = None) -> None:
 def listing(*what: str, inside: int | None = None) -> str:
     """The output of ``nft -j list WHAT`` (libnftables-json(5)); ``DatapathError`` when it is not there."""
     return _run(["-j", "list", *what], "", inside)
+
+
+async def exists(family: str, table: str, *, inside: int | None = None) -> bool:
+    """Whether there is a table of that name; ``DatapathError`` when nft can't say."""
+    listed = json.loads(await asyncio.to_thread(listing, "tables", inside=inside))["nftables"]
+    found = [each["table"] for each in listed if "table" in each]
+    return any((each["family"], each["name"]) == (family, table) for each in found)
 
 
 def _run(words: list[str], script: str, inside: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Hears from the kernel when something of one nft table is deleted, and by whom (nftables' own monitor)."""
+"""Hears from the kernel when something of an nft table is deleted, and by whom (nftables' own monitor)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from multinet.vrouter import netlink
 
@@ -14,19 +15,29 @@ _NETLINK_NETFILTER, _GROUP = 12, 7
 _SUBSYSTEM = 10
 # NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET, DELSETELEM. In all of them, attribute 1 is the table's name.
 _DELETIONS = frozenset(_SUBSYSTEM << 8 | number for number in (2, 5, 8, 11, 14))
+_WHOLE_TABLE = _SUBSYSTEM << 8 | 2
 _TABLE = 1
 _HEADER = struct.Struct("=IHHII")
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What was deleted of a table, or the ``whole`` of it; ``port`` is of the netlink socket that asked."""
+
+    table: str
+    whole: bool
+    port: int
+
+
 class NftWatch:
-    """Calls ``deleted(portid)`` in the event loop; the port ID is of the netlink socket that asked for it.
+    """Calls ``deleted(deletion)`` in the event loop.
 
     In the network namespace which is current when it is made. Without nf_tables nothing is ever told.
     """
 
-    def __init__(self, table: str, deleted: Callable[[int], None]) -> None:
-        self._table = table.encode()
+    def __init__(self, tables: Collection[str], deleted: Callable[[Deletion], None]) -> None:
+        self._tables = {table.encode(): table for table in tables}
         self._deleted = deleted
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self._socket = socket.socket(socket.AF_NETLINK, kind, _NETLINK_NETFILTER)
@@ -44,20 +55,20 @@ class NftWatch:
         asyncio.get_running_loop().remove_reader(self._socket.fileno())
         self._socket.close()
 
-    def drain(self) -> None:
-        """Leave out what was announced so far: it was us."""
-        while self._received() is not None:
-            continue
+    def drain(self, table: str) -> None:
+        """Leave out what was announced so far of a table: it was us."""
+        self._read(table)
 
-    def _read(self) -> None:
+    def _read(self, left_out: str = "") -> None:
         while (data := self._received()) is not None:
             at = 0
             while at + _HEADER.size <= len(data):
                 length, kind, _, _, port = _HEADER.unpack_from(data, at)
                 if kind in _DELETIONS:
                     values = dict(netlink.attributes(data[at + _HEADER.size + 4 : at + length]))
-                    if values.get(_TABLE, b"").rstrip(b"\0") == self._table:
-                        self._deleted(port)
+                    table = self._tables.get(values.get(_TABLE, b"").rstrip(b"\0"))
+                    if table is not None and table != left_out:
+                        self._deleted(Deletion(table, kind == _WHOLE_TABLE, port))
                 at += max(_HEADER.size, (length + 3) & ~3)
 
     def _received(self) -> bytes | None:

@@ -208,6 +208,15 @@ class Policing:
                 await self._put(policy_script.content(family, wanted.values()))
             self._closed = wanted
 
+    async def restore(self) -> bool:
+        """Make tables again that somebody deleted; whether there was one. ``DatapathError`` on failure."""
+        async with self._turn:
+            made = [content for content in self._in_force.values() if content.chains]
+            lost = [each for each in made if not (await self._filter.names(each.family))[0]]
+            for content in lost:
+                await self._filter.apply(policy_script.script(content, (), ()))
+        return bool(lost)
+
     async def _put(self, new: policy_script.Content) -> None:
         before = self._in_force.get(new.family)
         if before == new:

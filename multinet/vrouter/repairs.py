@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from multinet.kube.backoff import Backoff
@@ -22,7 +22,7 @@ from multinet.vrouter.changes import HERE, Change, ChangeWatch
 from multinet.vrouter.datapath import Attachment, Datapath, Places
 from multinet.vrouter.ledger import Ledger
 from multinet.vrouter.netlink import DELRULE
-from multinet.vrouter.nftwatch import NftWatch
+from multinet.vrouter.nftwatch import Deletion, NftWatch
 
 _LOOK_S = 0.03
 # Reading all devices of a large node takes a while; no more than a fortieth of the time goes into it.
@@ -44,8 +44,18 @@ class Teller(Protocol):
         """Something of the node's forwarding was missing and is there again."""
 
 
+class Table(Protocol):
+    """Who keeps an nft table of its own."""
+
+    async def restore(self) -> bool:
+        """Make the table again if it should be there and is not; whether it was missing."""
+
+
 class Repairs:
-    """Keeps the kernel as it was made. ``clock`` gives seconds, for tests."""
+    """Keeps the kernel as it was made. ``tables`` are the nft tables beside the guard's, by name.
+
+    ``clock`` gives seconds, for tests.
+    """
 
     def __init__(
         self,
@@ -53,6 +63,7 @@ class Repairs:
         ledger: Ledger,
         teller: Teller,
         *,
+        tables: Mapping[str, Table] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._datapath = datapath
@@ -64,7 +75,8 @@ class Repairs:
         self._rest_s = _LOOK_S
         self._repaired: dict[str, tuple[int, float]] = {}
         self._watch = ChangeWatch(self._changed, self.everything)
-        self._rules = NftWatch(guard.TABLE, self._rules_deleted)
+        self._tables = tables or {}
+        self._rules = NftWatch([guard.TABLE, *self._tables], self._rules_deleted)
 
     async def run(self) -> None:
         """Work until cancelled; to be started when all attachments are known. Looks at everything once."""
@@ -90,14 +102,23 @@ class Repairs:
             self._queue.add_after("heard", self._rest_s)
         self._heard.add(change)
 
-    def _rules_deleted(self, port: int) -> None:
-        if port != self._datapath.guard_port:
+    def _rules_deleted(self, deletion: Deletion) -> None:
+        if deletion.table != guard.TABLE:
+            # By the program nft, ours or not: if it was us, the table is there again when one looks.
+            if deletion.whole:
+                self._later(f"table {deletion.table}")
+        elif deletion.port != self._datapath.guard_port:
             self._later("guard")
+
+    async def _table(self, key: str, name: str) -> None:
+        if await self._tables[name].restore():
+            self._note(key)
+            self._teller.node_repaired(f"missing, and made again: nft table {name}")
 
     def _mend_guard(self) -> None:
         """Which of the rules it was does not matter: they are one script."""
         mended = self._datapath.repair_guard()
-        self._rules.drain()
+        self._rules.drain(guard.TABLE)
         if mended:
             self._note("guard")
             self._teller.node_repaired("missing, and made again: rules of port security")
@@ -113,6 +134,8 @@ class Repairs:
                 self._later(place)
         elif kind == "guard":
             self._mend_guard()
+        elif kind == "table":
+            await self._table(key, name)
         elif kind == "network":
             await self._network(key, int(name))
         else:

@@ -60,6 +60,7 @@ class ServiceProxy:
         self._udp: dict[str, Targets] = {}
         self._applied: Rules | None = None
         self._base = ""
+        self._turn = asyncio.Lock()
 
     def open(self) -> None:
         """Have the way to the services' block, and find what an earlier agent made."""
@@ -129,7 +130,8 @@ class ServiceProxy:
                 del self._made[key]
         for rules in self._made.values():
             wanted.update(rules)
-        await self._carry_out(wanted)
+        async with self._turn:
+            await self._carry_out(wanted)
         if moved:
             await self._forget(moved)
 
@@ -143,6 +145,18 @@ class ServiceProxy:
                 return
             except DatapathError as error:
                 _log.warning("the table of services is made anew: %s", error)
+        await self._make_anew(wanted)
+
+    async def restore(self) -> bool:
+        """Make the table again if somebody deleted it; whether that was so. ``DatapathError`` on failure."""
+        async with self._turn:
+            wanted = self._applied
+            if wanted is None or await nft.exists("inet", servicetable.TABLE, inside=self._inside):
+                return False
+            await self._make_anew(wanted)
+        return True
+
+    async def _make_anew(self, wanted: Rules) -> None:
         for text in servicetable.rebuilt(self._base, wanted):
             await nft.apply_async(text, inside=self._inside)
         self._applied = wanted

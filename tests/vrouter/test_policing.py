@@ -86,6 +86,19 @@ async def test_a_selected_pod_waits_for_its_rules_and_others_do_not(policing, fi
     assert len(filter_.scripts) == 1
 
 
+async def test_a_table_that_somebody_deleted_is_made_again_as_it_was(policing, filter_):
+    policing.policy_changed(None, CLOSED)
+    policing.peers_listed()
+    policing.pod_changed(None, pod("a"))
+    await policing.admit(attachment("a"))
+    (script,) = filter_.scripts
+    assert await policing.restore()  # this filter says that nothing is there
+    assert filter_.scripts == [script, script]
+    filter_.left = frozenset({"forward"}), frozenset()
+    assert not await policing.restore()
+    assert len(filter_.scripts) == 2
+
+
 async def test_a_pod_that_stays_unknown_gets_no_network(policing):
     policing.policy_changed(None, CLOSED)
     policing.peers_listed()

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from multinet.vrouter import netns
+from multinet.vrouter import hostports, netns, policy_script, servicetable
 from multinet.vrouter.repairs import Repairs
 from multinet.waits import wait_for
+from tests.vrouter.servicenodes import Services
 
 pytestmark = pytest.mark.lab
 
@@ -48,15 +49,15 @@ class Told:
         self.said.clear()
 
 
-def repairs_of(node, told, clock):
+def repairs_of(node, told, clock, tables=None):
     with Path(f"/run/netns/{node.name}").open() as handle, netns.entered(handle.fileno()):
-        return Repairs(node.datapath, node.agent.ledger, told, clock=clock)
+        return Repairs(node.datapath, node.agent.ledger, told, tables=tables, clock=clock)
 
 
 @contextlib.asynccontextmanager
-async def repairing(node, clock=time.monotonic):
+async def repairing(node, clock=time.monotonic, tables=None):
     told = Told()
-    repairs = repairs_of(node, told, clock)
+    repairs = repairs_of(node, told, clock, tables)
     task = asyncio.create_task(repairs.run())
     try:
         await asyncio.sleep(0)
@@ -175,6 +176,46 @@ async def test_each_thing_that_somebody_deletes_is_made_again(lab, pods):
     assert run(*nft_of(node, "list", "ruleset")).count("elements") == rules.count("elements")
     again = {link["ifname"]: link["address"] for link in json.loads(run("ip", "-n", "a", "-j", "link"))}
     assert again == links
+
+
+@pytest.fixture
+async def keepers(lab, pods):
+    """Who keeps which table, each with something in it: a service, a policy, a host port."""
+    node, _ = pods
+    services = Services(lab)
+    proxy = services.start(node)
+    await services.service("web", "10.96.0.10", [])
+    policy = {"kind": "NetworkPolicy", "metadata": {"name": "p", "namespace": "default"}, "spec": {}}
+    await lab.policy("policy", policy)
+    uid = lab.cluster.pod(node.name, "published", ["default"])[0].pod.uid
+    metadata = {"name": "published", "namespace": "default", "uid": uid}
+    await lab.policy("pod", {"metadata": metadata, "spec": {}})
+    lab.namespace("published")
+    config = {"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}}
+    assert (await node.call("ADD", "c-p", "published", "published", uid=uid, config=config))[0] == 0
+    yield {
+        servicetable.TABLE: proxy,
+        hostports.TABLE: node.host_ports,
+        policy_script.TABLE: node.policing,
+    }
+    services.close()
+
+
+async def test_tables_come_back_whole_after_somebody_flushed_the_ruleset(pods, keepers):
+    node, _ = pods
+    families = {servicetable.TABLE: "inet", hostports.TABLE: "ip", policy_script.TABLE: "inet"}
+
+    def listed():
+        return {name: run(*nft_of(node, "list", "table", family, name)) for name, family in families.items()}
+
+    before = listed()
+    async with repairing(node, tables=keepers) as told:
+        run(*nft_of(node, "flush", "ruleset"))
+        for what in (*keepers, "rules of port security"):
+            while not any(what in message for _, message in told.said):
+                told.heard.clear()
+                await wait_for(f"{what} to be made again", told.heard.wait(), 5.0, hint=str(told.said))
+    assert listed() == before
 
 
 async def test_our_own_deletions_are_no_accidents(lab, pods):
