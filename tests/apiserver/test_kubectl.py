@@ -116,7 +116,7 @@ async def test_errors_name_the_field(kubectl):
     assert 'spec.config: Invalid value: "integer": spec.config in body must be of type string' in error
     wrong_type = MANIFEST.replace("containers:\n", "hostNetwork: 5\n  containers:\n").replace("web", "web2")
     error = await kubectl.fails("apply", "-f", "-", stdin=wrong_type)
-    assert "spec.hostNetwork in body must be of type boolean" in error
+    assert "cannot unmarshal 5 into spec.hostNetwork: expected boolean" in error
 
 
 async def test_nodes_and_events(api, kubectl):
