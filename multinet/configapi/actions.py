@@ -80,11 +80,20 @@ async def key_value(service: Service, body: Mapping[str, Any], client: Client) -
     return await keyvalues.answer(service.view, body, client)
 
 
+def _listed(body: Mapping[str, Any], name: str, kind: type) -> list[Any]:
+    """A field with a list; 400 when it holds something else."""
+    listed = body.get(name) or []
+    if not isinstance(listed, list) or not all(isinstance(item, kind) for item in listed):
+        what = "objects" if kind is dict else "texts"
+        raise bad_request(f"{name} is no list of {what}", where=name, why=repr(listed)[:80])
+    return listed
+
+
 async def change_collection(service: Service, body: Mapping[str, Any], client: Client) -> Obj:
     """``{uuid, updates: [{field, operation: set|delete, value, position}]}`` on maps of keys and values."""
     entry = _any(service, body.get("uuid"))
     changed: dict[str, dict[str, Obj]] = {}
-    for update in body.get("updates") or ():
+    for update in _listed(body, "updates", dict):
         field = str(update.get("field"))
         pairs = changed.setdefault(field, _pairs(entry, field))
         value = update.get("value")
@@ -156,7 +165,7 @@ def ip_count(service: Service, uuid: str, body: Mapping[str, Any]) -> Obj:
     blocks = {subnet_uuid(vn, Notes.of(vn), subnet): subnet for subnet in network.subnets}
     counts: list[int] = []
     taken = addressing.taken_of_pool(service.view, network.pool_name)
-    for asked in body.get("subnet_list") or list(blocks):
+    for asked in _listed(body, "subnet_list", str) or list(blocks):
         if asked not in blocks:
             raise not_found(f"subnet {asked} not found", where=f"virtual-network {uuid}")
         counts.append(sum(address in blocks[asked].cidr for address in taken))
@@ -189,5 +198,9 @@ def _network(service: Service, uuid: str) -> Obj:
 def _pairs(entry: Entry, field: str) -> dict[str, Obj]:
     if field not in _MAPS:
         raise bad_request(f"{field} is no map of keys and values", where=entry.label)
-    held = entry.properties.get(field) or {}
-    return {str(pair["key"]): pair for pair in held.get(_PAIRS) or ()}
+    held = entry.properties.get(field)
+    listed = held.get(_PAIRS) if isinstance(held, dict) else None
+    if not isinstance(listed, list):
+        return {}
+    # Kept properties are stored as they came: what is no pair can't be meant by a key.
+    return {str(pair["key"]): pair for pair in listed if isinstance(pair, dict) and "key" in pair}
