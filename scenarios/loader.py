@@ -188,6 +188,12 @@ def _finding(document: Document, detail: ErrorDetails) -> InputError:
     what = detail["msg"].removeprefix("Value error, ")
     if kind == "string_pattern_mismatch":
         what = f"it must be written as {ALLOWED[detail['ctx']['pattern']]}"
+    elif kind == "model_type":
+        what = f"it must be a map; its keys are {', '.join(_keys_at(path))}"
+    elif kind == "dict_type":
+        what = "it must be a map"
+    elif kind == "too_short":
+        what = "it must not be empty"
     given = detail.get("input")
     shown = "" if isinstance(given, dict | list) else f"{given!r} was given"
     hint = ""

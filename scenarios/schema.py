@@ -130,6 +130,8 @@ class Cni(Model):
         for position, plugin in enumerate(self.plugins):
             if not isinstance(plugin.get("type"), str) or not plugin["type"] or "/" in plugin["type"]:
                 raise ValueError(f"plugins[{position}] needs a type, the name of a plugin's executable")
+            if not isinstance(plugin.get("ipam", {}), dict):
+                raise ValueError(f"plugins[{position}].ipam is a map, such as {{type: host-local, ...}}")
         return self
 
 

@@ -22,13 +22,16 @@ from scenarios.loader import LoadedStep, Scenario
 from scenarios.manifests import BY_WORD, KINDS, Manifest, Target, parse_reference
 from scenarios.positions import Position, YamlPath
 from scenarios.schema import split
+from topology.podnetwork import PLACEHOLDERS
 
 NETWORK = "opencontrail.org/network"
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
 ROLES_ON_CP = ("apiserver", "controller", "scheduler", "configapi", "workloads")
-ROLES = (*ROLES_ON_CP, "kubelet", "vrouter")
+ROLES_ON_NODES = ("kubelet", "vrouter")
+ROLES = (*ROLES_ON_CP, *ROLES_ON_NODES)
 _OWN_ROLES = frozenset({"controller", "configapi", "workloads", "vrouter"})
 _DNS_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+_PLACEHOLDER = re.compile(r"\$\([^)]*\)")
 _MAKES_OBJECTS = frozenset({"apply", "create", "replace", "edit", "patch"})
 
 
@@ -92,6 +95,11 @@ def _pod_network(scenario: Scenario) -> Iterator[InputError]:
     if scenario.pod_network is None:
         return
     why = "with spec.lab.cni, multinet's controller, node agents and config API do not run"
+    for index, plugin in enumerate(scenario.pod_network.plugins):
+        for unknown in sorted(set(_PLACEHOLDER.findall(json.dumps(plugin))) - PLACEHOLDERS):
+            where = scenario.document.at(("spec", "lab", "cni", "plugins", index))
+            known = f"filled in are {', '.join(sorted(PLACEHOLDERS))}"
+            yield _error(where, f"nothing is known as {unknown}", known, nearest(unknown, PLACEHOLDERS))
     if scenario.host_names:
         where = scenario.document.at(("spec", "lab", "hosts"))
         yield _error(where, "nothing gives these hosts an interface", why, "leave out hosts, or cni")
@@ -256,15 +264,7 @@ def _names(scenario: Scenario, step: LoadedStep, known: _Known) -> Iterator[Inpu
             at = scenario.document.at((*path, "wait", "roles", index))
             why = f"roles on cp are {', '.join(ROLES_ON_CP)}"
             yield _error(at, f"no such role on cp: {name!r}", why, nearest(name, ROLES_ON_CP))
-    fault = body.fault
-    role = (fault.kill or fault.restart) if fault is not None else None
-    if role is not None and role.role not in ROLES:
-        word = "kill" if fault is not None and fault.kill else "restart"
-        where = (*path, "fault", word, "role")
-        hint = nearest(role.role, ROLES)
-        yield _error(
-            scenario.document.at(where), f"no such role: {role.role!r}", f"roles are {', '.join(ROLES)}", hint
-        )
+    yield from _fault(scenario, step, path)
     for where, reference in _references(step, path):
         target = parse_reference(reference)
         if target is None:
@@ -275,6 +275,28 @@ def _names(scenario: Scenario, step: LoadedStep, known: _Known) -> Iterator[Inpu
             yield from _delete(target, reference, scenario.document.at(where), known)
     if body.kubectl is not None and _MAKES_OBJECTS & set(body.kubectl.argv):
         known.open_ended = True
+
+
+def _fault(scenario: Scenario, step: LoadedStep, path: YamlPath) -> Iterator[InputError]:
+    """Roles are where they are, and the control plane is not rebooted."""
+    fault, at = step.step.fault, scenario.document.at
+    if fault is None:
+        return
+    if fault.reboot is not None and fault.reboot.node == "cp":
+        why = "only worker nodes can be: the lab's API server is on cp"
+        hint = "restart or kill a role on cp instead"
+        yield _error(at((*path, "fault", "reboot", "node")), "cp can't be rebooted", why, hint)
+    word, role = ("kill", fault.kill) if fault.kill is not None else ("restart", fault.restart)
+    if role is None:
+        return
+    where = at((*path, "fault", word, "role"))
+    here = ROLES_ON_CP if role.node == "cp" else ROLES_ON_NODES
+    if role.role not in ROLES:
+        hint = nearest(role.role, ROLES)
+        yield _error(where, f"no such role: {role.role!r}", f"roles are {', '.join(ROLES)}", hint)
+    elif role.role not in here:
+        hint = "name the node: node: node1" if role.node == "cp" else "leave node out"
+        yield _error(where, f"no role {role.role} on {role.node}", f"it has {', '.join(here)}", hint)
 
 
 def _delete(target: Target, reference: str, where: Position, known: _Known) -> Iterator[InputError]:

@@ -29,6 +29,9 @@ _ROUTED = frozenset({"ptp"})
 _BRIDGE = "bridge"
 _USUAL_BRIDGE = "cni0"
 _DEVICE_KEYS = ("bridge", "master")
+_NODE_NAME, _NODE_NUMBER = "$(NODE_NAME)", "$(NODE_NUMBER)"
+#: What is filled in for each node.
+PLACEHOLDERS = frozenset({_NODE_NAME, _NODE_NUMBER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class PodNetwork:
 
     def conflist(self, node: str, number: int) -> str:
         """The text of the configuration file of one node; ``number`` counts from 1."""
-        filled = {"$(NODE_NAME)": node, "$(NODE_NUMBER)": str(number)}
+        filled = {_NODE_NAME: node, _NODE_NUMBER: str(number)}
         plugins = [_filled(plugin, filled) for plugin in self.plugins]
         content = {"cniVersion": self.cni_version, "name": self.name, "plugins": plugins}
         return json.dumps(content, indent=2) + "\n"

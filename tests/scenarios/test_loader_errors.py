@@ -20,6 +20,8 @@ metadata:
 spec:
   steps:
 """
+LAB = HEAD.replace("  steps:", "  lab: {}\n  steps:")
+GONE = "    - name: nothing is left\n      leftovers: {}\n"
 NAD = """\
     - name: networks
       apply:
@@ -244,6 +246,33 @@ CASES = {
         HEAD + "    - name: ready\n      wait: { networks: [Left] }\n",
         "s.yaml:8:26: it must be written as name or namespace/name, each of small letters, digits, - and ., "
         "with a letter or digit at both ends: 'Left' was given",
+    ),
+    "a pod network that is a word": (
+        LAB.replace("{}", "{ cni: bridge }") + GONE,
+        "s.yaml:6:15: cni: it must be a map; its keys are name, cniVersion, plugins: 'bridge' was given",
+    ),
+    "a pod network without plugins": (
+        LAB.replace("{}", "{ cni: { name: x, plugins: [] } }") + GONE,
+        "s.yaml:6:33: plugins: it must not be empty",
+    ),
+    "IPAM that is a word": (
+        LAB.replace("{}", "{ cni: { name: x, plugins: [{ type: ptp, ipam: host-local }] } }") + GONE,
+        "s.yaml:6:15: cni: plugins[0].ipam is a map, such as {type: host-local, ...}",
+    ),
+    "a placeholder nobody fills in": (
+        LAB.replace("{}", "{ cni: { name: x, plugins: [{ type: ptp, mtu: $(NODE_NMAE) }] } }") + GONE,
+        "s.yaml:6:36: nothing is known as $(NODE_NMAE): filled in are $(NODE_NAME), $(NODE_NUMBER) "
+        "(did you mean '$(NODE_NAME)'?)",
+    ),
+    "a role of nodes on cp": (
+        HEAD + "    - name: gone\n      fault: { kill: { role: kubelet } }\n",
+        "s.yaml:8:30: no role kubelet on cp: it has apiserver, controller, scheduler, configapi, workloads "
+        "(name the node: node: node1)",
+    ),
+    "a reboot of cp": (
+        HEAD + "    - name: gone\n      fault: { reboot: { node: cp } }\n",
+        "s.yaml:8:32: cp can't be rebooted: only worker nodes can be: the lab's API server is on cp "
+        "(restart or kill a role on cp instead)",
     ),
     "empty file": ("", "s.yaml: the file is empty (start from scenarios/library/right-network.yaml)"),
 }
