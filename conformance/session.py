@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Generator, Mapping
@@ -24,7 +25,7 @@ from conformance.known_issues import Issue, State
 from conformance.profiles import SPEC_VERSIONS, Profile
 from conformance.target import Claim, ClusterTarget, Facts, Target
 from conformance.verdicts import Verdict
-from multinet.errors import MultinetError
+from multinet.errors import InputError, MultinetError
 
 _ROWS: pytest.StashKey[Rows] = pytest.StashKey()
 _EVIDENCE: pytest.StashKey[Evidence] = pytest.StashKey()
@@ -71,9 +72,24 @@ def settings(config: pytest.Config) -> Settings:
         value = config.getoption(option)
         return base / value if value else None
 
-    return Settings(
-        chosen, version, config.getoption("strict_verdicts"), path("report"), path("known_issues")
-    )
+    report = path("report")
+    if report is not None:
+        _check_report(report)
+    return Settings(chosen, version, config.getoption("strict_verdicts"), report, path("known_issues"))
+
+
+def _check_report(path: Path) -> None:
+    """Minutes of tests must not end with a report that has no place."""
+    if path.suffix not in (".yaml", ".yml"):
+        raise pytest.UsageError(
+            f"--report {path}: the report is YAML; name it .yaml (.html and .svg are written beside it)"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise pytest.UsageError(f"--report {path}: no folder can be made: {error.strerror}") from None
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise pytest.UsageError(f"--report {path}: can't be written (name a file in a folder of yours)")
 
 
 def _today() -> datetime.date:
@@ -148,7 +164,9 @@ class Session:
             self._facts = self._target.start(self._folder)
         except MultinetError as error:
             self._target.stop()
-            pytest.exit(f"the target could not be started: {error}", returncode=_COULD_NOT_RUN)
+            wrong_use = isinstance(error, InputError)
+            status = pytest.ExitCode.USAGE_ERROR if wrong_use else _COULD_NOT_RUN
+            pytest.exit(f"the target could not be started: {error}", returncode=status)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

@@ -61,7 +61,9 @@ def _kind(call: PluginCall) -> Feature:
 def _from_file(path: Path) -> CniTarget:
     try:
         data: dict[str, Any] = json.loads(path.read_text())
-        binary = path.parent / data["binary"]
+        if not isinstance(data, dict) or not isinstance(data["config"], dict) or "type" not in data["config"]:
+            raise TypeError("config is no map with a type")
+        binary = path.parent / str(data["binary"])
         call = PluginCall(
             data["config"],
             needs_previous=data.get("needsPrevious", False),
@@ -70,11 +72,10 @@ def _from_file(path: Path) -> CniTarget:
             capabilities=frozenset(data.get("capabilities", ())),
         )
         features = frozenset(map(Feature, data.get("features", ())))
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         where, hint = str(path), "it needs at least binary and config"
-        raise InputError(
-            "no description of a plugin", where=where, why=repr(error), next_step=hint
-        ) from error
+        why = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise InputError("no description of a plugin", where=where, why=why, next_step=hint) from error
     folders = tuple(path.parent / folder for folder in data.get("cniPath", (str(binary.parent),)))
     return CniTarget(binary, call, folders, features, str(data.get("version", "unknown")))
 

@@ -52,6 +52,8 @@ def make(argument: str) -> LiveTarget:
     path = Path(argument).absolute()
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise TypeError("it is no map")
         claim = Claim(
             Implementation(**data["implementation"]),
             frozenset(map(Profile, data["profiles"])),
@@ -65,8 +67,18 @@ def make(argument: str) -> LiveTarget:
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         hint = "conformance/targets/kubeconfig.py shows what it needs"
         raise InputError(
-            "no description of a cluster", where=str(path), why=repr(error), next_step=hint
+            "no description of a cluster", where=str(path), why=_why(error), next_step=hint
         ) from error
+
+
+def _why(error: Exception) -> str:
+    """In a user's words."""
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    if isinstance(error, KeyError):
+        missing = str(error.args[0])
+        return f"{missing} is not set" if missing == "KUBECONFIG" else f"the key {missing!r} is missing"
+    return str(error)
 
 
 class LiveTarget:

@@ -7,6 +7,7 @@ that: without a compiler everything works, slower.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -68,6 +69,24 @@ def plugin_path(directory: Path | None = None) -> Path:
         _log.warning("%s does not run, the Python plugin is used: %s", compiled, error)
         return fallback_path()
     return compiled if b"supportedVersions" in answered.stdout else fallback_path()
+
+
+def put(path: Path) -> None:
+    """Make ``path`` the plugin, unless somebody did: a link, or a copy where the linked file would not run.
+
+    A wheel's installer keeps no permission to execute, so the Python plugin of an installed copy has none.
+    """
+    if os.path.lexists(path):
+        return
+    plugin = plugin_path()
+    if os.access(plugin, os.X_OK):
+        with contextlib.suppress(FileExistsError):
+            path.symlink_to(plugin)
+        return
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.copyfile(plugin, temporary)
+    temporary.chmod(0o755)
+    temporary.replace(path)
 
 
 def build(directory: Path | None = None) -> list[Path]:

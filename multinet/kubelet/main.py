@@ -15,7 +15,6 @@ import contextlib
 import functools
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -237,10 +236,7 @@ def install_plugin(conf_dir: Path, bin_dirs: Iterable[Path]) -> None:
     directories = tuple(bin_dirs)
     for directory in directories:
         directory.mkdir(parents=True, exist_ok=True)
-    link = directories[0] / install.PLUGIN
-    if not os.path.lexists(link):
-        with contextlib.suppress(FileExistsError):
-            link.symlink_to(install.plugin_path())
+    install.put(directories[0] / install.PLUGIN)
     target = conf_dir / "10-multinet.conflist"
     temporary = target.with_suffix(".tmp")
     temporary.write_text(json.dumps(_CONFIGURATION, indent=2) + "\n", encoding="utf-8")

@@ -183,6 +183,27 @@ def test_the_script_is_used_where_there_is_no_compiled_program(tmp_path, compile
     assert install.plugin_path(tmp_path) == install.fallback_path()
 
 
+def test_a_plugin_that_an_installer_left_unexecutable_is_copied(tmp_path, monkeypatch):
+    installed = tmp_path / "plugin.py"
+    installed.write_bytes(install.fallback_path().read_bytes())
+    monkeypatch.setattr(install, "plugin_path", lambda: installed)
+    put = tmp_path / install.PLUGIN
+    install.put(put)
+    assert not put.is_symlink()
+    assert put.stat().st_mode & 0o777 == 0o755
+    assert put.read_bytes() == installed.read_bytes()
+
+
+def test_a_plugin_that_runs_is_linked_and_what_is_there_stays(tmp_path):
+    put = tmp_path / install.PLUGIN
+    install.put(put)
+    assert put.readlink() == install.plugin_path()
+    put.unlink()
+    put.write_text("another's")
+    install.put(put)
+    assert put.read_text() == "another's"
+
+
 def test_a_machine_without_a_compiler_is_no_error(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert install.build(tmp_path / "libexec") == []

@@ -4,6 +4,8 @@ import pytest
 
 # Pytester forgets what a run imports first, and PyYAML's C part can't be imported twice.
 import conformance.session  # noqa: F401
+from conformance.target import make
+from multinet.errors import InputError
 
 # pytest runs whole suites here.
 pytestmark = pytest.mark.programs
@@ -115,3 +117,41 @@ def test_wrong_use_is_told(project, target, body, message, status):
     result = project(f"    {body}\n    def test_it(): pass\n", target=target)
     (result.stderr if status == 4 else result.stdout).fnmatch_lines([f"*{message}*"])
     assert result.ret == status
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        ("r.html", "name it .yaml"),
+        ("taken/r.yaml", "no folder can be made"),
+        ("folder.yaml", "can't be written"),
+    ],
+)
+def test_a_report_without_a_place_is_told_at_once(project, pytester, report, message):
+    (pytester.path / "taken").write_text("")
+    (pytester.path / "folder.yaml").mkdir()
+    result = project("    def test_it(): pass\n", f"--report={report}")
+    result.stderr.fnmatch_lines([f"*--report *{report}*{message}*"])
+    assert result.ret == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("c.json", "{", "no description of a plugin"),
+        ("c.json", '{"config": {"type": "x"}}', "the key 'binary' is missing"),
+        ("c.json", '{"binary": "x", "config": "x"}', "config is no map with a type"),
+        ("k.yaml", "[]", "it is no map"),
+        ("k.yaml", "{}", "the key 'implementation' is missing"),
+        ("absent.yaml", None, "No such file or directory"),
+    ],
+)
+def test_a_description_that_is_none_says_why(tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    kind = "cni" if path.suffix == ".json" else "kubeconfig"
+    with pytest.raises(InputError, match=message) as caught:
+        make(f"{kind}:{path}")
+    assert str(path) in str(caught.value)
+    assert caught.value.next_step
