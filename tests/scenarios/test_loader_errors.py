@@ -253,7 +253,7 @@ CASES = {
     ),
     "a pod network without plugins": (
         LAB.replace("{}", "{ cni: { name: x, plugins: [] } }") + GONE,
-        "s.yaml:6:33: plugins: it must not be empty",
+        "s.yaml:6:35: plugins: it must not be empty",
     ),
     "IPAM that is a word": (
         LAB.replace("{}", "{ cni: { name: x, plugins: [{ type: ptp, ipam: host-local }] } }") + GONE,
