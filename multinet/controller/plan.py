@@ -156,7 +156,7 @@ class Planner:
             f"the network {item.nad} is not known",
             where=f"{ANNOTATION_SELECTION}, character {item.position + 1}",
             why=why,
-            next_step=f"create it: kubectl get net-attach-def -n {item.namespace}",
+            next_step=f"create it, or name one that kubectl get net-attach-def -n {item.namespace} shows",
             topics=(nad_topic(item.nad), namespace_topic(item.namespace)),
             grace_s=ARRIVAL_S,
         )
