@@ -28,6 +28,7 @@ from multinet.apiserver.store import Entry
 from multinet.model.objects import Obj
 
 DEFAULT_GRACE = 30
+_PROTOCOLS = ("SCTP", "TCP", "UDP")
 _CONTAINER_LISTS = ("containers", "initContainers")
 _CHANGEABLE = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -141,11 +142,19 @@ def _container_findings(container: Any, path: str, seen: set[str]) -> Iterator[F
             if not item.get("name"):
                 yield required(f"{path}.{field}[{index}].name")
     for index, port in enumerate(container.get("ports") or ()):
-        number = port.get("containerPort")
+        yield from _port(port, f"{path}.ports[{index}]")
+
+
+def _port(port: Obj, path: str) -> Iterator[FieldError]:
+    """Yield what is wrong with one port; ``hostPort`` 0 is none."""
+    for field in ("containerPort", "hostPort"):
+        number = port.get(field)
+        if field == "hostPort" and number in (None, 0):
+            continue
         if not isinstance(number, int) or not 1 <= number <= 65535:
-            yield invalid_value(
-                f"{path}.ports[{index}].containerPort", number, "must be between 1 and 65535, inclusive"
-            )
+            yield invalid_value(f"{path}.{field}", number, "must be between 1 and 65535, inclusive")
+    if port.get("protocol", "TCP") not in _PROTOCOLS:
+        yield unsupported(f"{path}.protocol", port["protocol"], _PROTOCOLS)
 
 
 def validate_update(pod: Obj, old: Obj) -> Iterator[FieldError]:

@@ -80,6 +80,14 @@ async def test_generate_name(api):
             {"restartPolicy": "Often"},
             'spec.restartPolicy: Unsupported value: "Often": supported values: "Always"',
         ),
+        (
+            {"containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 1, "hostPort": 70000}]}]},
+            "spec.containers[0].ports[0].hostPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+        ),
+        (
+            {"containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 1, "protocol": "tcp"}]}]},
+            'spec.containers[0].ports[0].protocol: Unsupported value: "tcp": supported values: "SCTP"',
+        ),
     ],
 )
 async def test_pod_validation(api, spec, message):
