@@ -59,7 +59,11 @@ def fuzz(plan: Plan, wish: Wish) -> int:
 
     _settle_in(wish.engine)
     logs = wish.folder / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = str(error.strerror or error)
+        raise InputError("no failures can be kept here", where=str(wish.folder), why=why) from error
     with _quiet(), _planted(wish.bugs), _interruptible() as interrupt:
         engine = engines.make(wish.engine, logs)
         try:
