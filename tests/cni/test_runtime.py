@@ -15,6 +15,7 @@ from multinet.cni.runtime_config import load_network, parse_network
 from multinet.cni.runtime_errors import PluginError
 from multinet.cni.spec import CNIError
 from multinet.errors import InputError
+from multinet.waits import pause
 
 pytestmark = pytest.mark.programs
 
@@ -248,7 +249,11 @@ async def test_a_plugin_that_hangs_is_killed_with_its_children(plugins):
     with pytest.raises(PluginError, match=r"timed out after 0\.5 s"):
         await runtime.add(network(), ATTACHMENT)
     assert time.monotonic() - started < 3
-    assert not runs(int(pid_file.read_text()))
+    deadline = time.monotonic() + 5
+    while runs(int(pid_file.read_text())):
+        # It was sent its end; a busy machine lets it die a moment later.
+        assert time.monotonic() < deadline, "the plugin's child lives on"
+        await pause("the end of a killed process", 0.01)
 
 
 async def test_check_is_not_asked_where_it_is_not_allowed(plugins):
