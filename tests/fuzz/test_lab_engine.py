@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
@@ -22,6 +23,8 @@ def engine(tmp_path_factory):
     made = engines.make("lab", tmp_path_factory.mktemp("lab"))
     yield made
     made.close()
+    # A lab's fabric goes with its namespaces; here they are those of all lab tests of this worker.
+    subprocess.run(["ip", "link", "delete", "fabric"], check=True)
 
 
 def test_it_can_do_all_but_spoil_the_connection(engine):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from multinet.kube.errors import InvalidError
 from multinet.kube.resources import CONFIGMAPS, PODS, SECRETS
 from multinet.waits import pause
 
@@ -163,12 +164,22 @@ async def test_a_volume_of_an_object_that_comes_later(lab):
 
 
 @pytest.mark.parametrize(
+    "spec",
+    [
+        {"env": [{"name": "X", "valueFrom": {"fieldRef": "wrong"}}]},
+        {"livenessProbe": {"exec": {"command": ["true"]}, "periodSeconds": "x"}},
+    ],
+)
+async def test_fields_of_another_type_are_refused_before_a_kubelet_sees_them(lab, spec):
+    with pytest.raises(InvalidError, match="cannot be handled as a Pod"):
+        await lab.pod("wrong", containers=[container("sleep 1000", **spec)])
+
+
+@pytest.mark.parametrize(
     ("spec", "told"),
     [
         ({"readinessProbe": {"grpc": {"port": 1}}}, "type grpc is not supported"),
         ({"livenessProbe": {"tcpSocket": {"port": "web"}}}, "couldn't find port 'web'"),
-        ({"env": [{"name": "X", "valueFrom": {"fieldRef": "wrong"}}]}, "spec can't be read"),
-        ({"livenessProbe": {"exec": {"command": ["true"]}, "periodSeconds": "x"}}, "must be a number"),
     ],
 )
 async def test_wrong_fields_are_told_and_hurt_nobody_else(lab, spec, told):
