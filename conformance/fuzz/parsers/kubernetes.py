@@ -35,6 +35,7 @@ from multinet.model.nad import NadError
 from multinet.model.objects import Obj
 from multinet.model.policies import Policy, PolicyError
 from multinet.model.services import EndpointSlice, Service
+from multinet.waits import turn
 
 _FILE = Path(__file__).with_name("samples.json")
 SAMPLES: Mapping[str, Any] = {
@@ -213,7 +214,7 @@ async def _answered(given: Any) -> str:
         check(answer, asked)
         word = "taken" if answer.status < 300 else word
         # What a client changes sets off work of the server's own in the same turn of the loop.
-        await asyncio.sleep(0)
+        await turn()
     await _show_all(host, plural)
     return word
 
