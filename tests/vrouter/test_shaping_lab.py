@@ -20,6 +20,7 @@ pytestmark = pytest.mark.lab
 
 RATE = 8_000_000
 PLENTY = 10_000_000
+TRIES = 5
 NETWORKS = ["default", "red", "dual"]
 
 
@@ -89,9 +90,26 @@ async def check(node, decided, container="c-a"):
     )
 
 
-def is_limited(found):
-    """8 Mbit/s are a million bytes, headers and the start of the connection included."""
-    return 0.35e6 < found < 1.35e6
+async def is_limited(source, target, address):
+    """8 Mbit/s are a million bytes, headers and the start of the connection included.
+
+    No try may get more. A busy machine makes TCP slower only, so the best of some tries is to get near it.
+    """
+    for _ in range(TRIES):
+        found = await measured(source, target, address)
+        if found > 1.35e6:
+            return False
+        if found > 0.35e6:
+            return True
+    return False
+
+
+async def is_free(source, target, address):
+    """Several times the limit, in the best of some tries."""
+    for _ in range(TRIES):
+        if await measured(source, target, address) > 3e6:
+            return True
+    return False
 
 
 async def test_a_selections_bandwidth_limits_its_interface_both_ways_and_no_other(lab):
@@ -101,16 +119,16 @@ async def test_a_selections_bandwidth_limits_its_interface_both_ways_and_no_othe
     decided = await lab.run(node, "a", NETWORKS, limits=limits)
     limited = addresses(decided)
     free = addresses(await lab.run(node, "b", NETWORKS))
-    assert is_limited(await measured("b", "a", limited[1]))
-    assert is_limited(await measured("a", "b", free[1]))
+    assert await is_limited("b", "a", limited[1])
+    assert await is_limited("a", "b", free[1])
     for other in (0, 2):
-        assert await measured("b", "a", limited[other]) > 5e6
-        assert await measured("a", "b", free[other]) > 5e6
+        assert await is_free("b", "a", limited[other])
+        assert await is_free("a", "b", free[other])
     assert await check(node, decided) == ""
     node.stop()
     node.start()
     await node.sync()
-    assert is_limited(await measured("a", "b", free[1]))
+    assert await is_limited("a", "b", free[1])
     assert await check(node, decided) == ""
     assert (await node.call("DEL", "c-a", "a", "a"))[0] == 0
     assert not any(name.startswith("ifb") for name in node.links())
@@ -127,10 +145,10 @@ async def test_the_runtimes_bandwidth_is_the_default_interfaces_alone(lab):
     code, answer = await node.call("ADD", "c-a", "a", "a", uid=decided[0].pod.uid, config=config)
     assert code == 0, answer
     mine = addresses(decided)
-    assert is_limited(await measured("b", "a", mine[0]))
-    assert is_limited(await measured("a", "b", other[0]))
-    assert await measured("a", "b", other[1]) > 5e6
-    assert await measured("b", "a", mine[1]) > 5e6
+    assert await is_limited("b", "a", mine[0])
+    assert await is_limited("a", "b", other[0])
+    assert await is_free("a", "b", other[1])
+    assert await is_free("b", "a", mine[1])
 
 
 async def test_CHECK_tells_which_limit_is_gone(lab):
