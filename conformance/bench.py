@@ -49,10 +49,11 @@ from traffic.observation import Observation
 from traffic.probe import Pair, Prober
 
 T = TypeVar("T")
-SETTLE_LIMIT_S = 15.0
-_SYNC_LIMIT_S = 15.0
+SETTLE_LIMIT_S = 30.0
+_SYNC_LIMIT_S = 60.0
 _CALL_LIMIT_S = 60.0
-_GONE_LIMIT_S = 30.0
+_GONE_LIMIT_S = 60.0
+_MARGIN_S = 20.0
 _GRACE_S = 0.2
 _GOODBYE_S = 0.2
 _ASK_S = 0.2
@@ -130,9 +131,9 @@ class Bench:
         for resource, informer in self._copies.items():
             await wait_for(f"the list of {resource.plural}", informer.synced.wait(), _SYNC_LIMIT_S)
 
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
+    def call(self, work: Coroutine[Any, Any, T], limit_s: float = _CALL_LIMIT_S) -> T:
         """The result of a coroutine in the bench's event loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._opened.result()[0]).result(_CALL_LIMIT_S)
+        return asyncio.run_coroutine_threadsafe(work, self._opened.result()[0]).result(limit_s)
 
     @property
     def client(self) -> Client:
@@ -150,7 +151,7 @@ class Bench:
                     return answer
                 await self._changed.wait()
 
-        return self.call(wait_for(name, ask(), limit_s))
+        return self.call(wait_for(name, ask(), limit_s), limit_s + _MARGIN_S)
 
     # -- objects ---------------------------------------------------------------------------------------------
 

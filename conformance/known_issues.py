@@ -26,6 +26,10 @@ from conformance.verdicts import FAILED, Verdict
 from multinet.errors import InputError
 
 
+# What is tolerated without --strict is no more mended than what is not.
+_STILL_THERE = frozenset({*FAILED, Verdict.FAIL_CLOSED, Verdict.AMBIGUOUS, Verdict.UNKNOWN})
+
+
 class State(StrEnum):
     """Of an entry, at the end of a run."""
 
@@ -52,7 +56,7 @@ class Issue(BaseModel):
         """What has become of it; ``verdict`` is its row's in this run, None when it was not decided."""
         if self.is_expired(today):
             return State.EXPIRED
-        if verdict is None or verdict in (*FAILED, Verdict.FAIL_CLOSED, Verdict.UNKNOWN):
+        if verdict is None or verdict in _STILL_THERE:
             return State.OPEN
         return State.FIXED
 

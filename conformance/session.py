@@ -20,6 +20,7 @@ import pytest
 
 from conformance import catalogue, known_issues, profiles, verdicts
 from conformance.applicability import Rows, Scope, markers_of, rows_of
+from conformance.catalogue import Level
 from conformance.evidence import Evidence, Judged, verdict_of
 from conformance.known_issues import Issue, State
 from conformance.profiles import SPEC_VERSIONS, Profile
@@ -284,12 +285,10 @@ class Session:
             item.nodeid, {}, reason, evidence.input, evidence.expected, evidence.observed, evidence.logs
         )
         judged.seconds, judged.suite_error = round(seconds, 3), suite_error
-        limits = {limit.row: limit for limit in self.claim.limits}
         for row in rows.decided or rows.excluded:
-            limited = row in limits and verdict in {*verdicts.FAILED, Verdict.FAIL_CLOSED}
-            judged.rows[row] = str(Verdict.DOCUMENTED_LIMITATION if limited else verdict)
-            if limited:
-                judged.reason = f"{judged.reason} [documented: {limits[row].source}]"
+            found, remark = self._weighed(row, verdict)
+            judged.rows[row] = str(found)
+            judged.reason += f" [{remark}]" if remark else ""
         excused = {issue.row for issue in self._issues if not issue.is_expired(_today())}
         judged.known = [
             row
@@ -297,6 +296,16 @@ class Session:
             if row in excused and verdicts.is_failure(Verdict(found), strict=self._options.strict)
         ]
         return judged
+
+    def _weighed(self, row: str, verdict: Verdict) -> tuple[Verdict, str]:
+        """A row's verdict where its test came to ``verdict``, and why it is another one."""
+        limit = next((limit for limit in self.claim.limits if limit.row == row), None)
+        if limit is not None and verdict in {*verdicts.FAILED, Verdict.FAIL_CLOSED}:
+            return Verdict.DOCUMENTED_LIMITATION, f"documented: {limit.source}"
+        wished = self.scope.catalogue[row].level is Level.ROBUSTNESS
+        if wished and verdict in verdicts.FAILED and not self._options.strict:
+            return Verdict.AMBIGUOUS, f"{row} stands in no text: a failure only with --strict"
+        return verdict, ""
 
     def _set_outcome(self, report: pytest.TestReport, item: pytest.Item, judged: Judged) -> None:
         path, line, _ = item.reportinfo()

@@ -15,7 +15,7 @@ from pathlib import Path
 from conformance.cnicall import show
 
 STATE_DIRS = (Path("/var/lib/cni"), Path("/run/cni"))
-_SETTLE_S = 3.0
+_SETTLE_S = 15.0
 _NOT_A_RESERVATION = ("lock", "last_reserved_ip")
 
 

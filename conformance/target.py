@@ -217,7 +217,7 @@ def make(text: str) -> Target:
     except (ImportError, ValueError):
         spec = None
     if spec is None:
-        known = ", ".join(sorted(path.stem for path in _folder().glob("[a-z]*.py")))
+        known = ", ".join(sorted(path.stem.replace("_", "-") for path in _folder().glob("[a-z]*.py")))
         hint = f"known are {known}; your own: a module's dotted name, see docs/targets.md"
         raise InputError(f"no target {named.name!r}", next_step=hint)
     try:

@@ -8,7 +8,7 @@ fail                   it is not
 fail-closed            refused where the text says "invalid and ignored": nothing is left behind, and no pod
                        runs with other networks than it asked for; tolerated unless ``--strict``
 unsafe                 accepted with a partial or different set of attachments; always a failure
-ambiguous              the text can be read in two ways; what was seen is recorded
+ambiguous              the text can be read in two ways, or asks for nothing; what was seen is recorded
 documented-limitation  not met, and the target's documentation says so
 unsupported-ok         a feature the target does not claim, refused as the text demands
 not-applicable         the target, profile or version does not have this requirement
@@ -16,7 +16,8 @@ unknown                it could not be observed
 =====================  ====================================================================================
 
 Design note: only what was observed can be a pass. ``unknown`` and "nothing was tested" never are, and
-``ambiguous`` never turns a run red, since the suite accuses nobody on a doubtful reading.
+``ambiguous`` never turns a run red, since the suite accuses nobody on a doubtful reading. Nor does a row of
+the level ``robustness``, which stands in no text: its failure is told as ambiguous, unless ``--strict``.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def _with_lab(content: ScenarioFile, nodes: int | None, dialect: str | None) -> 
     """``content`` with another lab; ``InputError`` for one that can't be."""
     given = {key: value for key, value in (("nodes", nodes), ("dialect", dialect)) if value is not None}
     try:
-        lab = Lab.model_validate({**content.spec.lab.model_dump(), **given})
+        lab = Lab.model_validate({**content.spec.lab.model_dump(exclude_unset=True), **given})
     except ValidationError as error:
         detail = error.errors()[0]
         raise InputError(

@@ -100,6 +100,9 @@ def _pod_network(scenario: Scenario) -> Iterator[InputError]:
             where = scenario.document.at(("spec", "lab", "cni", "plugins", index))
             known = f"filled in are {', '.join(sorted(PLACEHOLDERS))}"
             yield _error(where, f"nothing is known as {unknown}", known, nearest(unknown, PLACEHOLDERS))
+    if "dialect" in scenario.content.spec.lab.model_fields_set:
+        where = scenario.document.at(("spec", "lab", "dialect"))
+        yield _error(where, "no dialect is spoken in this lab", why, "leave out dialect, or cni")
     if scenario.host_names:
         where = scenario.document.at(("spec", "lab", "hosts"))
         yield _error(where, "nothing gives these hosts an interface", why, "leave out hosts, or cni")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from conformance.target import CannotObserveError
 from traffic import netns
 
-_LIMIT_S = 3.0
+_LIMIT_S = 10.0
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 

@@ -1,6 +1,12 @@
-"""Section 4.1.2.1.8: bandwidth of one attachment, measured; what makes it is nobody's business."""
+"""Section 4.1.2.1.8: bandwidth of one attachment, measured; what makes it is nobody's business.
+
+A busy machine makes TCP slower, and may deliver in one moment what it had kept back: so each question is put
+a few times, and one clear answer is enough. That a limit is none shows in every try.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from conformance import requirement
 from conformance.bench import Space, selection
@@ -12,14 +18,34 @@ from conformance.target import Network
 
 RATE = 8_000_000
 """Bits per second. Slow beside any machine, and fast enough for a measurement of seconds."""
+MORE = 1.25 * RATE
+FREE = 3 * RATE
+LEAST = 0.1 * RATE
+TRIES = 6
+SECONDS = 2.5
+BURST_S = 1.0
+"""What arrives earlier may be the burst of a limit."""
 
 
-def rate(source: Seen, destination: Seen, network: Network, evidence: Evidence) -> float:
+def rates(source: Seen, destination: Seen, network: Network, evidence: Evidence) -> Iterator[float]:
+    """What TCP gets from one pod to another in each of some tries, in bits per second."""
     (here,), (there,) = source.within(network.subnets[0]), destination.within(network.subnets[0])
-    try:
-        return measure(here.netns, there.netns, str(addresses_of(there)[0]), 2.5, after_s=1.0)
-    except OSError as error:
-        return evidence.unknown(f"no connection from {source.key} to {destination.key}: {error}")
+    address, plenty = str(addresses_of(there)[0]), FREE * (SECONDS - BURST_S)
+    for _ in range(TRIES):
+        try:
+            yield measure(here.netns, there.netns, address, SECONDS, after_s=BURST_S, plenty=plenty)
+        except OSError as error:
+            evidence.unknown(f"no connection from {source.key} to {destination.key}: {error}")
+
+
+def settled(tries: Iterator[float], least: float, most: float) -> tuple[bool, list[int]]:
+    """Whether a try was within bounds; those up to it."""
+    seen: list[int] = []
+    for found in tries:
+        seen.append(round(found))
+        if least <= found <= most:
+            return True, seen
+    return False, seen
 
 
 def measured(space: Space, evidence: Evidence, key: str) -> None:
@@ -32,17 +58,14 @@ def measured(space: Space, evidence: Evidence, key: str) -> None:
         runs(pod, evidence)
     ways = {"ingressRate": (peer, limited), "egressRate": (limited, peer)}
     source, destination = ways[key]
-    slow = rate(source, destination, a, evidence)
-    other_way = rate(destination, source, a, evidence)
-    elsewhere = rate(source, destination, b, evidence)
-    evidence.saw(
-        f"limited {slow:.0f} bit/s; other direction {other_way:.0f}; another network {elsewhere:.0f}"
-    )
-    if elsewhere < 3 * RATE:
-        evidence.unknown(f"this machine is too busy to tell: {elsewhere:.0f} bit/s without a limit")
-    assert slow <= 1.25 * RATE, f"{slow:.0f} bit/s where {RATE} are allowed"
-    assert slow >= 0.4 * RATE, f"{slow:.0f} bit/s where {RATE} are allowed"
-    assert other_way > 2 * RATE, f"the other direction is limited too: {other_way:.0f} bit/s"
+    fast, elsewhere = settled(rates(source, destination, b, evidence), FREE, float("inf"))
+    if not fast:
+        evidence.unknown(f"this machine is too busy to tell: {elsewhere} bit/s without a limit")
+    held, slow = settled(rates(source, destination, a, evidence), LEAST, MORE)
+    free, other_way = settled(rates(destination, source, a, evidence), 2 * RATE, float("inf"))
+    evidence.saw(f"bit/s: limited {slow}; other direction {other_way}; another network {elsewhere}")
+    assert held, f"{slow} bit/s where {RATE} are allowed"
+    assert free, f"the other direction is limited too: {other_way} bit/s"
 
 
 @requirement("NPWG-4.1.2.1.8-a")

@@ -60,6 +60,15 @@ def test_a_documented_limit_is_no_failure(project):
     assert result.ret == 0
 
 
+@pytest.mark.parametrize(
+    ("option", "word", "status"), [("-x", "AMBIGUOUS", 0), ("--strict-verdicts", "FAIL", 1)]
+)
+def test_what_no_text_asks_for_fails_only_a_strict_run(project, option, word, status):
+    result = project('    @requirement("NPWG-4.1.2.1.9-h")\n    def test_it():\n        assert 1 == 2\n', option)
+    result.stdout.fnmatch_lines([f"*::test_it {word}*"])
+    assert result.ret == status
+
+
 def test_what_is_not_applicable_is_told_and_what_is_not_asked_for_left_out(project):
     body = """
     @requirement("NPWG-4.1.2.1.3-a")
@@ -106,7 +115,7 @@ def test_workers_of_xdist_share_the_target_and_the_status(project):
 @pytest.mark.parametrize(
     ("target", "body", "message", "status"),
     [
-        ("--target=nobody", "", "no target 'nobody'*known are cni", 4),
+        ("--target=nobody", "", "no target 'nobody'*known are cni, kubeconfig, meta, multinet-cni", 4),
         (f"{TARGET}:broken", "", "the target could not be started: it does not start (mend it)", 3),
         (TARGET, "@requirement('NPWG-4.2-z')", "test_*.py:*no requirement 'NPWG-4.2-z'*NPWG-4.2-a", 4),
         (TARGET, "@requirement('NPWG-1.1.1-a')", "is listed as untestable", 4),

@@ -146,6 +146,7 @@ def test_states_of_known_issues():
     today = date(2026, 5, 5)
     one = Issue.model_validate(issue("NPWG-4.2-a", "2026-05-05"))
     assert one.state(Verdict.FAIL, today) == one.state(None, today) == State.OPEN
+    assert one.state(Verdict.AMBIGUOUS, today) is State.OPEN
     assert one.state(Verdict.PASS, today) is State.FIXED
     assert one.state(Verdict.FAIL, date(2026, 5, 6)) is State.EXPIRED
 
