@@ -25,7 +25,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from conformance.verdicts import FAILED, Verdict
 from multinet.errors import InputError
 
-
 # What is tolerated without --strict is no more mended than what is not.
 _STILL_THERE = frozenset({*FAILED, Verdict.FAIL_CLOSED, Verdict.AMBIGUOUS, Verdict.UNKNOWN})
 

@@ -64,7 +64,8 @@ def test_a_documented_limit_is_no_failure(project):
     ("option", "word", "status"), [("-x", "AMBIGUOUS", 0), ("--strict-verdicts", "FAIL", 1)]
 )
 def test_what_no_text_asks_for_fails_only_a_strict_run(project, option, word, status):
-    result = project('    @requirement("NPWG-4.1.2.1.9-h")\n    def test_it():\n        assert 1 == 2\n', option)
+    body = '    @requirement("NPWG-4.1.2.1.9-h")\n    def test_it():\n        assert 1 == 2\n'
+    result = project(body, option)
     result.stdout.fnmatch_lines([f"*::test_it {word}*"])
     assert result.ret == status
 

@@ -213,7 +213,8 @@ async def test_jobs_complete_or_fail(stage):
     await stage.client.create(JOBS, job)
     await stage.kubectl("wait", "--for=condition=Failed", "job/never", "--timeout=10s")
     assert len(stage.owned("Job", "never")) == 2
-    await stage.kubectl("patch", "job/never", "--type=merge", "-p", '{"spec": {"ttlSecondsAfterFinished": 1}}')
+    change = '{"spec": {"ttlSecondsAfterFinished": 1}}'
+    await stage.kubectl("patch", "job/never", "--type=merge", "-p", change)
     await stage.until("its end", JOBS, lambda: stage.workloads.cluster.get(JOBS, "default/never") is None)
     await stage.until("its pods", PODS, lambda: not stage.owned("Job", "never"))
 
