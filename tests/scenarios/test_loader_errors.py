@@ -253,8 +253,8 @@ CASES = {
     ),
     "a dialect beside a pod network": (
         LAB.replace("{}", "{ dialect: default, cni: { name: x, plugins: [{ type: ptp }] } }") + GONE,
-        "s.yaml:6:19: no dialect is spoken in this lab: with spec.lab.cni, multinet's controller, node agents "
-        "and config API do not run (leave out dialect, or cni)",
+        "s.yaml:6:19: no dialect is spoken in this lab: with spec.lab.cni, multinet's controller, node "
+        "agents and config API do not run (leave out dialect, or cni)",
     ),
     "a pod network without plugins": (
         LAB.replace("{}", "{ cni: { name: x, plugins: [] } }") + GONE,
