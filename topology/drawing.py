@@ -55,9 +55,7 @@ def draw(reachability: Reachability, nodes: Sequence[str], control_plane: str = 
     edges += _attachments(reachability)
     for tunnel in reachability.tunnels():
         first, second = (f"node/{node}" for node in tunnel.nodes)
-        edges.append(
-            _edge(first, second, "tunnel", f"VNI {tunnel.vni}", vni=tunnel.vni, network=tunnel.network)
-        )
+        edges.append(_edge(first, second, "tunnel", tunnel.name, vni=tunnel.vni, network=tunnel.network))
     return {"width": width, "height": y_network + _BOX_H + _GAP, "nodes": boxes, "edges": edges}
 
 

@@ -51,6 +51,7 @@ class ExpectedInterface:
     them (empty: none through it); None without such a request, when index 0 alone has its network's. Of a
     network that is not ``joined`` nobody knows whether its nodes reach each other. An empty ``mac`` and no
     ``subnets`` stand for any. ``device``: it is that NIC of the node, and the network is what it is wired to.
+    ``underlay``: the network is routed in the nodes' own, without an overlay.
     """
 
     index: int
@@ -66,6 +67,7 @@ class ExpectedInterface:
     gateways: tuple[str, ...] | None = None
     joined: bool = True
     device: str = ""
+    underlay: bool = False
 
     @property
     def carries_default_route(self) -> bool:
@@ -227,7 +229,12 @@ class Expectations:
             coming = self._reader.judge(definition)
             if coming.kind == "create" and coming.target == target:
                 return VirtualNetwork(
-                    target, coming.subnets, forwarding_mode=L2_L3, nad=item.nad, device=coming.device
+                    target,
+                    coming.subnets,
+                    forwarding_mode=L2_L3,
+                    ip_fabric_forwarding=coming.ip_fabric_forwarding,
+                    nad=item.nad,
+                    device=coming.device,
                 )
         network = _there(target, f"the network of {item.nad}", networks)
         check_made_network(intent, network, self._dialect)
@@ -284,11 +291,12 @@ def _expected(wanted: Wanted) -> ExpectedInterface:
         fq_name=network.fq_name,
         nad=wanted.nad,
         vni=network.vni,
-        forwarding_mode=network.forwarding_mode,
+        forwarding_mode=network.mode,
         subnets=_subnets(network, tuple(map(str, wanted.fixed))),
         addresses=tuple(map(str, wanted.fixed)),
         gateways=wanted.default_route,
         device=network.device,
+        underlay=network.is_underlay,
     )
 
 
@@ -314,8 +322,9 @@ def _with_vnis(pod: ExpectedPod, networks: Mapping[FqName, VirtualNetwork]) -> E
             item,
             network=network.name,
             vni=network.vni,
-            forwarding_mode=network.forwarding_mode,
+            forwarding_mode=network.mode,
             subnets=_subnets(network, item.addresses),
+            underlay=network.is_underlay,
         )
 
     return replace(pod, interfaces=tuple(map(named, pod.interfaces)))

@@ -49,6 +49,7 @@ def _expected(interface: Interface, network: VirtualNetwork) -> ExpectedInterfac
         fq_name=network.fq_name,
         nad="",
         vni=network.vni,
-        forwarding_mode=network.forwarding_mode,
+        forwarding_mode=network.mode,
+        underlay=network.is_underlay,
         subnets=tuple(str(subnet.cidr) for subnet in network.subnets),
     )

@@ -34,15 +34,22 @@ Segment = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """The overlay of one network between two nodes, in alphabetical order."""
+    """The way of one network between two nodes, in alphabetical order: its overlay, or the ``underlay``."""
 
     nodes: tuple[str, str]
     vni: int
     network: str
+    underlay: bool = False
+
+    @property
+    def name(self) -> str:
+        """What packets cross."""
+        return "the underlay" if self.underlay else f"VNI {self.vni}"
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON object."""
-        return {"nodes": list(self.nodes), "vni": self.vni, "network": self.network}
+        made = {"nodes": list(self.nodes), "vni": self.vni, "network": self.network}
+        return made | ({"underlay": True} if self.underlay else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +165,7 @@ class Reachability:
         if tunnel is None:
             reason = f"both in {here[0]}, but there is no tunnel between {here[1]} and {there[1]}"
             return Verdict(source, destination, protocol, False, reason)
-        reason = f"both in {here[0]}, over VNI {tunnel.vni} between {here[1]} and {there[1]}{how}{where}"
+        reason = f"both in {here[0]}, over {tunnel.name} between {here[1]} and {there[1]}{how}{where}"
         return Verdict(source, destination, protocol, True, reason, tunnel)
 
     def verdicts(self, protocols: Iterable[str] = PROTOCOLS) -> tuple[Verdict, ...]:
@@ -232,7 +239,7 @@ def plain(verdicts: Iterable[Verdict]) -> dict[Key, bool]:
 
 def _graph(pods: Iterable[ExpectedPod]) -> nx.Graph[Any]:
     graph: nx.Graph[Any] = nx.Graph()
-    networks: dict[str, dict[str, int]] = {}
+    networks: dict[str, dict[str, ExpectedInterface]] = {}
     for pod in pods:
         for interface in pod.interfaces:
             place, segment = (pod.pod, interface.interface), (interface.network, pod.node)
@@ -240,9 +247,10 @@ def _graph(pods: Iterable[ExpectedPod]) -> nx.Graph[Any]:
             graph.add_node(place, kind="interface", segment=segment, interface=interface, pod=pod)
             graph.add_edge(place, segment)
             if interface.joined and not interface.device:
-                networks.setdefault(interface.network, {})[pod.node] = interface.vni
+                networks.setdefault(interface.network, {})[pod.node] = interface
     for network, members in sorted(networks.items()):
         for first, second in combinations(sorted(members), 2):
-            tunnel = Tunnel((first, second), members[first] or members[second], network)
+            vni = members[first].vni or members[second].vni
+            tunnel = Tunnel((first, second), vni, network, members[first].underlay)
             graph.add_edge((network, first), (network, second), tunnel=tunnel)
     return graph

@@ -76,7 +76,7 @@ class InterfaceWriter:
             "of": 1,
             "network": network.name,
             "vni": network.vni,
-            "forwardingMode": network.forwarding_mode,
+            "forwardingMode": network.mode,
             "nad": "",
             "mac": mac,
             "addresses": [],

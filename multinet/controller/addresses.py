@@ -231,7 +231,7 @@ def interface_of(pod: PodRef, node: str, of: int, item: Wanted, claims: Iterable
         of=of,
         network=item.network.name,
         vni=item.network.vni,
-        forwarding_mode=item.network.forwarding_mode,
+        forwarding_mode=item.network.mode,
         nad=item.nad,
         interface=item.interface,
         mac=item.mac,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from ipaddress import ip_network
 from itertools import combinations
 
 from multinet.controller.announcer import Announcer, in_words
@@ -21,10 +22,11 @@ from multinet.kube.errors import AlreadyExistsError, NotFoundError
 from multinet.kube.resources import VIRTUAL_NETWORKS
 from multinet.model import conditions, naming
 from multinet.model.conditions import Condition
-from multinet.model.nad import NadError, check_subnet
+from multinet.model.nad import ANNOTATION_FORWARDING, NadError, check_subnet
 from multinet.model.naming import FqName
 from multinet.model.networks import (
     DEFAULT_POD_CIDR,
+    DEFAULT_SERVICE_CIDR,
     L3,
     ORIGIN_CLUSTER,
     ORIGIN_NAD,
@@ -156,6 +158,7 @@ class Networks:
                 raise NadError(
                     "SubnetsOverlap", f"the subnets {one.cidr} and {other.cidr} overlap", where=where
                 )
+        self._refuse_shared_underlay(vn, network, where)
         vni = network.vni or self._vnis.reserve(network.name, network.fq_name)
         self._refuse_used_vni(vn, vni, where)
         if vni == network.vni and subnets == network.subnets:
@@ -174,11 +177,43 @@ class Networks:
             device=network.device,
         )
 
+    def _refuse_shared_underlay(self, vn: Obj, network: VirtualNetwork, where: str) -> None:
+        """An address of the underlay is one for all of it, unlike those of networks with an overlay."""
+        if not network.is_underlay:
+            return
+        mine = _age(vn)
+        others = {"the pods' default network": DEFAULT_POD_CIDR, "services": DEFAULT_SERVICE_CIDR}
+        taken = [(who, ip_network(block)) for who, block in others.items()]
+        taken += [
+            (name_of(other), subnet.cidr)
+            for other in self._view.networks.store.values()
+            if _age(other) < mine and (read := read_network(other)) is not None and read.is_underlay
+            for subnet in read.subnets
+        ]
+        step = f"give the network another block, or switch {ANNOTATION_FORWARDING} off"
+        for subnet in network.subnets:
+            if subnet.cidr.version != 4:
+                what = f"the block {subnet.cidr} can't be routed in the underlay"
+                raise NadError(
+                    "UnderlayIPv4Only",
+                    what,
+                    where=where,
+                    why="nodes have IPv4 addresses there",
+                    next_step=step,
+                )
+            for who, block in taken:
+                if subnet.cidr.overlaps(block):
+                    raise NadError(
+                        "UnderlayBlockTaken",
+                        f"the block {subnet.cidr} can't be routed in the underlay",
+                        where=where,
+                        why=f"it overlaps with {block} of {who}, which is routed there too",
+                        next_step=step,
+                    )
+
     def _refuse_used_vni(self, vn: Obj, vni: int, where: str) -> None:
-        mine = (str(metadata_of(vn).get("creationTimestamp", "")), name_of(vn))
         for other in self._view.networks.by_index(BY_VNI, str(vni)):
-            age = (str(metadata_of(other).get("creationTimestamp", "")), name_of(other))
-            if age < mine:
+            if _age(other) < _age(vn):
                 raise NadError(
                     "VNIInUse",
                     f"the VNI {vni} is {name_of(other)}'s",
@@ -211,3 +246,8 @@ class Networks:
             parts = section(seen or {}, "spec").get("fqName")
             if isinstance(parts, list):
                 self._waiting.wake(network_topic(tuple(map(str, parts))))
+
+
+def _age(vn: Obj) -> tuple[str, str]:
+    """Older networks come first; of two of one second the first by name."""
+    return str(metadata_of(vn).get("creationTimestamp", "")), name_of(vn)

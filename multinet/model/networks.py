@@ -152,6 +152,16 @@ class VirtualNetwork:
         return self.pool or self.name
 
     @property
+    def is_underlay(self) -> bool:
+        """Whether its members' addresses are the nodes' own network's: packets go there as they are."""
+        return self.ip_fabric_forwarding and not self.is_default and not self.device
+
+    @property
+    def mode(self) -> str:
+        """How its members are joined: those on the underlay by routes, whatever ``forwarding_mode`` says."""
+        return L3 if self.is_underlay else self.forwarding_mode
+
+    @property
     def is_default(self) -> bool:
         """Whether the cluster itself owns this network (pods' interface 0)."""
         return self.origin == ORIGIN_CLUSTER

@@ -24,6 +24,7 @@ from multinet.vrouter.netlink import (
     mac_bytes,
     nested,
     text,
+    u8,
     u32,
     u64,
 )
@@ -36,9 +37,11 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _IFA_F_NODAD = 0x02
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 7, 15
 _PROTOCOL, _UNICAST, _UNREACHABLE, _ONLINK = 3, 1, 7, 4
-_NDA_DST, _NDA_LLADDR = 1, 2
+_NDA_DST, _NDA_LLADDR, _NDA_PROTOCOL = 1, 2, 12
 _NUD_REACHABLE, _NUD_NOARP, _NUD_PERMANENT = 0x02, 0x40, 0x80
-_NTF_SELF, _NTF_MASTER, _NTF_STICKY = 0x02, 0x04, 0x40
+_NTF_SELF, _NTF_MASTER, NTF_PROXY, _NTF_STICKY = 0x02, 0x04, 0x08, 0x40
+#: Who made a rule or an ARP entry (``protocol`` in iproute2): this agent.
+OURS = 0x6D
 _NDTA_NAME, _NDTA_PARMS = 1, 6
 _NDTPA_IFINDEX, _NDTPA_PROXY_DELAY = 1, 13
 _AF_BRIDGE = 7
@@ -151,6 +154,24 @@ def delete_neighbour(index: int, address: str) -> Request:
     """Forget a neighbour; one that is gone is fine."""
     body = _neighbour(_family(address), index, 0, 0) + attribute(_NDA_DST, ip_address(address).packed)
     return Request(DELNEIGH, 0, body, f"delete neighbour {address}", GONE)
+
+
+def proxy(index: int, address: str) -> Request:
+    """Answer ARP requests for an address that is not the node's, on a device that it is not behind."""
+    return Request(
+        NEWNEIGH, CREATE | REPLACE, _proxy(index, address), f"answer ARP for {address} on the underlay"
+    )
+
+
+def delete_proxy(index: int, address: str) -> Request:
+    """Answer them no more; an entry that is gone is fine."""
+    what = f"stop answering ARP for {address} on the underlay"
+    return Request(DELNEIGH, 0, _proxy(index, address), what, GONE)
+
+
+def _proxy(index: int, address: str) -> bytes:
+    body = _neighbour(_family(address), index, 0, NTF_PROXY)
+    return body + attribute(_NDA_DST, ip_address(address).packed) + u8(_NDA_PROTOCOL, OURS)
 
 
 def answer_at_once(index: int, name: str) -> Request:

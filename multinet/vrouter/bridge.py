@@ -27,6 +27,7 @@ from multinet.vrouter import (
     planning,
     rules,
     shaping,
+    underlaid,
     underlay,
 )
 from multinet.vrouter.checking import problems
@@ -38,6 +39,7 @@ from multinet.vrouter.datapath import (
     Network,
     Places,
     Port,
+    Remote,
     Remotes,
     Stray,
     Wanted,
@@ -47,6 +49,7 @@ from multinet.vrouter.netlink import NetlinkError, Socket
 from multinet.vrouter.nics import Nics
 from multinet.vrouter.presence import Presence
 from multinet.vrouter.removal import GROUP, Remover, is_ours
+from multinet.vrouter.underlay import Underlay
 
 _FIRST_INDEX = 0x10000
 _POD_INDEX = 100
@@ -82,7 +85,7 @@ class BridgeDatapath:
         self._next_index = _FIRST_INDEX
         self._ipv6 = netns.has_ipv6()
         self._mtu = _USUAL_MTU
-        self._underlay_link = ("", "")
+        self._below = Underlay("", "", 0)
         self._guard: guard.Guard = guard.Unguarded()
         self._gateways: gateways.Gateways = gateways.NoGateways()
         self._nics = Nics(self._socket, self._netns)
@@ -97,15 +100,15 @@ class BridgeDatapath:
         netns.write_settings(_SETTINGS)
         present = kernelstate.read_links(self._socket)
         found = underlay.find(self._node_ip, self._underlay, present, self._socket)
-        self._mtu, self._underlay_link = found.mtu, (found.name, found.block)
+        self._mtu, self._below = found.mtu, found
         self._next_index = max(_FIRST_INDEX, *present) + 1
         ours = {index: link for index, link in present.items() if is_ours(link.group)}
         alive = tuple(each for each in known if marks.has_place(each, ours))
         self._attached = {attachment.container_id: attachment for attachment in alive}
         taken = {port.host_index for attachment in alive for port in attachment.ports}
         self._strays = marks.strays(present, taken, doomed)
-        self._guard = guard.make(self._underlay_link[0], alive)
-        self._gateways = gateways.make(self._netns, self._node_ip, self._underlay_link[0])
+        self._guard = guard.make(self._below.name, alive)
+        self._gateways = gateways.make(self._netns, self._node_ip, self._below.name)
         for attachment in alive:
             self._rejoin(attachment)
         self._nics.settle()
@@ -162,7 +165,7 @@ class BridgeDatapath:
         ports, devices = [], []
         for each in wanted:
             if each.device:
-                others, device = self._attached.values(), self._underlay_link[0]
+                others, device = self._attached.values(), self._below.name
                 devices.append(self._nics.plan(each, container_id, netns, others, device))
                 continue
             planning.refuse_large_mtu(each, self._mtu)
@@ -321,7 +324,7 @@ class BridgeDatapath:
 
     def _adopt(self, network: Network) -> bool:
         """Take over the devices that an earlier agent made for a network; False where one is missing."""
-        place = Place(network, 0, 0, self._node_ip, self._mtu, GROUP, self._underlay_link)
+        place = Place(network, 0, 0, self._node_ip, self._mtu, GROUP, self._below)
         present = kernelstate.read_links(self._socket).values()
         by_name = {link.name: link.index for link in present if is_ours(link.group)}
         vxlan, bridge = by_name.get(place.vxlan_name), by_name.get(place.bridge_name)
@@ -361,17 +364,20 @@ class BridgeDatapath:
             self._networks[network.vni].program(self._socket, self._remotes(network.vni))
             return self._networks[network.vni]
         self._refuse_second_routed(network)
+        planning.refuse_underlay(network, self._below.block)
         place = Place(
             network,
             self._index() if network.mode == BRIDGED else 0,
-            self._index(),
+            0 if network.underlay_blocks else self._index(),
             self._node_ip,
             self._mtu,
             GROUP,
-            self._underlay_link,
+            self._below,
             self._gateway_index(network),
         )
-        active = Presence(place, closed=self._guard.closes_bridges)
+        # Ways in the underlay outlive the agent that made them, and the network.
+        remotes = None if place.is_underlaid else frozenset[Remote]()
+        active = Presence(place, closed=self._guard.closes_bridges, remotes=remotes)
         try:
             active.make(self._socket, self._gateways, self._netns)
         except (NetlinkError, DatapathError):
@@ -401,13 +407,13 @@ class BridgeDatapath:
 
     def _correct_rules(self, alive: Sequence[Attachment]) -> None:
         """Have exactly the rules of what is alive; an earlier agent may have been ended at any moment."""
-        wanted = {
-            rule for attachment in alive for port in attachment.ports for rule in forwarding.port_rules(port)
-        }
+        ports = [port for attachment in alive for port in attachment.ports]
+        wanted = {rule for port in ports for rule in forwarding.port_rules(port)}
         confined = {vni: each.place for vni, each in self._networks.items() if each.place.network.confined}
         wanted.update(rule for place in confined.values() for rule in place.own_rules)
         ends = [addressing.unreachable(rules.table_of(vni)) for vni in confined]
-        self._socket.send([*ends, *rules.corrections(self._socket, wanted, confined)])
+        ways = underlaid.corrections(self._socket, self._below.index, confined.values(), ports)
+        self._socket.send([*ends, *rules.corrections(self._socket, wanted, confined), *ways])
 
     async def _unplug(self, attachment: Attachment) -> None:
         """NICs first, for the others say where they are; then the devices and last their rules.
@@ -432,7 +438,8 @@ class BridgeDatapath:
 
     def _undo(self, place: Place) -> None:
         others = [active.place for active in self._networks.values() if active.place is not place]
-        self._socket.send(forwarding.forwarding_of(place.network).withdraw(place, others))
+        ways = underlaid.stale(self._socket, place) if place.is_underlaid else []
+        self._socket.send([*ways, *forwarding.forwarding_of(place.network).withdraw(place, others)])
         if place.gateway:
             self._gateways.leave(place)
 

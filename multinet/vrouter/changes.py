@@ -105,8 +105,11 @@ def _change(kind: int, nsid: int, body: bytes) -> Change | None:
         if changed == _EVERYTHING and nsid == HERE and body[0] == socket.AF_UNSPEC:
             return _arrival(body)
         # A device that is born down, as the pod's ends are, is said to have changed in everything.
-        went_down = changed & links.IFF_UP and changed != _EVERYTHING and not flags & links.IFF_UP
-        return Change(kind, nsid, index) if went_down and body[0] == socket.AF_UNSPEC else None
+        turned = changed & links.IFF_UP and changed != _EVERYTHING and body[0] == socket.AF_UNSPEC
+        if turned and flags & links.IFF_UP:
+            # One that went down has lost routes; ours come with all of theirs.
+            return Change(kind, nsid, index) if nsid == HERE and not _is_ours(body) else None
+        return Change(kind, nsid, index) if turned else None
     if kind == netlink.NEWNEIGH:
         # A neighbour that is in use is not deleted at once, it "failed".
         index, state = struct.unpack_from("=iH", body, 4)
@@ -123,9 +126,13 @@ def _change(kind: int, nsid: int, body: bytes) -> Change | None:
     return None
 
 
+def _is_ours(body: bytes) -> bool:
+    return is_ours(_number(dict(netlink.attributes(body[16:])).get(links.IFLA_GROUP)))
+
+
 def _arrival(body: bytes) -> Change | None:
     values = dict(netlink.attributes(body[16:]))
-    if is_ours(_number(values.get(links.IFLA_GROUP))):
+    if _is_ours(body):
         return None
     name = values.get(links.IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
     return Change(netlink.NEWLINK, HERE, name=name)

@@ -38,7 +38,8 @@ class Network:
     """A virtual network as a node sees it; ``services`` are addresses which answer on every node.
 
     A ``confined`` network is routed by a table of its own; the default one is in the node's main table.
-    ``fabric_snat``: a way out to the nodes' own network, by the gateway.
+    ``fabric_snat``: a way out to the nodes' own network, by the gateway. ``underlay_blocks``: the addresses of
+    a confined network whose members' packets go between nodes as they are, without an overlay.
     """
 
     vni: int
@@ -46,6 +47,7 @@ class Network:
     services: tuple[str, ...] = ()
     confined: bool = False
     fabric_snat: bool = False
+    underlay_blocks: tuple[str, ...] = ()
 
     def to_spec(self) -> Obj:
         """The JSON form in a state file."""
@@ -55,13 +57,15 @@ class Network:
             "services": list(self.services),
             "confined": self.confined,
             "fabricSnat": self.fabric_snat,
+            "underlayBlocks": list(self.underlay_blocks),
         }
 
     @classmethod
     def from_spec(cls, spec: Obj) -> Network:
         """Read the JSON form. Files of older agents lack some keys."""
         flags = bool(spec.get("confined", False)), bool(spec.get("fabricSnat", False))
-        return cls(int(spec["vni"]), str(spec["mode"]), tuple(spec["services"]), *flags)
+        blocks = tuple(spec.get("underlayBlocks") or ())
+        return cls(int(spec["vni"]), str(spec["mode"]), tuple(spec["services"]), *flags, blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +273,8 @@ def shaper_name(host_name: str) -> str:
 class Places:
     """Whose a device is: container IDs and VNIs by ifindex, VNIs by routing table; ``shared`` ones have all.
 
-    ``pods`` has the container IDs by the name that the kernel has for a namespace (nsid).
+    ``pods`` has the container IDs by the name that the kernel has for a namespace (nsid). ``underlay`` is the
+    node's device on the underlay, and ``underlaid`` the networks that have routes over it.
     """
 
     containers: Mapping[int, str]
@@ -278,6 +283,8 @@ class Places:
     names: Mapping[str, int | str]
     shared: frozenset[int]
     pods: Mapping[int, str]
+    underlay: int = 0
+    underlaid: frozenset[int] = frozenset()
 
 
 Remotes = Callable[[int], frozenset[Remote]]

@@ -5,7 +5,8 @@ is kept out of it. Routed (``l3``): the node routes between its pods' /32 and, t
 those of other nodes; towards the pods it plays the gateway, with one MAC, and answers ARP for everything
 that it has a route to. The default network's routes are in the main table. Each further routed network is
 confined: its devices look up a table of its own (:mod:`multinet.vrouter.rules`) which ends there; the node
-finds the same pods in a table that only its own packets look up.
+finds the same pods in a table that only its own packets look up. A confined network may do without VXLAN
+(``ip_fabric_forwarding``): its members' addresses are then routed in the underlay.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from typing import Protocol
 from multinet.vrouter import addressing, links, rules
 from multinet.vrouter.datapath import BRIDGED, GATEWAY_MAC, ROUTED, DatapathError, Network, Port, Remote
 from multinet.vrouter.netlink import Request
+from multinet.vrouter.underlay import Underlay
 
 _LOOPBACK = 1
+_NOWHERE = Underlay("", "", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,20 @@ class Place:
     node_ip: str
     mtu: int
     group: int
-    underlay: tuple[str, str] = ("", "")
+    underlay: Underlay = _NOWHERE
     """Device and block of the node's own address, which stays reachable from confined networks."""
     gateway: int = 0
     """The bridge port behind which the gateway answers; 0 for none."""
+
+    @property
+    def is_underlaid(self) -> bool:
+        """Whether members on other nodes are reached without an overlay."""
+        return bool(self.network.underlay_blocks)
+
+    @property
+    def way_out(self) -> int:
+        """The device that members on other nodes are behind."""
+        return self.underlay.index if self.is_underlaid else self.vxlan
 
     @property
     def bridge_name(self) -> str:
@@ -69,7 +82,11 @@ class Place:
         """The rules a confined network has while this node takes part in it."""
         if not self.network.confined:
             return ()
-        return (*rules.common(*self.underlay), rules.of_device(self.vxlan_name, self.network.vni))
+        device, vni = self.underlay.name, self.network.vni
+        common = rules.common(device, self.underlay.block)
+        if self.is_underlaid:
+            return (*common, *(rules.of_source(device, each, vni) for each in self.network.underlay_blocks))
+        return (*common, rules.of_device(self.vxlan_name, vni))
 
 
 class Forwarding(Protocol):
@@ -166,25 +183,30 @@ class Routed:
         network = place.network
         # Before the device: nothing that comes in by it may ever be looked up elsewhere.
         closed = [addressing.unreachable(rules.table_of(network.vni))] if network.confined else []
-        requests = [
+        return [
             *closed,
             *(rule.add() for rule in place.own_rules),
-            links.vxlan(
-                place.vxlan_name,
-                place.vxlan,
-                vni=network.vni,
-                local=place.node_ip,
-                mac=router_mac(place.node_ip),
-                mtu=place.mtu,
-                group=place.group,
+            *self.outwards(place),
+            # Scope host: never the source of the node's own packets, which other nodes could not answer.
+            *(
+                addressing.address(_LOOPBACK, f"{service}/32", scope=addressing.SCOPE_HOST, shared=True)
+                for service in network.services
             ),
-            links.set_alias(place.vxlan, f"multinet network VNI {network.vni}"),
         ]
-        # Scope host: never the source of the node's own packets, which other nodes could not answer.
-        return requests + [
-            addressing.address(_LOOPBACK, f"{service}/32", scope=addressing.SCOPE_HOST, shared=True)
-            for service in network.services
-        ]
+
+    def outwards(self, place: Place) -> list[Request]:
+        """The device by which members on other nodes are reached."""
+        vni = place.network.vni
+        vxlan = links.vxlan(
+            place.vxlan_name,
+            place.vxlan,
+            vni=vni,
+            local=place.node_ip,
+            mac=router_mac(place.node_ip),
+            mtu=place.mtu,
+            group=place.group,
+        )
+        return [vxlan, links.set_alias(place.vxlan, f"multinet network VNI {vni}")]
 
     def withdraw(self, place: Place, others: Sequence[Place]) -> list[Request]:
         """The service addresses, and of a confined network its rules and the end of its table."""
@@ -225,7 +247,7 @@ class Routed:
 
     def change(self, place: Place, gone: Iterable[Remote], new: Iterable[Remote]) -> list[Request]:
         """A /32 per remote address, by way of its node."""
-        device, own = place.vxlan, place.node_ip
+        device, own = place.way_out, place.node_ip
         requests = [
             addressing.delete_route(block, device, via=node, table=table)
             for block, node, table in _ways(place, gone)
@@ -237,6 +259,14 @@ class Routed:
         return requests
 
 
+class Underlaid(Routed):
+    """``l3`` in the underlay: other nodes are next hops there, and who asks there by ARP gets an answer."""
+
+    def outwards(self, place: Place) -> list[Request]:
+        """The underlay's device is there; on it the node answers for its members (see there)."""
+        return [addressing.answer_at_once(place.underlay.index, place.underlay.name)]
+
+
 def port_rules(port: Port) -> tuple[rules.Rule, ...]:
     """The rules of a pod's interface, which are to outlive its device."""
     network = port.wanted.network
@@ -245,6 +275,8 @@ def port_rules(port: Port) -> tuple[rules.Rule, ...]:
 
 def flood(place: Place, gone: Iterable[str], new: Iterable[str]) -> list[Request]:
     """Nodes that no longer take part in a network, and nodes that do now."""
+    if place.is_underlaid:
+        return []
     bridged = place.network.mode == BRIDGED
     requests = []
     for node in gone:
@@ -288,7 +320,7 @@ def known(place: Place, wanted: frozenset[Remote]) -> frozenset[tuple[str, str]]
 def forwarding_of(network: Network) -> Forwarding:
     """The kind of forwarding a network asks for."""
     if network.mode == ROUTED:
-        return Routed()
+        return Underlaid() if network.underlay_blocks else Routed()
     if network.mode == BRIDGED:
         return Bridged()
     raise DatapathError(

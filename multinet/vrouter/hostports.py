@@ -3,8 +3,8 @@
 A mapping belongs to one interface: the runtime's to the default one, those of a network selection to theirs.
 It is in force before ADD returns and goes with the attachment; two pods can't have the same port of a node.
 
-Routed interfaces are reached straight away, by whoever reaches the node; the client's address stays. A
-bridged network has no way in from the node, and gets none but this: see :mod:`multinet.vrouter.portgate`. Its
+Routed interfaces are reached straight away, by whoever reaches the node; the client's address stays, unless
+the interface is a NAD network's (``ip_fabric_forwarding``): its pod would answer by the default one. A bridged network has no way in from the node, and gets none but this: see :mod:`multinet.vrouter.portgate`. Its
 ports are for clients outside and the node itself: pods of other networks are kept out.
 """
 
@@ -15,6 +15,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_interface
 from typing import Protocol
 
 from multinet.model.networks import DEFAULT_POD_CIDR
@@ -54,6 +55,16 @@ class Published:
     def is_bridged(self) -> bool:
         """Whether that is a bridged one."""
         return self.network.mode == BRIDGED
+
+
+    @property
+    def gateway(self) -> str:
+        """What a pod takes for the client in a network of the underlay, so that it answers there; or empty."""
+        if not self.network.underlay_blocks:
+            return ""
+        cidr = next(each for each in self.port.wanted.addresses if each.startswith(f"{self.address}/"))
+        block = ip_interface(cidr).network
+        return next((each for each in self.network.services if ip_address(each) in block), "")
 
 
 class Publisher(Protocol):
@@ -230,6 +241,7 @@ def _table(node_ip: str, device: str) -> str:
   map routed {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
   set bridged {{ type inet_proto . inet_service; }}
   set hairpin {{ type ipv4_addr . ipv4_addr; }}
+  map gateways {{ type ipv4_addr : ipv4_addr; }}
   chain ports {{
     meta l4proto {{ tcp, udp, sctp }} dnat to meta l4proto . th dport map @routed
   }}
@@ -249,6 +261,7 @@ def _table(node_ip: str, device: str) -> str:
   chain postrouting {{
     type nat hook postrouting priority 95; policy accept;
     ct status dnat ip saddr . ip daddr @hairpin snat to {node_ip}
+    ct status dnat snat to ip daddr map @gateways
   }}
 }}
 """
@@ -266,6 +279,13 @@ def _elements(verb: str, listed: Sequence[Published]) -> str:
         addresses = sorted({each.address for each in routed})
         parts = [f"{address} . {address}" for address in addresses]
         lines.append(f"{verb} element ip {TABLE} hairpin {{ {', '.join(parts)} }}")
+        gateways = {each.address: each.gateway for each in routed if each.gateway}
+        if gateways:
+            parts = [
+                address + (f" : {gateway}" if verb == "add" else "")
+                for address, gateway in sorted(gateways.items())
+            ]
+            lines.append(f"{verb} element ip {TABLE} gateways {{ {', '.join(parts)} }}")
     if bridged := [each.key for each in listed if each.is_bridged]:
         lines.append(f"{verb} element ip {TABLE} bridged {{ {', '.join(bridged)} }}")
     return "".join(f"{line}\n" for line in lines)

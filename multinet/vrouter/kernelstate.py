@@ -13,7 +13,7 @@ from multinet.vrouter.netlink import Request
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
 _UNICAST, _UNREACHABLE = 1, 7
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_NDA_DST, _NDA_LLADDR = 1, 2
+_NDA_DST, _NDA_LLADDR, _NDA_PROTOCOL = 1, 2, 12
 _NTF_SELF, _NUD_PERMANENT = 0x02, 0x80
 
 
@@ -155,6 +155,18 @@ def read_neighbours(through: netlink.Socket, device: int) -> set[str]:
         target = dict(netlink.attributes(body[12:])).get(_NDA_DST)
         if index == device and state & _NUD_PERMANENT and target:
             found.add(str(ip_address(target)))
+    return found
+
+
+def read_proxies(through: netlink.Socket, device: int) -> set[str]:
+    """The addresses for which we have ARP requests answered on a device."""
+    found = set()
+    asked = struct.pack("=BBHiHBB", socket.AF_INET, 0, 0, 0, 0, addressing.NTF_PROXY, 0)
+    for body in through.dump(netlink.GETNEIGH, asked):
+        values = dict(netlink.attributes(body[12:]))
+        ours = values.get(_NDA_PROTOCOL) == bytes([addressing.OURS])
+        if ours and struct.unpack_from("=i", body, 4)[0] == device:
+            found.add(str(ip_address(values[_NDA_DST])))
     return found
 
 

@@ -33,7 +33,10 @@ def missing(through: Socket, requests: Iterable[Request]) -> list[str]:
     entries = [request for request in requests if request.kind in _ENTRIES]
     failed = [each for each in entries if _is_neighbour(each) and not _has_neighbour(through, each)]
     through.send(failed)
-    asked = [_only_if_absent(request) for request in entries if request not in failed]
+    # For those the kernel has no "exists".
+    asked = [
+        _only_if_absent(request) for request in entries if request not in failed and not _is_proxy(request)
+    ]
     try:
         through.send(asked)
         refused = {}
@@ -125,6 +128,8 @@ def places(
         names,
         frozenset(vni for vni, place in actives.items() if place.network.services or place.network.confined),
         pods,
+        next((place.underlay.index for place in actives.values() if place.is_underlaid), 0),
+        frozenset(vni for vni, place in actives.items() if place.is_underlaid),
     )
 
 
@@ -159,9 +164,16 @@ def _has_neighbour(through: Socket, request: Request) -> bool:
     """Whether an address is known for good: one that was deleted in use stays for a while, as failed."""
     family, index = request.body[0], struct.unpack_from("=i", request.body, 4)[0]
     address = dict(netlink.attributes(request.body[12:]))[_NDA_DST]
-    asked = struct.pack("=BBHiHBB", family, 0, 0, index, 0, 0, 0) + netlink.attribute(_NDA_DST, address)
+    flags = addressing.NTF_PROXY if _is_proxy(request) else 0
+    asked = struct.pack("=BBHiHBB", family, 0, 0, index, 0, flags, 0) + netlink.attribute(_NDA_DST, address)
     found = through.get(netlink.GETNEIGH, asked)
-    return found is not None and bool(struct.unpack_from("=H", found, 8)[0] & _NUD_PERMANENT)
+    if found is None or flags:
+        return found is not None
+    return bool(struct.unpack_from("=H", found, 8)[0] & _NUD_PERMANENT)
+
+
+def _is_proxy(request: Request) -> bool:
+    return _is_neighbour(request) and bool(request.body[10] & addressing.NTF_PROXY)
 
 
 def _only_if_absent(request: Request) -> Request:

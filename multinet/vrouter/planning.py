@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from ipaddress import ip_network
 
-from multinet.vrouter.datapath import BRIDGED, ROUTED, Attachment, DatapathError, Wanted
+from multinet.vrouter.datapath import BRIDGED, ROUTED, Attachment, DatapathError, Network, Wanted
 
 
 def host_name(pod_uid: str, index: int) -> str:
@@ -25,6 +26,17 @@ def refuse_routed_ipv6(wanted: Wanted) -> None:
             f"interface {wanted.name} asks for an IPv6 address in a routed network, which is IPv4 only",
             next_step=f"set forwardingMode {BRIDGED} on networks with IPv6 subnets",
         )
+
+
+def refuse_underlay(network: Network, block: str) -> None:
+    """``DatapathError`` for a network of the underlay that has the nodes' own addresses."""
+    for each in network.underlay_blocks:
+        if block and ip_network(each).overlaps(ip_network(block)):
+            raise DatapathError(
+                f"network VNI {network.vni} can't be routed in the underlay",
+                why=f"its block {each} overlaps with the nodes' own, {block}",
+                next_step="give the network another block, or switch ip_fabric_forwarding off",
+            )
 
 
 def refuse_large_mtu(wanted: Wanted, largest: int) -> None:

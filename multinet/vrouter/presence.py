@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from multinet.vrouter import addressing, forwarding, kernelstate, netns
+from multinet.vrouter import addressing, forwarding, kernelstate, netns, underlaid
 from multinet.vrouter.datapath import BRIDGED, GATEWAY_MAC, Port, Remote
 from multinet.vrouter.forwarding import Place
 from multinet.vrouter.gateways import Gateways
@@ -86,19 +86,21 @@ class Presence:
     def entered(self, ports: Iterable[Port]) -> list[Request]:
         """What the network must know of members here, beside their interfaces."""
         if not self.is_bridged:
-            return []
+            return underlaid.entered(self.place, ports) if self.place.is_underlaid else []
         return self._neighbours.appeared(owner for port in ports for owner in owners(port))
 
     def left(self, ports: Sequence[Port]) -> list[Request]:
         """What it must not know any more."""
         if not self.is_bridged:
-            return []
+            return underlaid.left(self.place, ports) if self.place.is_underlaid else []
         return self._neighbours.vanished(owner for port in ports for owner in owners(port))
 
     def _stale(self, through: Socket, wanted: frozenset[Remote]) -> list[Request]:
         """What an earlier agent told the kernel of members that are gone."""
         place = self.place
         keep = forwarding.known(place, wanted)
+        if place.is_underlaid:
+            return underlaid.stale(through, place, keep)
         requests = kernelstate.forget_remotes(through, place.vxlan, keep, bridged=self.is_bridged)
         if self.is_bridged:
             known = self._neighbours.known

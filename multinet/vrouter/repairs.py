@@ -180,6 +180,8 @@ def _concerned(change: Change, places: Places) -> set[str]:
     found: set[str] = set()
     if change.index in places.containers:
         found.add(f"container {places.containers[change.index]}")
+    if change.index and change.index == places.underlay:
+        found |= {f"network {vni}" for vni in places.underlaid}
     vni = places.networks.get(change.index) or (None if change.index else places.tables.get(change.table))
     if vni is not None:
         found.add(f"network {vni}")

@@ -24,7 +24,6 @@ _TABLES = 0x6D00_0000
 #: The members of all confined networks, for what the node itself sends.
 NODE_TABLE = 0x6E00_0000
 
-_PROTOCOL = 0x6D
 _UNDERLAY, _DEVICE, _NODE = 1000, 1001, 1002
 _OURS = range(_UNDERLAY, _NODE + 1)
 _FRA_DST, _FRA_SRC, _FRA_IIFNAME, _FRA_PRIORITY, _FRA_TABLE, _FRA_PROTOCOL = 1, 2, 3, 6, 15, 21
@@ -66,12 +65,22 @@ class Rule:
             body += netlink.attribute(_FRA_SRC, source.network_address.packed)
         body += netlink.text(_FRA_IIFNAME, self.device) if self.device else b""
         body += netlink.u32(_FRA_PRIORITY, self.priority) + netlink.u32(_FRA_TABLE, self.table)
-        return body + netlink.u8(_FRA_PROTOCOL, _PROTOCOL)
+        return body + netlink.u8(_FRA_PROTOCOL, addressing.OURS)
 
 
 def table_of(vni: int) -> int:
     """The table of a confined network."""
     return _TABLES + vni
+
+
+def is_own_table(table: int) -> bool:
+    """Whether only networks of this agent have routes in a table."""
+    return _TABLES <= table <= NODE_TABLE
+
+
+def of_source(device: str, block: str, vni: int) -> Rule:
+    """What members of a network on other nodes send by way of ``device`` goes to its members alone."""
+    return Rule(_DEVICE, table_of(vni), device=device, source=block)
 
 
 def of_device(name: str, vni: int) -> Rule:
@@ -99,7 +108,7 @@ def read(through: netlink.Socket) -> set[Rule]:
     for body in through.dump(netlink.GETRULE, struct.pack("=BBBBBBBBI", socket.AF_INET, *[0] * 8)):
         values = dict(netlink.attributes(body[12:]))
         priority = _number(values.get(_FRA_PRIORITY))
-        if values.get(_FRA_PROTOCOL) != bytes([_PROTOCOL]) or priority not in _OURS:
+        if values.get(_FRA_PROTOCOL) != bytes([addressing.OURS]) or priority not in _OURS:
             continue
         to, source = values.get(_FRA_DST), values.get(_FRA_SRC)
         found.add(

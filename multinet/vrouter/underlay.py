@@ -20,6 +20,7 @@ class Underlay:
     name: str
     block: str
     mtu: int
+    index: int = 0
 
 
 def find(node_ip: str, device: str, present: Mapping[int, kernelstate.Link], through: Socket) -> Underlay:
@@ -27,7 +28,7 @@ def find(node_ip: str, device: str, present: Mapping[int, kernelstate.Link], thr
     for index, cidr in kernelstate.read_addresses(through):
         link = present.get(index)
         if link and cidr.partition("/")[0] == node_ip and device in ("auto", link.name):
-            return Underlay(link.name, str(ip_interface(cidr).network), link.mtu - _VXLAN_OVERHEAD)
+            return Underlay(link.name, str(ip_interface(cidr).network), link.mtu - _VXLAN_OVERHEAD, index)
     where = "any device" if device == "auto" else f"device {device}"
     raise DatapathError(
         f"this node does not have the address {node_ip} on {where}",

@@ -254,11 +254,12 @@ def network_of(network: VirtualNetwork) -> Network:
         str(address)
         for subnet in network.subnets
         for address in (subnet.gateway, subnet.dns)
-        if address is not None and (address.version == 4 or network.forwarding_mode != ROUTED)
+        if address is not None and (address.version == 4 or network.mode != ROUTED)
     ]
-    confined = network.forwarding_mode == ROUTED and not network.is_default
-    snat = network.fabric_snat and network.forwarding_mode != ROUTED
-    return Network(network.vni, network.forwarding_mode, tuple(services), confined, snat)
+    confined = network.mode == ROUTED and not network.is_default
+    snat = network.fabric_snat and network.mode != ROUTED
+    blocks = tuple(str(subnet.cidr) for subnet in network.subnets) if network.is_underlay else ()
+    return Network(network.vni, network.mode, tuple(services), confined, snat, blocks)
 
 
 def _interface(vmi: Obj) -> Interface | None:

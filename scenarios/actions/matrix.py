@@ -132,7 +132,7 @@ def _tell(
             replied=replied.get(cell.key, False),
             control=bool(cell.control),
             detail=f"{cell.text}. Expected because: {why.reason}",
-            crosses=f"VNI {tunnel.vni} {'-'.join(tunnel.nodes)}" if tunnel is not None else "",
+            crosses=f"{tunnel.name} {'-'.join(tunnel.nodes)}" if tunnel is not None else "",
         )
 
 

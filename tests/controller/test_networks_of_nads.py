@@ -160,6 +160,9 @@ async def test_a_users_network_is_completed_and_keeps_what_it_says(world):
         ({"subnets": [{"cidr": "10.0.0.0/31"}]}, "CIDRUnusable"),
         ({"subnets": [{"cidr": "10.0.0.0/24"}], "fq": ["only", "two"]}, "SpecInvalid"),
         ({"subnets": [{"cidr": "10.0.0.0/24"}], "vni": 77}, "VNIInUse"),
+        ({"subnets": [{"cidr": "10.40.0.0/24"}], "ipFabricForwarding": True}, "UnderlayBlockTaken"),
+        ({"subnets": [{"cidr": "10.100.0.0/24"}], "ipFabricForwarding": True}, "UnderlayBlockTaken"),
+        ({"subnets": [{"cidr": "fd00::/64"}], "ipFabricForwarding": True}, "UnderlayIPv4Only"),
         (
             {"subnets": [{"cidr": "10.0.0.0/24"}], "fq": ["default-domain", "k8s-extns", "blue"]},
             "DuplicateName",
@@ -260,3 +263,19 @@ async def test_a_device_is_no_default_network(world):
     reference = '{"domain": "default-domain", "project": "k8s-default", "name": "k8s-left-pod-network"}'
     world.pod("default/a", annotations={"opencontrail.org/network": reference})
     assert "nic0" in await world.refused("default/a", "NetworkUnsuitable")
+
+
+async def test_blocks_in_the_underlay_are_unique_and_members_are_routed(world):
+    for name, cidr, forwarding in (("a", "10.1.0.0/16", "true"), ("b", "10.1.1.0/24", "false")):
+        world.nad(f"default/{name}", cidr=cidr, ip_fabric_forwarding=forwarding)
+    await world.settle()
+    # A network with an overlay may have the same addresses; another one in the underlay may not.
+    world.nad("default/c", cidr="10.1.1.0/24", ip_fabric_forwarding="true")
+    world.pod("default/p", "a,b")
+    world.pod("default/q", "c")
+    made = await world.attached("default/p")
+    assert [vmi["forwardingMode"] for vmi in made] == ["l3", "l3", "l2_l3"]
+    await world.refused("default/q", "NetworkNotReady")
+    refused = ready(world, LEFT.replace("left", "c"))
+    assert refused.reason == "UnderlayBlockTaken"
+    assert "10.1.0.0/16" in refused.message

@@ -287,3 +287,13 @@ def test_a_nic_without_addresses_is_expected_without_any():
     assert (expected.problem, expected.interfaces[1].subnets) == ("", ())
     (twice,) = expect(pod("a", networks="bare,bare"), nads=[wired("bare", "nic0")])
     assert "can't be eth1 and eth2 of one pod" in twice.problem
+
+
+def test_a_network_of_the_underlay_is_routed_without_an_overlay():
+    plain_nad = nad("plain", cidr="10.7.0.0/24", ip_fabric_forwarding="true")
+    pods = expect(pod("a", networks="plain"), pod("b", "node2", "plain"), nads=[plain_nad])
+    assert [item.forwarding_mode for item in pods[0].interfaces] == ["l3", "l3"]
+    verdict = Reachability(pods).judge((A, "eth1"), (B, "eth1"), "arp")
+    assert verdict.must_reach
+    assert "over the underlay between node1 and node2, and the node answers ARP for it" in verdict.reason
+    assert Reachability(pods).judge((A, "eth1"), (B, "eth0"), "icmp").must_reach is False

@@ -37,14 +37,20 @@ VNIS = {
     "dual2": 0x77,
     "out": 0x88,
     "out2": 0x10088,
+    "plain": 0x99,
+    "plain2": 0xAA,
 }
+# Routed in the underlay, by ip_fabric_forwarding; a test that wants them says so (Lab.tell_underlaid).
+UNDERLAID = ("plain", "plain2")
 ROUTED = ("default", "iso", "iso2")
-MODES = {name: "l3" if name in ROUTED else "l2_l3" for name in VNIS}
+MODES = {name: "l3" if name in (*ROUTED, *UNDERLAID) else "l2_l3" for name in VNIS}
 CIDRS = {
     **dict.fromkeys(ROUTED, ("10.32.0.0/12",)),
     **dict.fromkeys(("red", "blue"), ("10.1.1.0/24",)),
     **dict.fromkeys(("dual", "dual2"), ("10.1.2.0/24", "fd00:1:2::/64")),
     **dict.fromkeys(("out", "out2"), ("10.1.3.0/24",)),
+    "plain": ("10.60.0.0/24",),
+    "plain2": ("10.61.0.0/24",),
 }
 ORIGINS = {"default": ORIGIN_CLUSTER, "iso": ORIGIN_NAMESPACE, "iso2": ORIGIN_NAMESPACE}
 
@@ -62,9 +68,10 @@ def networks():
             fq_name=("default-domain", "k8s-default", name),
             subnets=tuple(Subnet.of(cidr) for cidr in CIDRS[name]),
             vni=VNIS[name],
-            forwarding_mode=MODES[name],
+            forwarding_mode="l3" if name in ROUTED else "l2_l3",
             object_name=name,
             fabric_snat=name in ("out", "out2"),
+            ip_fabric_forwarding=name in UNDERLAID,
             origin=ORIGINS.get(name, ORIGIN_NAD),
             pool="default" if name in ("iso", "iso2") else "",
         )
@@ -227,8 +234,14 @@ class Lab:
         self.sockets = []
         ip("link", "add", "name", "fabric", "type", "bridge")
         ip("link", "set", "fabric", "up", "mtu", str(underlay_mtu))
-        for network in networks().values():
-            self.cluster.tell("network", network.to_object())
+        for name, network in networks().items():
+            if name not in UNDERLAID:
+                self.cluster.tell("network", network.to_object())
+
+    def tell_underlaid(self):
+        """Have the networks that are routed in the underlay as well, before there are nodes."""
+        for name in UNDERLAID:
+            self.cluster.tell("network", networks()[name].to_object())
 
     def node(self, name):
         number = 11 + len(self.nodes)
