@@ -56,10 +56,9 @@ class Published:
         """Whether that is a bridged one."""
         return self.network.mode == BRIDGED
 
-
     @property
     def gateway(self) -> str:
-        """What a pod takes for the client in a network of the underlay, so that it answers there; or empty."""
+        """What stands for the client, so that a pod answers in its network of the underlay; or empty."""
         if not self.network.underlay_blocks:
             return ""
         cidr = next(each for each in self.port.wanted.addresses if each.startswith(f"{self.address}/"))
