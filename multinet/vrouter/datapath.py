@@ -38,8 +38,8 @@ class Network:
     """A virtual network as a node sees it; ``services`` are addresses which answer on every node.
 
     A ``confined`` network is routed by a table of its own; the default one is in the node's main table.
-    ``fabric_snat``: a way out to the nodes' own network, by the gateway. ``underlay_blocks``: the addresses of
-    a confined network whose members' packets go between nodes as they are, without an overlay.
+    ``fabric_snat``: a way out to the nodes' own network, by the gateway. ``underlay_blocks``: addresses of a
+    confined network whose members' packets go between nodes as they are, without an overlay.
     """
 
     vni: int

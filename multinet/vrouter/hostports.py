@@ -4,8 +4,9 @@ A mapping belongs to one interface: the runtime's to the default one, those of a
 It is in force before ADD returns and goes with the attachment; two pods can't have the same port of a node.
 
 Routed interfaces are reached straight away, by whoever reaches the node; the client's address stays, unless
-the interface is a NAD network's (``ip_fabric_forwarding``): its pod would answer by the default one. A bridged network has no way in from the node, and gets none but this: see :mod:`multinet.vrouter.portgate`. Its
-ports are for clients outside and the node itself: pods of other networks are kept out.
+the interface is of a NAD (``ip_fabric_forwarding``), whose pod would answer by its default one. A bridged
+network has no way in from the node, and gets none but this: see :mod:`multinet.vrouter.portgate`. Its ports
+are for clients outside and the node itself: pods of other networks are kept out.
 """
 
 from __future__ import annotations
