@@ -9,7 +9,7 @@ done, and deliver watch events twice.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -22,9 +22,9 @@ from multinet.apiserver.operations import Deletion, Operations, Options, Target
 from multinet.apiserver.selectors import select
 from multinet.apiserver.store import Watcher
 from multinet.apiserver.strategic import strategic_merge
-from multinet.kube.client import Client, ObjList
+from multinet.kube.client import Client, ObjList, raise_refusal
 from multinet.kube.errors import KubeError, UnreachableError, error_from_status
-from multinet.kube.resources import Resource
+from multinet.kube.resources import BUNDLES, Resource
 from multinet.kube.watch import WatchEvent
 from multinet.model.objects import Obj
 from multinet.waits import turn
@@ -135,6 +135,16 @@ class LocalClient:
             entry = self._api.operations.create(target, _own(obj), Options())
         self._line.lose()
         return entry.view()
+
+    async def create_together(self, objects: Sequence[Obj]) -> bool:
+        """Create objects in order by one request."""
+        await self._turn()
+        bundle: Obj = {"spec": {"objects": _own(objects)}}
+        with _translated():
+            bundle = self._api.operations.create(self._api.target(BUNDLES), bundle, Options()).view()
+        self._line.lose()
+        raise_refusal(bundle)
+        return True
 
     async def replace(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
         """Replace an object."""

@@ -11,6 +11,7 @@ from multinet.apiserver.apps import WORKLOAD_KINDS
 from multinet.apiserver.errors import FieldError, expect, invalid_value, required
 from multinet.apiserver.names import dns_label
 from multinet.apiserver.network_policies import NETWORK_POLICY
+from multinet.apiserver.operations import Options
 from multinet.apiserver.resources import ResourceType, Strategy, Version
 from multinet.apiserver.service_kinds import SERVICE_KINDS
 from multinet.model.objects import Obj
@@ -78,11 +79,11 @@ def _node_create(node: Obj) -> None:
     node.setdefault("status", {})
 
 
-def _access_allowed(review: Obj) -> None:
+def _access_allowed(review: Obj, _options: Options) -> None:
     review["status"] = {"allowed": True, "reason": "the lab's token may do everything"}
 
 
-def _rules_allowed(review: Obj) -> None:
+def _rules_allowed(review: Obj, _options: Options) -> None:
     review["status"] = {
         "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
         "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
@@ -90,7 +91,7 @@ def _rules_allowed(review: Obj) -> None:
     }
 
 
-def _self(review: Obj) -> None:
+def _self(review: Obj, _options: Options) -> None:
     review["status"] = {
         "userInfo": {"username": "admin", "groups": ["system:masters", "system:authenticated"]}
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from multinet.apiserver.builtins import BUILTINS
+from multinet.apiserver.bundles import bundles
 from multinet.apiserver.codec import copied
 from multinet.apiserver.errors import StatusError
 from multinet.apiserver.lifecycle import CRDS, Lifecycle
@@ -25,6 +26,7 @@ NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 def assemble(*, ca_pem: str = "", crds: Iterable[Obj] | None = None) -> tuple[Operations, Lifecycle]:
     """Make the state of a new cluster; needs a running event loop. ``crds``: those of this project."""
     operations = Operations(Store(), Types(BUILTINS))
+    operations.types.add(bundles(operations))
     lifecycle = Lifecycle(operations, lambda name: _furnish(operations, name, ca_pem))
     for name in NAMESPACES:
         create(operations, "", "namespaces", "", {"metadata": {"name": name}})

@@ -46,10 +46,14 @@ class Target:
 
 @dataclass(slots=True)
 class Options:
-    """How to write. ``warnings`` collects what the answer's Warning headers are to say."""
+    """How to write. ``warnings`` collects what the answer's Warning headers are to say.
+
+    ``keeps_status``: a new custom object keeps the status it comes with, where it has one of its own.
+    """
 
     dry_run: bool = False
     field_validation: str = "Warn"
+    keeps_status: bool = False
     warnings: list[str] = field(default_factory=list)
 
 
@@ -85,7 +89,7 @@ class Operations:
         self._check_identity(target, obj)
         if resource_type.answer is not None:
             obj["metadata"].setdefault("name", "")
-            resource_type.answer(obj)
+            resource_type.answer(obj, options)
             return Entry(resource_type.key, obj, self.store.revision)
         if obj["metadata"].get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
@@ -97,7 +101,7 @@ class Operations:
         self._admit(target, obj["metadata"].get("name", ""))
         if resource_type.generation:
             obj["metadata"]["generation"] = 1
-        if "status" in resource_type.subresources and resource_type.custom:
+        if "status" in resource_type.subresources and resource_type.custom and not options.keeps_status:
             obj.pop("status", None)
         self._shape(target, obj, options)
         resource_type.strategy.prepare_create(obj)

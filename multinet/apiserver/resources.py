@@ -15,6 +15,7 @@ from multinet.apiserver.names import dns_subdomain
 from multinet.model.objects import Obj
 
 if TYPE_CHECKING:
+    from multinet.apiserver.operations import Options
     from multinet.apiserver.schema import Schema
     from multinet.apiserver.store import Store
 
@@ -131,7 +132,7 @@ class ResourceType:
     merge: Merge = PLAIN_MERGE
     generation: bool = False
     custom: bool = False
-    answer: Callable[[Obj], None] | None = None
+    answer: Callable[[Obj, Options], None] | None = None
 
     @property
     def key(self) -> str:

@@ -43,6 +43,12 @@ class Claim:
         network = self.wanted.network
         return naming.instance_ip_name(network.pool_name, str(self.address))
 
+    def instance_ip(self, pod: PodRef) -> InstanceIP:
+        """What owns the address for an interface of that pod."""
+        network = self.wanted.network
+        interface = naming.interface_object_name(pod.name, pod.uid, self.wanted.index)
+        return InstanceIP(network.name, str(self.address), pod, interface, network.pool)
+
 
 class Addresses:
     """Pools by network object, made when first asked for."""
@@ -79,15 +85,13 @@ class Addresses:
         """Own the claimed address, or another where the caches were behind; may raise ``Refusal``."""
         if claim.exists:
             return
-        network = claim.wanted.network
-        interface = naming.interface_object_name(pod.name, pod.uid, claim.wanted.index)
         while True:
-            made = InstanceIP(network.name, str(claim.address), pod, interface, network.pool)
+            made = claim.instance_ip(pod)
             try:
                 await self._view.client.create(INSTANCE_IPS, made.to_object())
             except AlreadyExistsError:
                 owner = await self._owner(made.name)
-                if owner is not None and (owner.pod.uid, owner.interface) != (pod.uid, interface):
+                if owner is not None and (owner.pod.uid, owner.interface) != (pod.uid, made.interface):
                     self._choose_again(pod, claim, owner)
                     continue
                 if owner is None:

@@ -8,11 +8,12 @@ are derived, so a run that was interrupted is simply done again and finds what i
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Iterable, Sequence
 
 from multinet.controller.view import BY_POD, View, now
 from multinet.errors import MultinetError
-from multinet.kube.errors import AlreadyExistsError, NotFoundError
+from multinet.kube.errors import AlreadyExistsError, KubeError, NotFoundError, UnreachableError
 from multinet.kube.resources import (
     INSTANCE_IPS,
     VIRTUAL_MACHINE_INTERFACES,
@@ -32,6 +33,8 @@ from multinet.model.objects import (
     section,
     uid_of,
 )
+
+_log = logging.getLogger(__name__)
 
 
 async def all_of(calls: Iterable[Awaitable[None]]) -> None:
@@ -72,6 +75,23 @@ class Machines:
             INSTANCE_IPS: iips.items,
         }
 
+    async def write_together(
+        self, addresses: Iterable[InstanceIP], interfaces: Iterable[Interface], machine: Obj
+    ) -> bool:
+        """Create what a pod should have by one request, in the safe order; false if it is not all there.
+
+        It is not where the API has no such request, or refused one of the objects: then writing them one by
+        one finds what is there already, and says what is wrong with the rest.
+        """
+        made = [item.to_object() for item in addresses] + [item.to_object() for item in interfaces]
+        try:
+            return await self._view.client.create_together([*made, machine])
+        except UnreachableError:
+            raise
+        except KubeError as error:
+            _log.info("writing the objects of %s one by one: %s", name_of(machine), error)
+            return False
+
     async def write_interface(self, interface: Interface) -> None:
         """Create a VirtualMachineInterface; one that an earlier run left with another content is replaced."""
         wanted = interface.to_object()
@@ -89,19 +109,15 @@ class Machines:
 
     async def write_machine(self, machine: VirtualMachine, selection: str) -> None:
         """Write the VirtualMachine, then its condition ``Resolved``, which is what readers act on."""
-        assert machine.resolved is not None
-        made = machine.to_object()
-        condition = machine.resolved.to_object() | {"lastTransitionTime": now()}
-        made.pop("status", None)
-        made["metadata"]["annotations"] = {ANNOTATION_ATTACHED_SELECTION: selection}
+        made = object_of(machine, selection)
+        status = {"status": made.pop("status")}
         client = self._view.client
         try:
             await client.create(VIRTUAL_MACHINES, made)
         except AlreadyExistsError:
             patch = {"metadata": {"annotations": made["metadata"]["annotations"]}, "spec": made["spec"]}
             await client.patch(VIRTUAL_MACHINES, machine.name, patch, machine.namespace)
-        patch = {"status": {"conditions": [condition]}}
-        await client.patch(VIRTUAL_MACHINES, machine.name, patch, machine.namespace, subresource="status")
+        await client.patch(VIRTUAL_MACHINES, machine.name, status, machine.namespace, subresource="status")
 
     async def remove(self, objects: dict[Resource, list[Obj]]) -> None:
         """Delete objects in the safe order; those that are gone already are fine."""
@@ -115,6 +131,15 @@ class Machines:
             )
         except NotFoundError:
             return
+
+
+def object_of(machine: VirtualMachine, selection: str) -> Obj:
+    """The VirtualMachine to write, with the time of its condition and the selection it was made for."""
+    made = machine.to_object()
+    for condition in made["status"]["conditions"]:
+        condition["lastTransitionTime"] = now()
+    made["metadata"]["annotations"] = {ANNOTATION_ATTACHED_SELECTION: selection}
+    return made
 
 
 def not_of(objects: dict[Resource, list[Obj]], uid: str) -> dict[Resource, list[Obj]]:

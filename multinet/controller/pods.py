@@ -19,6 +19,7 @@ from multinet.controller.machines import (
     half_built,
     machine_of,
     not_of,
+    object_of,
     refused,
     resolved,
     strays_of,
@@ -174,12 +175,13 @@ class Pods:
             plan = self._planner.plan(pod)
             self._macs.hold(ref, plan.interfaces)
             with self._usage.of(item.network.name for item in plan.interfaces):
-                interfaces, broken = await self._create(ref, node, plan, known)
-                machine = resolved(ref, node, interfaces)
-                if broken is not None:
-                    _log.error("%s stays half built: %s", ref.key, in_words(broken))
-                    machine = half_built(ref, node, interfaces, in_words(broken))
-                await self._machines.write_machine(machine, selection)
+                claims, broken = self._reserve(ref, plan, known)
+                self._expect(ref, plan, claims)
+                interfaces = []
+                if vm is None and broken is None:
+                    interfaces = await self._create_together(ref, node, plan, claims, selection)
+                if not interfaces:
+                    interfaces = await self._create(ref, node, plan, claims, broken, selection)
         except Refusal as refusal:
             self._macs.release(ref.key)
             self._unsure.discard(ref.key)
@@ -203,15 +205,40 @@ class Pods:
         self._unsure.discard(ref.key)
         self._missing_since.pop(ref.key, None)
 
+    def _expect(self, ref: PodRef, plan: Plan, claims: Sequence[Claim]) -> None:
+        """Note what this pass writes."""
+        interfaces = [naming.interface_object_name(ref.name, ref.uid, item.index) for item in plan.interfaces]
+        addresses = [claim.object_name for claim in claims if not claim.exists]
+        self._own[ref.key] = frozenset(addresses + interfaces)
+
+    async def _create_together(
+        self, ref: PodRef, node: str, plan: Plan, claims: Sequence[Claim], selection: str
+    ) -> list[Interface]:
+        """Make all of a pod's objects by one request; no interface where it takes several."""
+        if any(claim.exists for claim in claims):
+            return []
+        interfaces = [interface_of(ref, node, plan.of, item, claims) for item in plan.interfaces]
+        machine = object_of(resolved(ref, node, interfaces), selection)
+        owners = [claim.instance_ip(ref) for claim in claims]
+        try:
+            done = await self._machines.write_together(owners, interfaces, machine)
+        except BaseException:
+            self._addresses.give_back(claims)
+            raise
+        for claim in claims:
+            claim.exists = done
+        return interfaces if done else []
+
     async def _create(
-        self, ref: PodRef, node: str, plan: Plan, known: Sequence[Obj]
-    ) -> tuple[list[Interface], Refusal | None]:
-        """Make addresses and interfaces: all, or in dialects that build by halves those that can be."""
-        claims, broken = self._reserve(ref, plan, known)
-        self._own[ref.key] = frozenset(
-            [claim.object_name for claim in claims if not claim.exists]
-            + [naming.interface_object_name(ref.name, ref.uid, item.index) for item in plan.interfaces]
-        )
+        self,
+        ref: PodRef,
+        node: str,
+        plan: Plan,
+        claims: Sequence[Claim],
+        broken: Refusal | None,
+        selection: str,
+    ) -> list[Interface]:
+        """Make objects one by one: all, or in dialects that build by halves those that can be."""
         try:
             await all_of(self._addresses.create(ref, claim) for claim in claims)
         finally:
@@ -221,7 +248,12 @@ class Pods:
         made = [item for item in plan.interfaces if item.index in reserved or broken is None]
         interfaces = [interface_of(ref, node, plan.of, item, claims) for item in made]
         await all_of(self._machines.write_interface(item) for item in interfaces)
-        return interfaces, broken
+        machine = resolved(ref, node, interfaces)
+        if broken is not None:
+            _log.error("%s stays half built: %s", ref.key, in_words(broken))
+            machine = half_built(ref, node, interfaces, in_words(broken))
+        await self._machines.write_machine(machine, selection)
+        return interfaces
 
     def _reserve(self, ref: PodRef, plan: Plan, known: Sequence[Obj]) -> tuple[list[Claim], Refusal | None]:
         if not self._dialect.half_built_pods:

@@ -82,4 +82,5 @@ MULTI_NETWORK_POLICIES = Resource(NPWG_GROUP, "v1beta2", "multi-networkpolicies"
 VIRTUAL_NETWORKS = _ours("virtualnetworks", "VirtualNetwork", namespaced=False)
 VIRTUAL_MACHINES = _ours("virtualmachines", "VirtualMachine", namespaced=True)
 VIRTUAL_MACHINE_INTERFACES = _ours("virtualmachineinterfaces", "VirtualMachineInterface", namespaced=True)
+BUNDLES = _ours("bundles", "Bundle", namespaced=False)
 INSTANCE_IPS = _ours("instanceips", "InstanceIP", namespaced=False)

@@ -58,10 +58,14 @@ def merge(target: Any, patch: Any) -> Any:
 
 @dataclass
 class Api:
-    """Objects, versions and watchers. ``mood`` is a random source for unkindness; None is kind."""
+    """Objects, versions and watchers. ``mood`` is a random source for unkindness; None is kind.
+
+    ``bundles`` False: it creates one object at a time, as Kubernetes does.
+    """
 
     mood: random.Random | None = None
     losses: float = 0.0
+    bundles: bool = True
     version: int = 0
     objects: dict[Resource, dict[str, Obj]] = field(default_factory=dict)
     history: list[tuple[int, Resource, WatchEvent]] = field(default_factory=list)
@@ -180,6 +184,19 @@ class FakeClient:
         stored = self.api.put(resource, made)
         self._lose()
         return copied(stored)
+
+    async def create_together(self, objects: list[Obj]) -> bool:
+        if not self.api.bundles:
+            return False
+        await self._request()
+        self._lose()
+        for obj in objects:
+            resource = next(each for each in HAS_STATUS if each.kind == obj["kind"])
+            if self.api.named(resource, key_of(obj)) is not None:
+                raise AlreadyExistsError(f"{key_of(obj)} exists", status=409)
+            self.api.put(resource, obj)
+        self._lose()
+        return True
 
     async def replace(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
         await self._request()

@@ -317,3 +317,24 @@ async def test_a_machine_removed_by_hand_is_made_again_with_the_same_addresses(w
     await world.settle()
     assert world.interfaces("default/p") == before
     assert len(world.api.all(INSTANCE_IPS)) == 2
+
+
+@pytest.mark.parametrize("bundles", [True, False])
+async def test_an_address_which_the_cache_shows_as_free_and_the_api_does_not_is_passed_over(world, bundles):
+    """A bundle ends there; written one by one, what it made is found and another address is taken."""
+    world.api.bundles = bundles
+    world.nad("default/left", cidr=CIDR)
+    world.nad("default/right", cidr="10.30.0.0/24")
+    await world.settle()
+    network = next(name for name in world.networks() if "left" in name)
+    name = naming.instance_ip_name(network, "10.20.0.252")
+    owner = {"network": network, "address": "10.20.0.252", "podUID": "other"}
+    # No event tells of it, as when the watch is late.
+    unseen = {"metadata": {"name": name, "resourceVersion": "1", "uid": "x"}, "spec": owner}
+    world.api.objects.setdefault(INSTANCE_IPS, {})[name] = unseen
+    world.pod("default/p", "left,right")
+    made = await world.attached("default/p")
+    assert addresses(made) == ["10.47.255.252", "10.20.0.251", "10.30.0.252"]
+    await world.settle()
+    owners = [iip["spec"]["podUID"] for iip in world.api.all(INSTANCE_IPS)]
+    assert sorted(owners, key=len) == ["other", *[made[0]["pod"]["uid"]] * 3]

@@ -57,7 +57,7 @@ def shape(world):
 @pytest.mark.parametrize("seed", range(10))
 async def test_any_order_with_restarts_ends_the_same(make_api, make_world, seed):
     mood = random.Random(seed)
-    world = make_world(make_api(mood=mood, losses=0.03))
+    world = make_world(make_api(mood=mood, losses=0.03, bundles=seed % 2 == 0))
     await world.start()
     made, doomed = steps(world)
     mood.shuffle(made)
@@ -127,7 +127,7 @@ async def test_a_burst_of_pods_is_quick(world):
 async def test_damage_by_hand_and_restarts_end_as_if_nothing_had_been(make_api, make_world, seed):
     """Objects are removed at random moments; afterwards each pod has what it had, address for address."""
     mood = random.Random(seed)
-    world = make_world(make_api(mood=mood, losses=0.02))
+    world = make_world(make_api(mood=mood, losses=0.02, bundles=seed % 2 == 0))
     await world.start()
     world.nad("default/a", cidr="10.20.0.0/24, 2001:db8::/64")
     world.nad("default/b", cidr="10.21.0.0/24")

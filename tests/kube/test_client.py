@@ -187,3 +187,24 @@ async def test_wrong_scheme_or_nobody_there_names_the_server():
     async with Client(access, wait=at_once) as client:
         with pytest.raises(UnreachableError, match="can't connect to http:"):
             await client.list(PODS)
+
+
+async def test_objects_are_created_together_where_the_api_takes_bundles(api, client, kube_status):
+    refusal = kube_status(409, "AlreadyExists", "it is there")
+    api.answers = [
+        (201, {"status": {"created": 2}}),
+        (201, {"status": {"created": 1, "failure": refusal}}),
+        (201, {"kind": "Thing"}),
+        (404, kube_status(404, "NotFound", "no such resource")),
+    ]
+    objects = [{"kind": "A"}, {"kind": "B"}]
+    assert await client.create_together(objects)
+    assert orjson.loads(api.requests[0][3])["spec"] == {"objects": objects}
+    with pytest.raises(AlreadyExistsError, match="it is there"):
+        await client.create_together(objects)
+    with pytest.raises(KubeError, match="no Bundle"):
+        await client.create_together(objects)
+    # An API without them is asked once.
+    assert not await client.create_together(objects)
+    assert not await client.create_together(objects)
+    assert len(api.requests) == 4
