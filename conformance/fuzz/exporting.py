@@ -20,7 +20,7 @@ import yaml
 from conformance.fuzz import steps
 from conformance.fuzz.campaign import Failure
 from conformance.fuzz.judge import RULES
-from conformance.fuzz.plotting import Plot
+from conformance.fuzz.plotting import UNSEEN, Plot
 from conformance.fuzz.steps import Step
 from multinet.errors import InputError
 from multinet.model.dialect import DEFAULT
@@ -123,8 +123,11 @@ def _header(failure: Failure, origin: Origin, left_out: Sequence[str]) -> str:
         "Steps:",
         *(f"  {number}. {step}" for number, step in enumerate(failure.steps, start=1)),
     ]
+    unseen = [rule for rule in failure.rules if rule in UNSEEN]
     if left_out:
         lines.append(f"For `multinet replay` only: a scenario has no step for {', '.join(left_out)}.")
+    elif unseen:
+        lines.append(f"`multinet replay` shows it; a scenario has no check for {', '.join(unseen)}.")
     else:
         lines.append("`multinet run` replays it in a lab; `multinet replay` with the fuzzer's judge.")
     return "".join(f"# {line}\n" for line in lines)

@@ -30,20 +30,40 @@ _MTU = 1500
 
 @dataclass(slots=True)
 class Kernel:
-    """What is on one node: attachments by container ID, and each network's members elsewhere by VNI."""
+    """What is on one node: attachments by container ID, and each network's members elsewhere by VNI.
+
+    ``ended`` are those whose devices went with the sandbox's namespace before anybody took them away: their
+    networks' devices stay.
+    """
 
     node: str
     plugged: dict[str, Attachment] = field(default_factory=dict)
     remotes: dict[int, frozenset[Remote]] = field(default_factory=dict)
     kept: set[int] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
     refusing: str = ""
     """Why the next attachment is refused half-way; empty: it is not."""
 
     def reboot(self) -> None:
         """Nothing is left."""
         self.plugged.clear()
+        self.ended.clear()
         self.remotes.clear()
         self.kept.clear()
+
+    def end(self, container_id: str) -> None:
+        """A sandbox ends, and its devices with it."""
+        if container_id in self.plugged:
+            self.ended.add(container_id)
+
+    def drop(self, container_id: str) -> None:
+        """Whatever is there of it goes."""
+        self.plugged.pop(container_id, None)
+        self.ended.discard(container_id)
+
+    def there(self) -> dict[str, Attachment]:
+        """The attachments that have devices."""
+        return {key: each for key, each in self.plugged.items() if key not in self.ended}
 
     def networks(self) -> set[int]:
         """VNIs of the networks that have a member or are kept."""
@@ -61,8 +81,8 @@ class SimulatedDatapath:
 
     def open(self, known: Sequence[Attachment], doomed: Collection[str] = ()) -> tuple[Attachment, ...]:
         """Those of ``known`` that are there; what belongs to ``doomed`` goes, the rest are strays."""
-        for container_id in doomed:
-            self._kernel.plugged.pop(container_id, None)
+        for container_id in (*doomed, *tuple(self._kernel.ended)):
+            self._kernel.drop(container_id)
         self._named = {each.container_id for each in known}
         return tuple(each for each in known if each.container_id in self._kernel.plugged)
 
@@ -70,7 +90,7 @@ class SimulatedDatapath:
         """Devices that nobody has named yet."""
         return tuple(
             Stray(port.host_index, port.host_name, port.mtu, container_id, each.cni_network, each.netns)
-            for container_id, each in self._kernel.plugged.items()
+            for container_id, each in self._kernel.there().items()
             if container_id not in self._named
             for port in each.ports
         )
@@ -83,7 +103,7 @@ class SimulatedDatapath:
     async def purge(self, strays: Collection[Stray]) -> None:
         """Delete strays."""
         for container_id in {stray.container for stray in strays}:
-            self._kernel.plugged.pop(container_id, None)
+            self._kernel.drop(container_id)
         self._tidy()
 
     def sweep(self) -> None:
@@ -110,14 +130,16 @@ class SimulatedDatapath:
         """All or nothing."""
         if self._kernel.refusing:
             raise DatapathError(self._kernel.refusing)
-        there = {port.host_name for each in self._kernel.plugged.values() for port in each.ports}
+        present = self._kernel.there().values()
+        there = {port.host_name for each in present for port in each.ports}
         for port in attachment.ports:
             if port.host_name in there:
                 raise DatapathError(f"device {port.host_name} exists")
-        lent = {device.nic.name for each in self._kernel.plugged.values() for device in each.devices}
+        lent = {device.nic.name for each in present for device in each.devices}
         for device in attachment.devices:
             if device.nic.name in lent:
                 raise DeviceBusyError(f"the NIC {device.nic.name} is another pod's")
+        self._kernel.drop(attachment.container_id)
         self._kernel.plugged[attachment.container_id] = attachment
         self._named.add(attachment.container_id)
         for port in attachment.ports:
@@ -125,17 +147,17 @@ class SimulatedDatapath:
 
     async def detach(self, attachment: Attachment) -> None:
         """Whatever is there of it goes."""
-        self._kernel.plugged.pop(attachment.container_id, None)
+        self._kernel.drop(attachment.container_id)
         self._tidy()
 
     def check(self, attachment: Attachment) -> tuple[str, ...]:
         """Whether it is there as it was made."""
-        found = self._kernel.plugged.get(attachment.container_id)
+        found = self._kernel.there().get(attachment.container_id)
         return () if found == attachment else ("its interfaces are not there",)
 
     def has(self, attachment: Attachment) -> bool:
         """Whether it is there."""
-        return attachment.container_id in self._kernel.plugged
+        return attachment.container_id in self._kernel.there()
 
     def on_gone(self, listener: Callable[[int], None]) -> None:
         """Nothing ever goes here without being asked to."""

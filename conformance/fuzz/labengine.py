@@ -39,8 +39,8 @@ _MADE_IN = [manifests.DOMAIN, manifests.PROJECT]
 _RECOVERY_S = 7.0
 _HEARD_LIMIT_S = 15.0
 _LOOK_AGAIN_S = 0.02
-# Of a minute only so much is waited for.
-_MOMENT_S = 0.1
+# Of a minute only so much is waited for: longer than the controller gives a NAD to arrive.
+_MOMENT_S = 0.3
 
 
 class LabEngine:

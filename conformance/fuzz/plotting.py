@@ -17,6 +17,8 @@ from multinet.model.objects import ANNOTATION_SELECTION, ANNOTATION_STATUS
 Made = dict[str, Any]
 # A node that was cut off comes back after its agents' longest back-off.
 _READY_LIMIT = "60s"
+#: Rules that no check of a scenario shows.
+UNSEEN = ("comes-to-rest",)
 _CONFIG_CALL = Path(__file__).with_name("configcall.py")
 
 
@@ -102,9 +104,7 @@ class Plot:
             self._add("what can't be attached waits", {"check": {"pending": pods}})
         self._check_networks(foretold)
         for key in foretold.ending:
-            argv = ["get", "vmi", "-A", "-o", "jsonpath={range .items[*]}{.spec.pod.namespace}/"]
-            argv[-1] += "{.spec.pod.name} {end}"
-            self._add("who has not ended keeps its addresses", {"kubectl": {"argv": argv, "contains": key}})
+            self._add("who has not ended keeps its addresses", _has_interfaces(key))
         if self._gone and not self._forecast.model.cut:
             self._add("nothing is left of what is gone", {"leftovers": {}})
 
@@ -124,6 +124,8 @@ class Plot:
         if self._checked:
             pods = sorted(self._checked)
             self._add("in the end, what ran is as it was", {"check": {"pods": pods, "unchanged": True}})
+            if "running-pods-are-immutable" in rules:
+                self._add("what runs is recorded", *map(_has_interfaces, pods))
             if "forwarding-is-current" in rules and not self._forecast.model.cut:
                 self._add("who shares a network reaches each other", {"matrix": {"pods": pods}})
 
@@ -217,6 +219,12 @@ def _fq_name(key: str) -> naming.FqName:
 
 def _annotate(key: str, annotation: str, value: str | None) -> Made:
     return {"annotate": {"on": f"pod/{key}", "set": {annotation: value}}}
+
+
+def _has_interfaces(key: str) -> Made:
+    argv = ["get", "vmi", "-A", "-o", "jsonpath={range .items[*]}{.spec.pod.namespace}/"]
+    argv[-1] += "{.spec.pod.name} {end}"
+    return {"kubectl": {"argv": argv, "contains": key}}
 
 
 def _config_api(verb: str, body: Made) -> Made:

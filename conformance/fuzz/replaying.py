@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from conformance.fuzz import engines, exporting
+from conformance.fuzz import engines, exporting, report, steps
 from conformance.fuzz.engine import Engine
 from conformance.fuzz.shrink import replay
 from multinet.errors import InputError, MultinetError
@@ -31,11 +31,16 @@ class Result:
 
 
 def files(paths: Sequence[Path]) -> list[Path]:
-    """The files of these paths, of a directory those it has; ``InputError`` when there is none."""
+    """The files of these paths, of a directory those it has; none of a campaign's that found nothing.
+
+    ``InputError`` for a path that is not there, and for any other directory without a file.
+    """
     found: list[Path] = []
     for path in paths:
+        if not path.exists():
+            raise InputError("there is no such file or directory", where=str(path))
         inside = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
-        if not inside:
+        if not inside and not (path / report.JSON_FILE).is_file():
             raise InputError("there is no scenario file in it", where=str(path))
         found += inside
     return found
@@ -56,7 +61,7 @@ def again(paths: Sequence[Path], engine: str, folder: Path | None = None) -> Ite
                     if current is not None:
                         current.close()
                     current, dialect = engines.make(engine, folder, dialect=plan.dialect), plan.dialect
-                yield _result(path, current, plan)
+                yield once(path, current, plan)
             except MultinetError as error:
                 yield Result(path, State.ERROR, str(error))
     finally:
@@ -64,13 +69,16 @@ def again(paths: Sequence[Path], engine: str, folder: Path | None = None) -> Ite
             current.close()
 
 
-def _result(path: Path, engine: Engine, plan: exporting.Plan) -> Result:
+def once(path: Path, engine: Engine, plan: exporting.Plan | None = None) -> Result:
+    """Replay a file on an engine of its dialect; ``InputError`` when it can't. ``plan``: what it says."""
+    plan = plan or exporting.read(path)
     lacking = dict.fromkeys(step.name for step in plan.sequence if not engine.supports(type(step)))
     if lacking:
         raise InputError(
             f"this engine has no {', '.join(lacking)}", where=str(path), next_step="replay it on engine model"
         )
-    broken = replay(engine, plan.sequence)
+    # What the last step made happen may have waited for something before it happened.
+    broken = replay(engine, (*plan.sequence, steps.Elapse()))
     if broken is None:
         return Result(path, State.FIXED)
     # Any rule counts: that another one breaks now is no mending.

@@ -34,7 +34,7 @@ def _look(node: SimulatedNode) -> NodeView:
                     for port in each.ports
                 ),
             )
-            for each in kernel.plugged.values()
+            for each in kernel.there().values()
         ),
         files=frozenset(path.stem for path in node.state_dir.glob("*.json")),
         sandboxes=frozenset(sandbox.container_id for sandbox in node.sandboxes.values()),

@@ -231,6 +231,7 @@ class SimulatedNode:
         while (answer := await self.call("DEL", sandbox))[0] != 0:
             _log.warning("DEL of %s: %s", sandbox.pod, answer[1])
             await pause(f"DEL of {sandbox.pod}: back-off", _RETRY_S)
+        self.kernel.end(sandbox.container_id)
         if self.sandboxes.get(sandbox.uid) is sandbox:
             del self.sandboxes[sandbox.uid]
 

@@ -93,8 +93,11 @@ _STYLES = {State.FIXED: "green", State.STILL_FAILS: "bold red", State.ERROR: "bo
 def replay(paths: list[Path], engine: str, bugs: tuple[str, ...], output: str) -> int:
     """Take what files have once more; 1 while one still fails, 3 when one could not be replayed."""
     chosen = replaying.files(paths)
-    _settle_in(engine)
     console = say.console(stderr=output == "json")
+    if not chosen:
+        console.print(f"nothing to replay: no failure in {', '.join(map(str, paths))}")
+    else:
+        _settle_in(engine)
     found = []
     with _quiet(), _planted(bugs), tempfile.TemporaryDirectory(prefix="multinet-replay-") as logs:
         for result in replaying.again(chosen, engine, Path(logs)):

@@ -139,3 +139,20 @@ def test_manifests_are_plain_kubernetes(multinet: Command) -> None:
     assert kinds.count("NetworkAttachmentDefinition") == 4
     assert kinds.count("Pod") == 7
     assert all(set(item) <= {"apiVersion", "kind", "metadata", "spec"} for item in objects)
+
+
+def test_replay_of_a_path_that_is_not_there_is_wrong_use_and_names_it_once(
+    multinet: Command, tmp_path: Path
+) -> None:
+    missing = tmp_path / "gone"
+    done = multinet("replay", missing)
+    assert (done.returncode, (done.stdout + done.stderr).count(str(missing))) == (2, 1)
+
+
+def test_after_a_campaign_that_found_nothing_there_is_nothing_to_replay(
+    multinet: Command, tmp_path: Path
+) -> None:
+    assert multinet("fuzz", "--examples", "1", "--steps", "2", "--export", tmp_path).returncode == 0
+    done = multinet("replay", tmp_path)
+    assert (done.returncode, last_line(done)) == (0, "exit status 0: passed")
+    assert f"nothing to replay: no failure in {tmp_path}" in done.stdout
