@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from multinet.errors import MultinetError
 from multinet.kube.recorder import EventType
@@ -32,29 +31,38 @@ class Announcer:
         self._recorder = recorder
         self._tells_users = tells_users
         self._said: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        self._troubled: dict[str, set[tuple[str, str, str]]] = {}
 
     def say(self, obj: Obj, type_: EventType, reason: str, message: str) -> None:
         """Record the event unless the same was said about this object last time or before."""
-        key = (uid_of(obj) or key_of(obj), reason, message)
+        key = _key(obj, reason, message)
         if key in self._said:
             return
         self._said[key] = None
         if len(self._said) > _REMEMBERED:
-            self._said.popitem(last=False)
+            dropped, _ = self._said.popitem(last=False)
+            self._troubled.get(dropped[0], set()).discard(dropped)
+            if not self._troubled.get(dropped[0]):
+                self._troubled.pop(dropped[0], None)
         if self._tells_users:
             self._recorder.record(obj, type_, reason, message)
         else:
             _log.info("%s: %s: %s", key_of(obj), reason, message)
 
-    def warn(self, obj: Obj, reason: str, error: MultinetError) -> None:
-        """A Warning that says what, where, why and how to mend it."""
-        self.say(obj, "Warning", reason, in_words(error))
+    def warn(self, obj: Obj, reason: str, message: str) -> None:
+        """A Warning about what is wrong now; it is said anew when it comes back after :meth:`recovered`."""
+        self.say(obj, "Warning", reason, message)
+        key = _key(obj, reason, message)
+        self._troubled.setdefault(key[0], set()).add(key)
 
-    def forget(self, obj: Mapping[str, Any]) -> None:
-        """Let everything be said again: the object changed."""
-        uid = uid_of(obj) or key_of(obj)
-        for key in [key for key in self._said if key[0] == uid]:
-            del self._said[key]
+    def recovered(self, obj: Obj) -> None:
+        """Nothing is wrong with the object any more: what :meth:`warn` said of it may be said again."""
+        for key in self._troubled.pop(_key(obj, "", "")[0], ()):
+            self._said.pop(key, None)
+
+
+def _key(obj: Obj, reason: str, message: str) -> tuple[str, str, str]:
+    return (uid_of(obj) or key_of(obj), reason, message)
 
 
 def in_words(error: MultinetError) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from multinet.controller.errors import Refusal
+from multinet.controller.isolation import forbidden, owner_of
 from multinet.controller.lookup import ARRIVAL_S, MAKING_S, ready_network
 from multinet.controller.settings import Settings
 from multinet.controller.view import View
-from multinet.controller.waiting import namespace_topic
-from multinet.model import default_network, requests
-from multinet.model.nad import NadError
-from multinet.model.networks import VirtualNetwork
-from multinet.model.objects import Obj, namespace_of, uid_of
+from multinet.controller.waiting import namespace_topic, network_topic
+from multinet.model import default_network, naming, requests
+from multinet.model.nad import ANNOTATION_NETWORK, NadError
+from multinet.model.networks import ORIGIN_NAD, VirtualNetwork
+from multinet.model.objects import Obj, annotations_of, namespace_of, uid_of
 from multinet.model.requests import RequestError, Wanted
 
 
@@ -54,6 +55,24 @@ class DefaultNetwork:
         except NadError as error:
             raise Refusal.of(error, "DefaultNetworkInvalid", topics=topics) from error
         patience = MAKING_S if choice.is_own else ARRIVAL_S
-        return ready_network(
+        network = ready_network(
             self._view, choice.fq_name, choice.what, topics, patience, is_coming=choice.is_own
         )
+        if choice.is_own and network.origin == ORIGIN_NAD and not settings.dialect.nads_share_networks:
+            raise _taken(network, choice.what, topics)
+        if annotations_of(pod).get(ANNOTATION_NETWORK):
+            owner = owner_of(network, settings, self._view)
+            if owner and not settings.may_select(name, owner):
+                what = f"the network {naming.fq_text(network.fq_name)}"
+                raise forbidden(what, ANNOTATION_NETWORK, name)
+        return network
+
+
+def _taken(network: VirtualNetwork, what: str, topics: tuple[str, ...]) -> Refusal:
+    return Refusal(
+        "NetworkTaken",
+        f"{what} can't be made",
+        why=f"{naming.fq_text(network.fq_name)} is the network of the NAD {network.nad}",
+        next_step="give that NAD another name, and delete the pods that use its network",
+        topics=(*topics, network_topic(network.fq_name)),
+    )

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from multinet.controller.announcer import Announcer
+from multinet.controller.announcer import Announcer, in_words
 from multinet.controller.definitions import Definitions
 from multinet.controller.protection import Protection, write_condition
 from multinet.controller.settings import Settings
@@ -22,7 +22,7 @@ from multinet.kube.errors import AlreadyExistsError, NotFoundError
 from multinet.kube.resources import VIRTUAL_NETWORKS
 from multinet.model import nad as nads
 from multinet.model import naming
-from multinet.model.nad import NadError, NadIntent
+from multinet.model.nad import NadError, NadIntent, Note
 from multinet.model.networks import L2_L3, ORIGIN_NAD, VirtualNetwork
 from multinet.model.objects import (
     ANNOTATION_NAD,
@@ -84,19 +84,22 @@ class Nads:
 
     async def _define(self, nad: Obj) -> None:
         problem: NadError | None = None
+        notes: tuple[Note, ...] = ()
         try:
             intent = self._definitions.judge(nad)
-            for note in intent.notes:
+            notes = intent.notes
+            for note in notes:
                 self._announcer.say(nad, "Warning", note.reason, note.message)
             if intent.kind == "create":
                 await self._create(nad, intent)
             elif intent.kind == "map":
                 self._map(nad, intent)
+            self._announcer.recovered(nad)
         except NadError as error:
-            self._announcer.warn(nad, error.reason, error)
+            self._announcer.warn(nad, error.reason, in_words(error))
             problem = error
         if self._dialect.tells_users:
-            await write_condition(self._view.client, nad, problem)
+            await write_condition(self._view.client, nad, problem, notes)
 
     async def _remove_by_last_name(self, key: str) -> None:
         namespace, name = split_key(key)

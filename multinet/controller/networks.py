@@ -228,6 +228,8 @@ class Networks:
         return await self._view.client.replace(VIRTUAL_NETWORKS, {**vn, "spec": spec})
 
     async def _tell(self, vn: Obj, condition: Condition) -> None:
+        if condition.is_true:
+            self._announcer.recovered(vn)
         if condition.says_the_same(conditions.find(vn, conditions.READY)):
             return
         existing = section(vn, "status").get("conditions") or []
@@ -238,7 +240,7 @@ class Networks:
         except NotFoundError:
             return
         if not condition.is_true:
-            self._announcer.say(vn, "Warning", condition.reason, condition.message)
+            self._announcer.warn(vn, condition.reason, condition.message)
 
     def changed(self, old: Obj | None, new: Obj | None) -> None:
         """Wake the pods which wait for a network (informer callback)."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from multinet.controller.default_network import DefaultNetwork
 from multinet.controller.definitions import Definitions
 from multinet.controller.errors import Refusal
+from multinet.controller.isolation import forbidden, owner_of
 from multinet.controller.lookup import ARRIVAL_S, MAKING_S, ready_network
 from multinet.controller.settings import Settings
 from multinet.controller.view import View
 from multinet.controller.waiting import nad_topic, namespace_topic, network_topic
+from multinet.model import naming
 from multinet.model.definitions import check_made_network, check_target, selected_by
 from multinet.model.nad import NadError
 from multinet.model.networks import VirtualNetwork
@@ -118,8 +120,9 @@ class Planner:
             raise Refusal.of(error, "SelectionInvalid") from error
 
     def _network_of(self, item: NetworkSelection, pod_namespace: str) -> VirtualNetwork:
+        place = f"{ANNOTATION_SELECTION}, character {item.position + 1}"
         if not self._settings.may_select(pod_namespace, item.namespace):
-            raise _forbidden(item, pod_namespace)
+            raise forbidden(f"the network {item.nad}", place, pod_namespace)
         if not self._definitions.knows(item.nad):
             raise self._no_such_nad(item)
         topics = (nad_topic(item.nad),)
@@ -144,7 +147,16 @@ class Planner:
             grace_s = MAKING_S if error.reason == "NetworkUnchanged" else 0.0
             both = (*topics, network_topic(network.fq_name))
             raise Refusal.of(error, error.reason, topics=both, grace_s=grace_s) from error
+        if intent.kind == "map" and not self._may_map(item.namespace, network):
+            what = f"the network {naming.fq_text(target)}, to which {item.nad} maps,"
+            raise forbidden(what, place, pod_namespace)
         return network
+
+    def _may_map(self, namespace: str, network: VirtualNetwork) -> bool:
+        """Whether NADs of ``namespace`` may hand out the network; global ones are the administrator's."""
+        owner = owner_of(network, self._settings, self._view)
+        is_global = namespace in self._settings.global_namespaces
+        return not owner or is_global or self._settings.may_select(namespace, owner)
 
     def _no_such_nad(self, item: NetworkSelection) -> Refusal:
         is_there = item.nad in self._view.nads.store
@@ -167,13 +179,3 @@ def _wanted(index: int, item: NetworkSelection, network: VirtualNetwork, name: s
         return wanted(index, item, network, name, uid)
     except RequestError as error:
         raise Refusal.of(error, error.reason, topics=(network_topic(network.fq_name),)) from error
-
-
-def _forbidden(item: NetworkSelection, pod_namespace: str) -> Refusal:
-    return Refusal(
-        "NetworkForbidden",
-        f"the network {item.nad} may not be selected from namespace {pod_namespace}",
-        where=f"{ANNOTATION_SELECTION}, character {item.position + 1}",
-        why="networks are isolated by namespace in this cluster (NPWG 7.4)",
-        next_step=f"use a network of namespace {pod_namespace}, or ask the administrator for a global one",
-    )

@@ -7,6 +7,7 @@ with ``--protect-networks`` the finalizer does: the NAD stays, being deleted, un
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from multinet.controller.announcer import Announcer, in_words
 from multinet.controller.settings import Settings
@@ -17,7 +18,7 @@ from multinet.kube.errors import NotFoundError
 from multinet.kube.resources import NADS
 from multinet.model import conditions
 from multinet.model.conditions import Condition
-from multinet.model.nad import NadError
+from multinet.model.nad import NadError, Note
 from multinet.model.objects import (
     ANNOTATION_CONDITION,
     FINALIZER_IN_USE,
@@ -68,12 +69,17 @@ class Protection:
             return
 
 
-async def write_condition(client: Client, nad: Obj, problem: NadError | None) -> None:
-    """The condition of a NAD that can't be used, or of one that could not and now can."""
+async def write_condition(
+    client: Client, nad: Obj, problem: NadError | None, notes: Sequence[Note] = ()
+) -> None:
+    """The condition of a NAD that can't be used, that has ``notes``, or that had a condition before."""
     written = annotations_of(nad).get(ANNOTATION_CONDITION)
-    if problem is None and written is None:
+    if problem is None and not notes and written is None:
         return
     made = Condition(conditions.READY, "True", "Accepted", "the network is there", now())
+    if notes:
+        said = "; ".join(note.message for note in notes)
+        made = Condition(conditions.READY, "True", notes[0].reason, said, now())
     if problem is not None:
         made = Condition(conditions.READY, "False", problem.reason, in_words(problem), now())
     if made.says_the_same(_read(written)):

@@ -7,7 +7,11 @@ that was woken since then sends its key back at once.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+
+_REMEMBERED = 4096
+"""Wakes that are remembered. Topics are as many as addresses and MACs were ever given back."""
 
 
 def nad_topic(key: str) -> str:
@@ -42,13 +46,15 @@ class Waiting:
         self._add = add
         self._keys: dict[str, set[str]] = {}
         self._topics: dict[str, tuple[str, ...]] = {}
-        self._woken: dict[str, int] = {}
+        self._woken: OrderedDict[str, int] = OrderedDict()
+        self._forgotten = 0
         self.epoch = 0
 
     def put(self, key: str, topics: tuple[str, ...], since: int) -> None:
         """Let ``key`` wait for ``topics``; one that was woken after epoch ``since`` wakes it at once."""
         self.drop(key)
-        if any(self._woken.get(topic, 0) > since for topic in topics):
+        # What was forgotten since then may have been one of them.
+        if since < self._forgotten or any(self._woken.get(topic, 0) > since for topic in topics):
             self._add(key)
             return
         self._topics[key] = topics
@@ -67,5 +73,8 @@ class Waiting:
         """Something happened to ``topic``."""
         self.epoch += 1
         self._woken[topic] = self.epoch
+        self._woken.move_to_end(topic)
+        if len(self._woken) > _REMEMBERED:
+            _, self._forgotten = self._woken.popitem(last=False)
         for key in list(self._keys.get(topic, ())):
             self._add(key)

@@ -30,7 +30,15 @@ from multinet.errors import InputError
 from multinet.model import naming
 from multinet.model.naming import FqName
 from multinet.model.networks import Subnet
-from multinet.model.objects import annotations_of, key_of, name_of, namespace_of, section
+from multinet.model.objects import (
+    ANNOTATION_CONDITION,
+    API_GROUP,
+    annotations_of,
+    key_of,
+    name_of,
+    namespace_of,
+    section,
+)
 
 OWN_TYPES = frozenset({"contrail-k8s-cni", "multinet-cni"})
 
@@ -46,6 +54,9 @@ _OWN_ANNOTATIONS = (
     ANNOTATION_SNAT,
     ANNOTATION_DEVICE,
 )
+_OWN_PREFIXES = ("opencontrail.org/", f"{API_GROUP}/")
+_KNOWN = frozenset((*_OWN_ANNOTATIONS, ANNOTATION_CONDITION))
+_REFERENCE_KEYS = ("domain", "project", "name")
 
 # What Linux takes as a device's name (dev_valid_name in net/core/dev.c, 15 bytes), less what is odd.
 _DEVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}")
@@ -126,7 +137,7 @@ def parse(obj: Mapping[str, Any], *, cluster: str = naming.DEFAULT_CLUSTER, proj
             why="there is no spec.config and no opencontrail.org annotation",
             next_step=_CIDR_STEP,
         )
-    notes: list[Note] = []
+    notes = _unknown_annotations(annotations)
     cidr = annotations.get(ANNOTATION_CIDR)
     target = annotations.get(ANNOTATION_NETWORK) or ""
     device = _device(annotations, where)
@@ -162,6 +173,7 @@ def parse(obj: Mapping[str, Any], *, cluster: str = naming.DEFAULT_CLUSTER, proj
     if target.strip():
         _flag_notes(annotations, notes, "on a NAD that maps to an existing network: set it on the network")
         fq_name = read_reference(target, where)
+        notes += _unknown_keys(target)
         return NadIntent("map", key_of(obj), fq_name, plugin_type=plugin_type, notes=tuple(notes))
     raise NadError(
         "NetworkMissing",
@@ -170,6 +182,25 @@ def parse(obj: Mapping[str, Any], *, cluster: str = naming.DEFAULT_CLUSTER, proj
         why=f"it carries neither {ANNOTATION_CIDR} nor {ANNOTATION_NETWORK}",
         next_step=f"{_CIDR_STEP}; or {_NETWORK_STEP}",
     )
+
+
+def _unknown_annotations(annotations: Mapping[str, str]) -> list[Note]:
+    """A mistyped key asks for something that would be left out in silence."""
+    unknown = sorted(key for key in annotations if key.startswith(_OWN_PREFIXES) and key not in _KNOWN)
+    known = ", ".join(_OWN_ANNOTATIONS)
+    return [
+        Note("AnnotationUnknown", f"{key} is not known and has no effect: remove it, or write one of {known}")
+        for key in unknown
+    ]
+
+
+def _unknown_keys(reference: str) -> list[Note]:
+    read = _literal(reference)
+    unknown = sorted(str(key) for key in read if key not in _REFERENCE_KEYS) if isinstance(read, dict) else []
+    return [
+        Note("AnnotationUnknown", f"the key {key!r} of {ANNOTATION_NETWORK} has no effect: remove it")
+        for key in unknown
+    ]
 
 
 def _plugin_type(obj: Mapping[str, Any], where: str) -> str:
@@ -344,7 +375,7 @@ def read_reference(text: str, where: str, *, json_too: bool = True) -> FqName:
             why=why,
             next_step=_NETWORK_STEP,
         )
-    parts = [read.get(key) for key in ("domain", "project", "name")]
+    parts = [read.get(key) for key in _REFERENCE_KEYS]
     if not all(isinstance(part, str) and part for part in parts):
         raise NadError(
             "NetworkInvalid",

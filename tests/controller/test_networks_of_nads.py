@@ -1,5 +1,7 @@
 """NADs to networks: made, mapped, refused, in use, removed; and networks made in the config API."""
 
+import json
+
 import pytest
 
 from multinet.kube.resources import NADS, PODS, VIRTUAL_NETWORKS
@@ -60,6 +62,39 @@ async def test_a_nad_can_not_touch_the_default_network(world):
     world.api.remove(NADS, "default/default")
     await world.settle()
     assert DEFAULT in world.networks()
+
+
+async def test_a_nads_network_never_becomes_an_isolated_namespaces(world):
+    world.namespace("team")
+    world.nad("team/team", cidr="10.9.9.0/24")
+    await world.settle()
+    world.namespace("team", isolation="true")
+    world.pod("team/p")
+    assert "the NAD team/team" in await world.refused("team/p", "NetworkTaken")
+    world.api.remove(NADS, "team/team")
+    (made,) = await world.attached("team/p")
+    assert made["forwardingMode"] == "l3"
+    assert made["addresses"][0]["address"].startswith("10.47.")
+
+
+async def test_what_is_wrong_again_is_told_again(world):
+    for cidr, told in (("10.1.1.0/32", 1), ("10.1.1.0/24", 1), ("10.1.1.0/32", 2), ("10.1.1.0/32", 2)):
+        world.nad("default/n", cidr=cidr)
+        await world.settle()
+        assert len(world.said.warnings("default/n")) == told
+
+
+async def test_mistyped_annotations_are_told(world):
+    world.nad("default/n", cidr="10.1.1.0/24", **{"ip-fabric-snat": "true"})
+    await world.settle()
+    ((reason, message),) = world.said.warnings("default/n")
+    assert reason == "AnnotationUnknown"
+    assert "opencontrail.org/ip-fabric-snat is not known" in message
+    marks = world.api.named(NADS, "default/n")["metadata"]["annotations"]
+    condition = json.loads(marks["multinet.opencontrail.org/condition"])
+    assert (condition["status"], condition["reason"], condition["message"]) == ("True", reason, message)
+    world.pod("default/p", "n")
+    assert len(await world.attached("default/p")) == 2
 
 
 async def test_equal_names_in_two_namespaces_are_two_networks(world):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from multinet.kube.resources import INSTANCE_IPS
+from multinet.kube.resources import INSTANCE_IPS, VIRTUAL_NETWORKS
 from multinet.model import selection, status
 from multinet.model.attachments import Interface
 from multinet.model.selected import PortMapping
@@ -459,6 +459,37 @@ async def test_NPWG_7_4_a_b_isolated_namespaces_of_networks(start_world, pod, ne
         message = await world.refused(pod, "NetworkForbidden")
         assert "NPWG 7.4" in message
         assert world.interfaces(pod) == []
+
+
+REFERENCE = '{"domain": "default-domain", "project": "k8s-other", "name": "k8s-a-pod-network"}'
+
+
+async def test_NPWG_7_4_b_a_mapping_is_no_way_round(start_world):
+    world = await start_world(namespace_isolation=True, global_namespaces=frozenset({"shared"}))
+    await furnish(world)
+    world.namespace("shared")
+    world.nad("default/round", network=REFERENCE)
+    world.nad("shared/published", network=REFERENCE)
+    world.pod("default/p", "round")
+    assert "k8s-other:k8s-a-pod-network" in await world.refused("default/p", "NetworkForbidden")
+    world.pod("default/q", annotations={"opencontrail.org/network": REFERENCE})
+    await world.refused("default/q", "NetworkForbidden")
+    world.pod("default/r", "shared/published")
+    assert len(await world.attached("default/r")) == 2
+    world.pod("other/s", annotations={"opencontrail.org/network": REFERENCE})
+    assert len(await world.attached("other/s")) == 1
+
+
+async def test_NPWG_7_4_b_a_projects_networks_are_its_namespaces(start_world):
+    world = await start_world(namespace_isolation=True, global_namespaces=frozenset())
+    await furnish(world)
+    spec = {"fqName": ["default-domain", "k8s-other", "made"], "subnets": [{"cidr": "10.8.8.0/24"}]}
+    world.api.put(VIRTUAL_NETWORKS, {"metadata": {"name": "made"}, "spec": spec})
+    for namespace in ("default", "other"):
+        world.nad(f"{namespace}/m", network=REFERENCE.replace("k8s-a-pod-network", "made"))
+        world.pod(f"{namespace}/p", "m")
+    await world.refused("default/p", "NetworkForbidden")
+    assert len(await world.attached("other/p")) == 2
 
 
 async def test_EXT_1_a_name_with_an_interface_where_the_extension_is_on(start_world):

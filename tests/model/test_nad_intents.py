@@ -155,6 +155,12 @@ def test_configs_that_can_not_be_used(config, reason):
     assert problem(nad(config)).reason == reason
 
 
+def test_unknown_keys_are_noted():
+    reference = '{"domain": "d", "project": "p", "name": "n", "nmae": "x"}'
+    intent = nads.parse(nad(network=reference))
+    assert [note.reason for note in intent.notes] == ["AnnotationUnknown"]
+
+
 def test_flags_and_notes():
     intent = nads.parse(nad(cidr="10.1.1.0/24", ip_fabric_snat="TRUE", ip_fabric_forwarding="false"))
     assert (intent.fabric_snat, intent.ip_fabric_forwarding, intent.notes) == (True, False, ())
