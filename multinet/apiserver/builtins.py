@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from multinet.apiserver import core_columns as cells
 from multinet.apiserver import crd_types, merge_rules, pod_columns, pod_schema, pods, shapes
 from multinet.apiserver.apps import WORKLOAD_KINDS
-from multinet.apiserver.errors import FieldError, expect, invalid_value, required
+from multinet.apiserver.errors import FieldError, expect, field_forbidden, invalid_value, required
 from multinet.apiserver.names import dns_label
 from multinet.apiserver.network_policies import NETWORK_POLICY
 from multinet.apiserver.operations import Options
@@ -72,6 +72,22 @@ def _secret_create(secret: Obj) -> None:
     if plain:
         data = secret.setdefault("data", {})
         data.update({key: base64.b64encode(value.encode()).decode() for key, value in plain.items()})
+
+
+def _secret_update(secret: Obj, old: Obj) -> None:
+    secret.setdefault("type", old.get("type"))
+    _secret_create(secret)
+
+
+def _content_changed(obj: Obj, old: Obj) -> Iterator[FieldError]:
+    """The fields of a ConfigMap or Secret that its ``immutable`` forbids to change."""
+    if obj.get("kind") == "Secret" and obj.get("type") != old.get("type"):
+        yield invalid_value("type", obj.get("type"), "field is immutable")
+    if not old.get("immutable"):
+        return
+    for field in ("immutable", "data", "binaryData"):
+        if (obj.get(field) or None) != (old.get(field) or None):
+            yield field_forbidden(field, "field is immutable when `immutable` is set")
 
 
 def _node_create(node: Obj) -> None:
@@ -175,6 +191,7 @@ CORE = (
         True,
         (Version("v1", cells.CONFIG_MAP, shapes.CONFIG_MAP),),
         short_names=("cm",),
+        strategy=Strategy(validate_update=_content_changed),
     ),
     ResourceType(
         "",
@@ -183,7 +200,7 @@ CORE = (
         True,
         (Version("v1", cells.SECRET, shapes.SECRET),),
         field_labels=("type",),
-        strategy=Strategy(_secret_create, lambda secret, _old: _secret_create(secret)),
+        strategy=Strategy(_secret_create, _secret_update, validate_update=_content_changed),
     ),
     ResourceType(
         "",

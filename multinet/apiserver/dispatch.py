@@ -10,6 +10,7 @@ import base64
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from urllib.parse import unquote
 
 import orjson
@@ -23,9 +24,11 @@ from multinet.apiserver.errors import (
     expect,
     expired,
     internal,
+    invalid,
     method_not_allowed,
     no_such_path,
     unauthorized,
+    unsupported,
 )
 from multinet.apiserver.lifecycle import Lifecycle
 from multinet.apiserver.operations import Deletion, Operations, Options, Target, require_verb
@@ -36,6 +39,7 @@ from multinet.model.objects import Obj
 
 _log = logging.getLogger("multinet.apiserver")
 _OPEN_PATHS = frozenset(("/healthz", "/readyz", "/livez", "/version"))
+_PROPAGATIONS = ("Foreground", "Background", "Orphan")
 _TRUE = frozenset(("true", "1", ""))
 Query = Mapping[str, str]
 
@@ -165,8 +169,9 @@ class Dispatcher:
         revision, after = store.revision, ("", "")
         if query.get("continue"):
             revision, after = _continued(query["continue"])
-        elif query.get("resourceVersionMatch") == "Exact":
-            revision = _integer("resourceVersion", query.get("resourceVersion", ""))
+        elif query.get("resourceVersionMatch") == "Exact" or query.get("resourceVersion"):
+            asked = _integer("resourceVersion", query.get("resourceVersion", ""))
+            revision = asked if query.get("resourceVersionMatch") == "Exact" else revision
         if revision == store.revision:
             entries = store.entries(target.type.key, target.namespace)
         else:
@@ -234,6 +239,9 @@ class Dispatcher:
 
     def _delete_one(self, target: Target, deletion: Deletion) -> tuple[Entry, bool]:
         entry = self._operations.get(target)
+        self._operations.check_preconditions(target, entry, deletion)
+        # They hold; what happens to the dependents next may give the object another version.
+        deletion = replace(deletion, uid="", resource_version="")
         if deletion.propagation == "Orphan" and not deletion.dry_run:
             self._lifecycle.orphan(entry.uid)
         if deletion.propagation == "Foreground" and not deletion.dry_run:
@@ -304,6 +312,9 @@ def _deletion(body: Obj, query: Query) -> Deletion:
         expect(preconditions.get(field), str, f"preconditions.{field}")
     orphan = body.get("orphanDependents", query.get("orphanDependents") == "true")
     propagation = body.get("propagationPolicy") or query.get("propagationPolicy") or ""
+    if propagation not in ("", *_PROPAGATIONS):
+        finding = unsupported("propagationPolicy", propagation, _PROPAGATIONS)
+        raise invalid("DeleteOptions", "meta.k8s.io", "", [finding])
     return Deletion(
         grace_seconds=None if grace is None else _integer("gracePeriodSeconds", str(grace)),
         uid=preconditions.get("uid") or "",

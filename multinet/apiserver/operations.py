@@ -131,7 +131,7 @@ class Operations:
     def delete(self, target: Target, deletion: Deletion) -> tuple[Entry, bool]:
         """Delete an object; return it and whether it is gone (else it waits for finalizers or a kubelet)."""
         entry = self.get(target)
-        self._check_preconditions(target, entry, deletion)
+        self.check_preconditions(target, entry, deletion)
         strategy = target.type.strategy
         obj = entry.copy()
         metadata = obj["metadata"]
@@ -151,6 +151,19 @@ class Operations:
         if deletion.dry_run:
             return Entry(target.type.key, obj, entry.revision), False
         return self.store.replace(entry, obj), False
+
+    def check_preconditions(self, target: Target, entry: Entry, deletion: Deletion) -> None:
+        """Raise the 409 if the object is not the one which the deletion is about."""
+        why = ""
+        if deletion.uid and deletion.uid != entry.uid:
+            why = f"Precondition failed: UID in precondition: {deletion.uid}, UID in object meta: {entry.uid}"
+        if deletion.resource_version and deletion.resource_version != str(entry.revision):
+            why = (
+                f"Precondition failed: ResourceVersion in precondition: {deletion.resource_version}, "
+                f"ResourceVersion in object meta: {entry.revision}"
+            )
+        if why:
+            raise conflict(target.type.plural, target.type.group, target.name, why)
 
     def _put(self, target: Target, current: Entry, obj: Obj, options: Options) -> Entry:
         self._check_identity(target, obj)
@@ -278,18 +291,6 @@ class Operations:
                 "field": "metadata.namespace",
             }
             raise forbidden(target.type.plural, target.type.group, name, why, [cause])
-
-    def _check_preconditions(self, target: Target, entry: Entry, deletion: Deletion) -> None:
-        why = ""
-        if deletion.uid and deletion.uid != entry.uid:
-            why = f"Precondition failed: UID in precondition: {deletion.uid}, UID in object meta: {entry.uid}"
-        if deletion.resource_version and deletion.resource_version != str(entry.revision):
-            why = (
-                f"Precondition failed: ResourceVersion in precondition: {deletion.resource_version}, "
-                f"ResourceVersion in object meta: {entry.revision}"
-            )
-        if why:
-            raise conflict(target.type.plural, target.type.group, target.name, why)
 
     def _held(self, target: Target, obj: Obj) -> bool:
         return bool(obj["metadata"].get("finalizers")) or target.type.strategy.held(obj)

@@ -263,6 +263,37 @@ async def test_create_in_a_namespace_that_is_not_there(api):
     assert (answer.status, answer.body["message"]) == (404, 'namespaces "none" not found')
 
 
+async def test_a_deletion_that_is_refused_changes_nothing(api):
+    owner = (await api.post(MAPS, {"metadata": {"name": "owner"}})).body["metadata"]
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["uid"]}
+    await api.post(MAPS, {"metadata": {"name": "dependent", "ownerReferences": [reference]}})
+    for policy in ("Foreground", "Orphan", "Background"):
+        asked = {"propagationPolicy": policy, "preconditions": {"uid": "another"}}
+        assert (await api.call("DELETE", f"{MAPS}/owner", asked)).status == 409
+    wrong = await api.call("DELETE", f"{MAPS}/owner", {"propagationPolicy": "Any"})
+    assert (wrong.status, wrong.body["details"]["causes"][0]["field"]) == (422, "propagationPolicy")
+    assert (await api.get(f"{MAPS}/owner")).body["metadata"] == owner
+    assert (await api.get(f"{MAPS}/dependent")).body["metadata"]["ownerReferences"] == [reference]
+    asked = {
+        "propagationPolicy": "Foreground",
+        "preconditions": {"uid": owner["uid"], "resourceVersion": owner["resourceVersion"]},
+    }
+    assert (await api.call("DELETE", f"{MAPS}/owner", asked)).status == 200
+
+
+async def test_what_is_immutable_keeps_its_content(api):
+    secrets = MAPS.replace("configmaps", "secrets")
+    for path, content in ((MAPS, {"data": {"a": "1"}}), (secrets, {"stringData": {"a": "1"}})):
+        await api.post(path, {"metadata": {"name": "fixed"}, "immutable": True, **content})
+        for change in ({"data": {"a": "Mg=="}}, {"immutable": False}, {"binaryData": {"b": "Mg=="}}):
+            refused = await api.merge(f"{path}/fixed", change)
+            assert refused.status == 422, (path, change)
+            assert "is immutable when `immutable` is set" in refused.body["message"]
+        assert (await api.merge(f"{path}/fixed", {"metadata": {"labels": {"a": "b"}}})).status == 200
+    await api.post(secrets, {"metadata": {"name": "typed"}, "type": "x/y"})
+    assert (await api.merge(f"{secrets}/typed", {"type": "x/z"})).status == 422
+
+
 async def test_dependents_go_with_their_owner_unless_orphaned(api):
     async def family(prefix):
         owner = (await api.post(MAPS, config_map(f"{prefix}-owner"))).body["metadata"]
