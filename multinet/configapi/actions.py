@@ -92,8 +92,15 @@ def _listed(body: Mapping[str, Any], name: str, kind: type) -> list[Any]:
 async def change_collection(service: Service, body: Mapping[str, Any], client: Client) -> Obj:
     """``{uuid, updates: [{field, operation: set|delete, value, position}]}`` on maps of keys and values."""
     entry = _any(service, body.get("uuid"))
+    updates = _listed(body, "updates", dict)
+    await service.alter(entry, lambda now: _with_pairs(now, updates), client)
+    return {}
+
+
+def _with_pairs(entry: Entry, updates: list[Obj]) -> Obj:
+    """The fields of an entry as ``updates`` change them."""
     changed: dict[str, dict[str, Obj]] = {}
-    for update in _listed(body, "updates", dict):
+    for update in updates:
         field = str(update.get("field"))
         pairs = changed.setdefault(field, _pairs(entry, field))
         value = update.get("value")
@@ -103,9 +110,7 @@ async def change_collection(service: Service, body: Mapping[str, Any], client: C
             del pairs[str(update["position"])]
         else:
             raise bad_request(f"Invalid update {update!r}", where="prop-collection-update")
-    fields = {field: {_PAIRS: list(pairs.values())} for field, pairs in changed.items()}
-    await service.update(entry, fields, client)
-    return {}
+    return {field: {_PAIRS: list(pairs.values())} for field, pairs in changed.items()}
 
 
 def read_collection(service: Service, query: Mapping[str, Any]) -> Obj:
@@ -125,7 +130,7 @@ async def ip_alloc(service: Service, uuid: str, body: Mapping[str, Any], client:
     """Reserve addresses: ``{count, subnet, family}`` -> ``{ip_addr: [...]}``."""
     vn = _network(service, uuid)
     count = body.get("count")
-    if not isinstance(count, int) or not 1 <= count <= _ALLOC_LIMIT:
+    if type(count) is not int or not 1 <= count <= _ALLOC_LIMIT:
         raise bad_request(f"count {count!r} is no number from 1 to {_ALLOC_LIMIT}", where="ip-alloc")
     network = VirtualNetwork.from_object(vn)
     pools = addressing.pools(service.view, vn, str(body.get("subnet") or ""), str(body.get("family") or ""))

@@ -19,6 +19,28 @@ _IDENTITY = frozenset(
     {"uuid", "fq_name", "name", "href", "parent_type", "parent_uuid", "parent_href", "id_perms"}
 )
 _FQ_NAME_LIMIT = 255
+_TYPES: dict[type, tuple[str, frozenset[str]]] = {
+    str: ("a text", frozenset({"display_name", "server_type", "virtual_machine_interface_device_owner"})),
+    bool: (
+        "true or false",
+        frozenset({"fabric_snat", "port_security_enabled", "is_shared", "alarm_enable"}),
+    ),
+    dict: (
+        "a map",
+        frozenset(
+            {
+                "annotations",
+                "domain_limits",
+                "network_ipam_mgmt",
+                "perms2",
+                "quota",
+                "virtual_machine_interface_bindings",
+                "virtual_machine_interface_mac_addresses",
+                "virtual_network_properties",
+            }
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +74,7 @@ def split_fields(kind: Kind, body: Mapping[str, Any]) -> tuple[Obj, dict[str, li
         if name.endswith("_refs"):
             refs[name] = _refs(kind, name, value)
         elif name in kind.modelled or name in kind.kept:
+            _check_type(kind, name, value)
             properties[name] = value
         elif not _promises_nothing(kind, name, value):
             raise bad_request(
@@ -61,6 +84,23 @@ def split_fields(kind: Kind, body: Mapping[str, Any]) -> tuple[Obj, dict[str, li
                 next_step=f"leave {name} out",
             )
     return properties, {name: value for name, value in refs.items() if name in kind.refs}
+
+
+def _check_type(kind: Kind, name: str, value: object) -> None:
+    for wanted, (words, names) in _TYPES.items():
+        if name in names and value is not None and not isinstance(value, wanted):
+            raise bad_request(
+                f"{name} {_short(value)} can't be understood", where=kind.name, why=f"it must be {words}"
+            )
+    if name == "annotations" and value:
+        assert isinstance(value, dict)
+        pairs = value.get("key_value_pair") or []
+        if not isinstance(pairs, list) or not all(isinstance(item, dict) and "key" in item for item in pairs):
+            raise bad_request(
+                f"{name} {_short(value)} can't be understood",
+                where=kind.name,
+                why="it must hold key_value_pair, a list of maps with key and value",
+            )
 
 
 def read_uuid(body: Mapping[str, Any]) -> str:

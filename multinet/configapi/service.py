@@ -5,8 +5,10 @@ REST handlers and console call this; they know nothing of Kubernetes objects.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 from multinet.configapi import kinds
 from multinet.configapi.asks import Ask, read_fq_name, read_uuid, split_fields
@@ -56,6 +58,8 @@ class Service:
         self._interfaces = InterfaceWriter(view)
         self._addresses = AddressWriter(view)
         self._placement = Placement(view)
+        # Kept while somebody holds or awaits them.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def catalog(self) -> Catalog:
@@ -79,7 +83,7 @@ class Service:
         elif kind.name == kinds.MACHINE:
             uuid = await self._machines.create(ask)
         elif kind.name == kinds.INTERFACE:
-            uuid = await self._interfaces.create(ask, self.catalog)
+            uuid = await self._interfaces.create(ask, self.catalogs.current)
         elif kind.name == kinds.ADDRESS:
             uuid = await self._addresses.create(ask, self.catalog)
         else:
@@ -88,6 +92,19 @@ class Service:
 
     async def update(self, entry: Entry, body: Mapping[str, Any], client: Client) -> None:
         """Change what the body names; everything else stays."""
+        await self.alter(entry, lambda _now: body, client)
+
+    async def alter(self, entry: Entry, change: Callable[[Entry], Mapping[str, Any]], client: Client) -> None:
+        """Update an object by what ``change`` makes of its present state; one at a time for each object.
+
+        What adds to a list must see what others added before.
+        """
+        turn = self._turns.setdefault(entry.uuid, asyncio.Lock())
+        async with turn:
+            now = self.entry(entry.kind, entry.uuid)
+            await self._apply(now, change(now), client)
+
+    async def _apply(self, entry: Entry, body: Mapping[str, Any], client: Client) -> None:
         kind = KINDS[entry.kind]
         properties, refs = split_fields(kind, body)
         ask = Ask(kind, client, properties, self._resolved(refs), entry.fq_name, entry.uuid)
@@ -146,16 +163,20 @@ class Service:
         if field not in KINDS[entry.kind].refs:
             raise bad_request(f"{entry.kind} has no {field} here")
         target = self._resolve(field, ref)
-        kept: list[Obj] = [
-            {"uuid": old.uuid, "to": list(old.to), "attr": old.attr}
-            for old in entry.ref_fields().get(field, ())
-            if old.uuid != target.uuid
-        ]
-        if operation == "ADD":
-            kept.append({"uuid": target.uuid, "to": list(target.fq_name), "attr": attr})
-        elif operation != "DELETE":
+        if operation not in ("ADD", "DELETE"):
             raise bad_request(f"operation {operation!r} is neither ADD nor DELETE", where="ref-update")
-        await self.update(entry, {field: kept}, client)
+
+        def change(now: Entry) -> Obj:
+            kept: list[Obj] = [
+                {"uuid": old.uuid, "to": list(old.to), "attr": old.attr}
+                for old in now.ref_fields().get(field, ())
+                if old.uuid != target.uuid
+            ]
+            if operation == "ADD":
+                kept.append({"uuid": target.uuid, "to": list(target.fq_name), "attr": attr})
+            return {field: kept}
+
+        await self.alter(entry, change, client)
 
     async def relax(self, entry: Entry, target: Entry, client: Client) -> None:
         """Let ``target`` be deleted although ``entry`` refers to it (the action ref-relax-for-delete)."""

@@ -40,7 +40,7 @@ def read_refs(refs: Iterable[Mapping[str, Any]]) -> list[AskedSubnet]:
     asked = [
         _read(block, [str(part) for part in ref.get("to") or ()])
         for ref in refs
-        for block in _blocks(ref.get("attr") or {})
+        for block in _blocks(_map(ref.get("attr"), "attr"))
     ]
     for one, other in combinations([item.subnet.cidr for item in asked], 2):
         if one.overlaps(other):
@@ -68,9 +68,9 @@ def _read(block: Mapping[str, Any], ipam: list[str]) -> AskedSubnet:
     for key in _UNSUPPORTED:
         if block.get(key):
             raise _unsupported(key, block[key])
-    if int(block.get("alloc_unit") or 1) != 1:
+    if block.get("alloc_unit") not in (None, 0, 1):
         raise _unsupported("alloc_unit", block["alloc_unit"])
-    prefix = block.get("subnet") or {}
+    prefix = _map(block.get("subnet"), "subnet")
     cidr = f"{prefix.get('ip_prefix', '')}/{prefix.get('ip_prefix_len', '')}"
     gateway = str(block.get("default_gateway") or "")
     if gateway in ("0.0.0.0", "::"):
@@ -93,6 +93,14 @@ def _read(block: Mapping[str, Any], ipam: list[str]) -> AskedSubnet:
     keys = ("subnet_uuid", "subnet_name", "enable_dhcp")
     said = {key: block[key] for key in keys if block.get(key) is not None}
     return AskedSubnet(subnet, {**said, "ipam": ipam})
+
+
+def _map(value: object, name: str) -> Mapping[str, Any]:
+    if not value:
+        return {}
+    if not isinstance(value, dict):
+        raise bad_request(f"{name} {value!r} is no map", where="network_ipam_refs")
+    return value
 
 
 def _step(error: NadError) -> str:

@@ -13,9 +13,10 @@ Its addresses come with instance-ips (:mod:`write_addresses`). What a node agent
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -48,9 +49,13 @@ class InterfaceWriter:
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self._turn = asyncio.Lock()
 
-    async def create(self, ask: Ask, catalog: Catalog) -> str:
-        """Create; returns the UUID, of which the MAC is made where none is given (as the original's)."""
+    async def create(self, ask: Ask, catalog: Callable[[], Catalog]) -> str:
+        """Create; returns the UUID, of which the MAC is made where none is given (as the original's).
+
+        ``catalog`` gives what there is now: index and MAC are chosen by it.
+        """
         ref = only_ref(ask.refs, "virtual_network_refs", kinds.INTERFACE)
         if ref is None:
             raise bad_request(
@@ -58,7 +63,11 @@ class InterfaceWriter:
                 where=kinds.INTERFACE,
                 next_step="add a reference to one virtual network",
             )
-        network = await self._ready_network(catalog, ref["uuid"])
+        network = await self._ready_network(catalog(), ref["uuid"])
+        async with self._turn:
+            return await self._create(ask, network, catalog())
+
+    async def _create(self, ask: Ask, network: VirtualNetwork, catalog: Catalog) -> str:
         machine = _machine(ask, catalog)
         identity = ask.uuid or str(uuid.uuid4())
         index = _next_index(machine, catalog)
@@ -255,8 +264,14 @@ def _mac(value: object) -> str:
     listed: Any = value.get("mac_address") if isinstance(value, dict) else None
     if not listed:
         return ""
-    mac = str(listed[0]).lower()
-    if len(listed) > 1 or not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
+    mac = str(listed[0]).lower() if isinstance(listed, list) else ""
+    if (
+        not isinstance(listed, list)
+        or len(listed) > 1
+        or not _MAC.fullmatch(mac)
+        or int(mac[:2], 16) & 1
+        or mac == "00:00:00:00:00:00"
+    ):
         raise bad_request(
             f"{listed!r} is not one unicast MAC address",
             where=_MACS,

@@ -175,7 +175,7 @@ def _details(properties: object) -> Obj:
         made["mode"] = mode
     vni = given.pop("vxlan_network_identifier", None)
     if vni is not None:
-        if not isinstance(vni, int) or not 1 <= vni <= VNI_LIMIT:
+        if type(vni) is not int or not 1 <= vni <= VNI_LIMIT:
             raise bad_request(f"vxlan_network_identifier {vni!r} is no number from 1 to {VNI_LIMIT}")
         made["vni"] = vni
     given = {name: value for name, value in given.items() if (name, value) not in _AS_IT_IS}
@@ -189,7 +189,8 @@ def _details(properties: object) -> Obj:
     return made
 
 
-_AS_IT_IS = {("rpf", "enable"), ("max_flows", 0), ("max_flow_rate", 0)}
+# No set: values of a request may be maps and lists.
+_AS_IT_IS = (("rpf", "enable"), ("max_flows", 0), ("max_flow_rate", 0))
 
 
 def _kept(ask: Ask) -> Obj:

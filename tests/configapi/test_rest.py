@@ -241,3 +241,63 @@ async def test_a_network_with_both_families_gives_the_one_asked_for(cluster: Any
         )
         _, read = await cluster.call("GET", f"/instance-ip/{made['instance-ip']['uuid']}")
         assert read["instance-ip"]["instance_ip_address"] == given
+
+
+async def test_what_many_add_at_once_is_all_there(cluster: Any) -> None:
+    uuid = await make(cluster, "n")
+    ipam = {"parent_type": "project"}
+    names = [["default-domain", "default-project", f"ipam-{number}"] for number in range(4)]
+    for name in names:
+        await cluster.call("POST", "/network-ipams", {"network-ipam": ipam | {"fq_name": name}})
+
+    async def add(number: int) -> list[int]:
+        block = {"subnet": {"ip_prefix": f"10.1.{number}.0", "ip_prefix_len": 24}}
+        body = {"type": "virtual-network", "uuid": uuid, "operation": "ADD", "ref-type": "network-ipam"}
+        body |= {"ref-fq-name": names[number], "attr": {"ipam_subnets": [block]}}
+        referred, _ = await cluster.call("POST", "/ref-update", body)
+        pair = {"field": "annotations", "operation": "set", "value": {"key": str(number), "value": "x"}}
+        noted, _ = await cluster.call("POST", "/prop-collection-update", {"uuid": uuid, "updates": [pair]})
+        return [referred, noted]
+
+    assert await asyncio.gather(*map(add, range(4))) == [[200, 200]] * 4
+    _, body = await cluster.call("GET", f"/virtual-network/{uuid}")
+    shown = body["virtual-network"]
+    assert sorted(ref["to"] for ref in shown["network_ipam_refs"]) == names
+    assert sorted(pair["key"] for pair in shown["annotations"]["key_value_pair"]) == ["0", "1", "2", "3"]
+
+
+async def test_interfaces_made_at_once_have_names_of_their_own(cluster: Any) -> None:
+    uuid = await make(cluster, "n", "10.1.1.0/24")
+    _, made = await cluster.call("POST", "/virtual-machines", {"virtual-machine": {"fq_name": ["vm"]}})
+    machine = [{"uuid": made["virtual-machine"]["uuid"]}]
+
+    async def one(number: int) -> tuple[int, Any]:
+        body = {"fq_name": ["default-domain", "default-project", f"port-{number}"], "parent_type": "project"}
+        body |= {"virtual_network_refs": [{"uuid": uuid}], "virtual_machine_refs": machine}
+        path = "/virtual-machine-interfaces"
+        return await cluster.call("POST", path, {"virtual-machine-interface": body})  # type: ignore[no-any-return]
+
+    assert [status for status, _ in await asyncio.gather(*map(one, range(4)))] == [200] * 4
+    listed = (await cluster.kube.list(VIRTUAL_MACHINE_INTERFACES)).items
+    assert sorted(vmi["spec"]["interface"] for vmi in listed) == ["eth1", "eth2", "eth3", "eth4"]
+
+
+async def test_values_of_the_wrong_type_are_400(cluster: Any) -> None:
+    blocks = [{"subnet": {"ip_prefix": "10.1.1.0", "ip_prefix_len": 24}, "alloc_unit": "x"}]
+    for wrong in (
+        {"network_ipam_refs": [{"to": IPAM, "attr": [1]}]},
+        {"network_ipam_refs": [{"to": IPAM, "attr": {"ipam_subnets": [{"subnet": "10.1.1.0/24"}]}}]},
+        {"network_ipam_refs": [{"to": IPAM, "attr": {"ipam_subnets": blocks}}]},
+        {"virtual_network_properties": {"rpf": {"a": 1}}},
+        {"virtual_network_properties": {"vxlan_network_identifier": True}},
+        {"fabric_snat": "no"},
+        {"display_name": 5},
+        {"annotations": {"key_value_pair": 5}},
+    ):
+        status, text = await cluster.call("POST", "/virtual-networks", network("wrong", **wrong))
+        assert status == 400, (wrong, text)
+    body = network("wrong")["virtual-network"]
+    body["virtual_network_refs"] = [{"uuid": await make(cluster, "n", "10.1.1.0/24")}]
+    body["virtual_machine_interface_mac_addresses"] = {"mac_address": 5}
+    answer = await cluster.call("POST", "/virtual-machine-interfaces", {"virtual-machine-interface": body})
+    assert answer[0] == 400
