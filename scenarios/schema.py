@@ -382,6 +382,7 @@ class Fuzz(Model):
     seed: int = 0
     rules: list[str] = Field(description="Names of the rules that did not hold.")
     versions: dict[str, str] = {}
+    against: str = Field("", description="Who did the same and was compared: a dialect or a target.")
     sequence: list[dict[str, Any]] = Field(min_length=1, description="The fuzzer's own steps.")
     left_out: list[str] = Field(
         [], alias="leftOut", description="Kinds of step in the sequence that a scenario has no step for."

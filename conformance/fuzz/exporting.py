@@ -33,9 +33,10 @@ _DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where failures were found. ``bugs``: those that were planted."""
+    """Where failures were found. ``bugs``: those that were planted; ``against``: the other of two."""
 
     engine: str
+    against: str = ""
     dialect: str = DEFAULT.name
     versions: dict[str, str] = field(default_factory=dict)
     bugs: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class Plan:
     sequence: tuple[Step, ...]
     rules: tuple[str, ...]
     dialect: str
+    against: str = ""
 
 
 def name_of(failure: Failure) -> str:
@@ -69,6 +71,8 @@ def text(failure: Failure, origin: Origin) -> str:
     plot = Plot(failure.steps, failure.rules)
     rules = ", ".join(failure.rules)
     fuzz: dict[str, Any] = {"seed": failure.seed, "rules": list(failure.rules), "versions": origin.versions}
+    if origin.against:
+        fuzz["against"] = origin.against
     fuzz["sequence"] = [steps.to_data(step) for step in failure.steps]
     if plot.left_out:
         fuzz["leftOut"] = list(plot.left_out)
@@ -108,14 +112,15 @@ def read(path: Path) -> Plan:
             why=f"{type(error).__name__}: {error}",
             next_step=f"kinds of step are {', '.join(steps.BY_NAME)}",
         ) from error
-    return Plan(sequence, tuple(fuzz.rules), content.spec.lab.dialect)
+    return Plan(sequence, tuple(fuzz.rules), content.spec.lab.dialect, fuzz.against)
 
 
 def _header(failure: Failure, origin: Origin, left_out: Sequence[str]) -> str:
     bugs = f", with the planted bugs {', '.join(origin.bugs)}" if origin.bugs else ""
     versions = ", ".join(f"{name} {version}" for name, version in origin.versions.items())
+    engine = f"{origin.engine} against {origin.against}" if origin.against else origin.engine
     lines = [
-        f"Found by `multinet fuzz` with seed {failure.seed} on engine {origin.engine}{bugs}.",
+        f"Found by `multinet fuzz` with seed {failure.seed} on engine {engine}{bugs}.",
         f"Versions: {versions or 'not recorded'}",
         "Verdict: fail",
         *(f"Rule {rule}: {RULES[rule]}" for rule in failure.rules),

@@ -28,6 +28,7 @@ RULES = {
     "nothing-is-left": "what is deleted leaves no object, address or device",
     "comes-to-rest": "when nothing happens any more, nothing is done any more (level-triggered control)",
     "forwarding-is-current": "each node knows where each member of a network is, and no other",
+    "targets-agree": "two worlds in which the same is done differ only as a decision or a row explains",
 }
 # What a bad connection may delay.
 _IN_TIME = frozenset(
@@ -203,6 +204,8 @@ def _world(model: Model, seen: Seen) -> Iterator[Violation]:
         yield Violation("nothing-is-left", text)
     for text in seen.misled:
         yield Violation("forwarding-is-current", text)
+    for text in seen.differs:
+        yield Violation("targets-agree", text)
     default = {ip for pod in seen.pods.values() for ip in pod.pod_ips}
     for address in seen.services:
         if address not in default:

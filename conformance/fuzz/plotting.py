@@ -18,7 +18,7 @@ Made = dict[str, Any]
 # A node that was cut off comes back after its agents' longest back-off.
 _READY_LIMIT = "60s"
 #: Rules that no check of a scenario shows.
-UNSEEN = ("comes-to-rest",)
+UNSEEN = ("comes-to-rest", "targets-agree")
 _CONFIG_CALL = Path(__file__).with_name("configcall.py")
 
 

@@ -47,20 +47,21 @@ def files(paths: Sequence[Path]) -> list[Path]:
 
 
 def again(paths: Sequence[Path], engine: str, folder: Path | None = None) -> Iterator[Result]:
-    """Replay each file; an engine is kept from one file to the next of the same dialect.
+    """Replay each file; an engine is kept from one file to the next of the same kind.
 
     ``folder`` is for the logs of an engine that has some.
     """
     current: Engine | None = None
-    dialect = ""
+    kind = ("", "")
     try:
         for path in paths:
             try:
                 plan = exporting.read(path)
-                if current is None or plan.dialect != dialect:
+                if current is None or (plan.dialect, plan.against) != kind:
                     if current is not None:
                         current.close()
-                    current, dialect = engines.make(engine, folder, dialect=plan.dialect), plan.dialect
+                    kind = (plan.dialect, plan.against)
+                    current = engines.make(engine, folder, dialect=plan.dialect, against=plan.against)
                 yield once(path, current, plan)
             except MultinetError as error:
                 yield Result(path, State.ERROR, str(error))

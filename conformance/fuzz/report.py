@@ -30,8 +30,17 @@ def versions() -> dict[str, str]:
     }
 
 
-def tree(engine: str, plan: Plan, outcome: Outcome, files: Mapping[int, Path]) -> dict[str, Any]:
-    """The whole report; ``files`` has the exported file of a failure by its number."""
+def tree(
+    engine: str,
+    plan: Plan,
+    outcome: Outcome,
+    files: Mapping[int, Path],
+    differential: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The whole report; ``files`` has the exported file of a failure by its number.
+
+    ``differential``: what a :class:`~conformance.fuzz.differential.Pair` found explained.
+    """
     return {
         "engine": engine,
         "seed": plan.seed,
@@ -42,6 +51,7 @@ def tree(engine: str, plan: Plan, outcome: Outcome, files: Mapping[int, Path]) -
         "interrupted": outcome.interrupted,
         "figures": outcome.figures(),
         "coverage": _coverage(outcome),
+        "differential": dict(differential) if differential is not None else None,
         "failures": [_failure(failure, files.get(number)) for number, failure in enumerate(outcome.failures)],
         "flaky": outcome.flaky,
     }
@@ -68,6 +78,7 @@ def text(value: Mapping[str, Any]) -> str:
     ]
     missed = [name for name, count in coverage["kinds"].items() if not count]
     lines += [f"never taken: {', '.join(missed)}"] if missed else []
+    lines += _differential(value["differential"])
     for failure in value["failures"]:
         lines.append(f"FAILURE {', '.join(failure['rules'])} (seed {failure['seed']})")
         lines += [f"  {told}" for told in failure["told"]]
@@ -76,6 +87,19 @@ def text(value: Mapping[str, Any]) -> str:
     lines += [f"FLAKY {told}" for told in value["flaky"]]
     lines.append(f"{figures['failures']} failures, {len(value['flaky'])} flaky")
     return "\n".join(lines) + "\n"
+
+
+def _differential(value: Mapping[str, Any] | None) -> list[str]:
+    """What was explained, with the shortest example of each."""
+    if value is None:
+        return []
+    lines = [f"differences from {value['against']} that are explained:"]
+    for why, found in value["explained"].items():
+        example = found["example"]
+        lines.append(f"  {found['count']:>8}  {why}")
+        lines.append(f"            such as {example['difference']}")
+        lines += [f"              {step}" for step in example["told"]]
+    return lines
 
 
 def _most_first(item: tuple[str, int]) -> tuple[int, str]:

@@ -50,6 +50,7 @@ class Seen:
 
     ``owners``: pod by (network, address), as far as an address is owned at all. ``leftovers`` and
     ``misled``: what belongs to nobody, and where a node forwards to a place where nobody is, in words.
+    ``differs``: where another world, in which the same was done, is another, and nothing explains it.
     """
 
     pods: dict[str, SeenPod] = field(default_factory=dict)
@@ -59,3 +60,4 @@ class Seen:
     misled: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     """Addresses that Kubernetes' endpoints know."""
+    differs: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from conformance.fuzz import campaign, engines, exporting, replaying, report
 from conformance.fuzz.campaign import Outcome, Plan
+from conformance.fuzz.differential import Pair
 from conformance.fuzz.replaying import State
 from multinet.cli import say
 from multinet.errors import InputError
@@ -26,9 +27,13 @@ from topology import isolation
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the command line asks for, beside the campaign's plan; ``bugs`` are planted ones."""
+    """What the command line asks for, beside the campaign's plan; ``bugs`` are planted ones.
+
+    ``against``: the other of two, where two are compared.
+    """
 
     engine: str
+    against: str
     folder: Path
     bugs: tuple[str, ...]
     output: str
@@ -65,17 +70,18 @@ def fuzz(plan: Plan, wish: Wish) -> int:
         why = str(error.strerror or error)
         raise InputError("no failures can be kept here", where=str(wish.folder), why=why) from error
     with _quiet(), _planted(wish.bugs), _interruptible() as interrupt:
-        engine = engines.make(wish.engine, logs)
+        engine = engines.make(wish.engine, logs, against=wish.against)
         try:
             outcome = campaign.run(engine, plan, tell, stop=lambda: interrupt.asked)
         finally:
             engine.close()
-    origin = exporting.Origin(wish.engine, versions=report.versions(), bugs=wish.bugs)
+    origin = exporting.Origin(wish.engine, wish.against, versions=report.versions(), bugs=wish.bugs)
     files = {
         number: exporting.write(wish.folder, failure, origin)
         for number, failure in enumerate(outcome.failures)
     }
-    value = report.tree(wish.engine, plan, outcome, files)
+    differential = engine.report() if isinstance(engine, Pair) else None
+    value = report.tree(wish.engine, plan, outcome, files, differential)
     report.write(wish.folder, value)
     console.print(report.text(value).rstrip())
     console.print(f"report: {wish.folder / report.TEXT_FILE}")

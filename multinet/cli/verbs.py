@@ -168,6 +168,9 @@ Bugs = Annotated[
 @app.command()
 def fuzz(
     engine: EngineOption = EngineName.MODEL,
+    against: Annotated[
+        str, typer.Option(metavar="NAME", help="Do the same there and compare: contrail-classic.")
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Where the choice of steps begins.")] = 0,
     examples: Annotated[int, typer.Option(min=1, help="How many sequences, without a budget.")] = 200,
     steps: Annotated[int, typer.Option(min=1, help="Length of a sequence at most.")] = 30,
@@ -190,7 +193,7 @@ def fuzz(
 
     budget_s = None if budget is None else budget * 60
     plan = Plan(seed, examples, steps, budget_s=budget_s, database=database, swarm=swarm)
-    wish = fuzzing.Wish(engine.value, export, tuple(bug or ()), output.value)
+    wish = fuzzing.Wish(engine.value, against, export, tuple(bug or ()), output.value)
     raise typer.Exit(fuzzing.fuzz(plan, wish))
 
 
