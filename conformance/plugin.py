@@ -20,7 +20,6 @@ Exit statuses are pytest's own, and 10: no failure, but something could not be o
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -57,13 +56,13 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     text = config.getoption("target")
     if not text or config.getoption("collectonly") or config.getoption("help"):
         return None
-    from topology import isolation
+    from topology import foreground, isolation
 
     if isolation.inside() or not _made(text).isolated:
         return None
     argv = [sys.executable, "-m", "pytest", *config.invocation_params.args]
     isolated = [sys.executable, "-m", "scenarios.isolated", *argv]
-    return subprocess.run(isolated, cwd=config.invocation_params.dir, check=False).returncode
+    return foreground.run(isolated, cwd=config.invocation_params.dir)
 
 
 def _made(text: str) -> Target:
@@ -79,6 +78,8 @@ def _made(text: str) -> Target:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; with ``--target`` also all that acts."""
     config.addinivalue_line("markers", _MARKER)
+    # pytest-xdist's own; where it is not installed the suite's tests would only warn of it.
+    config.addinivalue_line("markers", "xdist_group(name): tests for one worker, after one another")
     text = config.getoption("target")
     if not text:
         return

@@ -11,10 +11,12 @@ is called where it was started.
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 from conformance.profiles import NEWEST, Feature, Profile
@@ -23,6 +25,10 @@ from multinet.model.objects import Obj
 from traffic.endpoint import Endpoint
 
 Facts = Mapping[str, Any]
+
+_DOCS = "see docs/targets.md"
+# What the suite asks of every target before anything else.
+_NEEDED = ("claim", "isolated", "start", "attach", "stop")
 
 
 class CannotProvideError(MultinetError):
@@ -208,25 +214,55 @@ class Named:
 def make(text: str) -> Target:
     """The target that ``NAME[:ARGUMENT]`` names: a module of ``conformance.targets``, or any with a dot.
 
-    Raises ``InputError`` for a name that is no such module, or an argument it does not take.
+    Raises ``InputError`` for a name that is no such module, an argument it does not take, or a module that
+    does not work: its author reads where.
     """
     named = Named.parse(text)
     module = named.name if "." in named.name else f"conformance.targets.{named.name.replace('-', '_')}"
+    factory = getattr(_imported(named.name, module), "make", None)
+    if factory is None:
+        raise InputError("a target's module needs make(argument)", where=module, next_step=_DOCS)
     try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None:
-        known = ", ".join(sorted(path.stem.replace("_", "-") for path in _folder().glob("[a-z]*.py")))
-        hint = f"known are {known}; your own: a module's dotted name, see docs/targets.md"
-        raise InputError(f"no target {named.name!r}", next_step=hint)
-    try:
-        factory = importlib.import_module(module).make
-    except AttributeError:
-        hint = "see docs/targets.md"
-        raise InputError("a target's module needs make(argument)", where=module, next_step=hint) from None
-    target: Target = factory(named.argument)
+        target: Target = factory(named.argument)
+    except MultinetError:
+        raise
+    except Exception as error:
+        raise _broken(f"make({named.argument!r}) of the target's module failed", error) from error
+    missing = [name for name in _NEEDED if not hasattr(target, name)]
+    if missing:
+        what = f"what make({named.argument!r}) returned is no target"
+        raise InputError(what, where=module, why=f"it has no {', '.join(missing)}", next_step=_DOCS)
     return target
+
+
+def _imported(name: str, module: str) -> ModuleType:
+    here = str(Path.cwd())
+    if "." in name and here not in sys.path:
+        sys.path.append(here)  # as for `python -m pytest`; a bare `pytest` does not look there
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not error.name or not f"{module}.".startswith(f"{error.name}."):
+            raise _broken(f"the target's module {module} can't be imported", error) from error
+        known = ", ".join(sorted(path.stem.replace("_", "-") for path in _folder().glob("[a-z]*.py")))
+        why = f"there is no module {error.name} in {here} or among what is installed" if "." in name else ""
+        hint = f"known are {known}; your own: a module's dotted name, {_DOCS}"
+        raise InputError(f"no target {name!r}", why=why, next_step=hint) from None
+    except Exception as error:
+        raise _broken(f"the target's module {module} can't be imported", error) from error
+
+
+def _broken(what: str, error: Exception) -> InputError:
+    """Where the target's own code went wrong, in a line."""
+    why = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):
+        return InputError(what, where=f"{error.filename}:{error.lineno}", why=f"{error.msg}")
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen")
+    ]
+    return InputError(what, where=f"{frames[-1].filename}:{frames[-1].lineno}", why=why)
 
 
 def _folder() -> Path:

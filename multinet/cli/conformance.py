@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import conformance
 from multinet.cli import say
-from topology.capabilities import environment
+from topology import foreground
 
 SUITE = Path(conformance.__file__).with_name("suite")
 # pytest's own exit statuses (pytest reference, "Exit codes") in the words of ours; 10 is ours already.
@@ -31,7 +30,7 @@ def run(
     given = {"spec-version": spec_version, "report": report, "known-issues": known_issues}
     argv += [f"--{name}={value}" for name, value in given.items() if value is not None]
     argv += ["--strict-verdicts"] if strict else []
-    status = subprocess.run([*argv, *extra], env=environment(), check=False).returncode
+    status = foreground.run([*argv, *extra])
     found = _FROM_PYTEST.get(status, 3)
     say.console().print(say.last_line(found))
     return found

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from multinet.cli import say, terminal
 from multinet.errors import InputError
+from topology import foreground
 
 
 def doctor(output: str) -> int:
@@ -55,4 +56,4 @@ def shell(command: list[str], *, nodes: int, dialect: str, runs_dir: Path) -> in
     argv += ["--dialect", dialect, "--parent", str(os.getpid())]
     if sys.stdin.isatty() and sys.stdout.isatty():
         return terminal.run([*argv, "--terminal", "--", *command])
-    return terminal.run_plain([*argv, "--", *command])
+    return foreground.run([*argv, "--", *command])

@@ -22,18 +22,6 @@ from topology.capabilities import environment
 _CHUNK = 65536
 
 
-def run_plain(argv: list[str]) -> int:
-    """Run ``argv`` with our own standard streams; an interrupt is for it."""
-    # The terminal sends it to the command as well, which decides what that means. Not SIG_IGN: that is passed
-    # on to the command, a handler is not.
-    previous = signal.signal(signal.SIGINT, lambda *_: None)
-    try:
-        with subprocess.Popen(argv, env=environment()) as child:
-            return _status(child.wait())
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
 def run(argv: list[str]) -> int:
     """Run ``argv`` on a new pseudo terminal joined to standard input and output."""
     master, slave = pty.openpty()

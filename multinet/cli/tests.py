@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -94,11 +93,11 @@ def _call(part: Part) -> int:
             "apt-get install --no-install-recommends chromium chromium-driver\n"
         )
         return _NOT_RUN
-    from topology.capabilities import environment
+    from topology import foreground
 
     sys.stdout.flush()
     try:
-        return subprocess.run(part.argv, cwd=ROOT, env=environment(), check=False).returncode
+        return foreground.run(part.argv, cwd=ROOT, then_ours=True)
     except FileNotFoundError:
         sys.stderr.write(f"{part.argv[0]} is not installed; ./lab sets it up\n")
         return _NOT_RUN

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from multinet.cli import machine, terminal
+from multinet.cli import machine
 from reports import store
 from scenarios.launch import Options, launch
-from topology import isolation
+from topology import foreground, isolation
 
 WALK = Path(__file__).parents[2] / "scenarios" / "library" / "right-network.yaml"
 
@@ -17,7 +17,7 @@ WALK = Path(__file__).parents[2] / "scenarios" / "library" / "right-network.yaml
 def test_a_shell_leaves_latest_at_the_newest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_dir = store.create(tmp_path)
     seen: list[list[str]] = []
-    monkeypatch.setattr(terminal, "run_plain", lambda argv: seen.append(argv) or 0)
+    monkeypatch.setattr(foreground, "run", lambda argv: seen.append(argv) or 0)
     assert machine.shell(["true"], nodes=1, dialect="default", runs_dir=tmp_path) == 0
     assert seen
     assert (tmp_path / "latest").resolve() == run_dir
