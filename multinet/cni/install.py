@@ -74,8 +74,11 @@ def plugin_path(directory: Path | None = None) -> Path:
 def put(path: Path) -> None:
     """Make ``path`` the plugin, unless somebody did: a link, or a copy where the linked file would not run.
 
-    A wheel's installer keeps no permission to execute, so the Python plugin of an installed copy has none.
+    A wheel's installer keeps no permission to execute, so the Python plugin of an installed copy has none. A
+    link that leads nowhere is from before an upgrade, which took away what it led to.
     """
+    if path.is_symlink() and not path.exists():
+        path.unlink()
     if os.path.lexists(path):
         return
     plugin = plugin_path()

@@ -33,7 +33,6 @@ from multinet.vrouter import (
 from multinet.vrouter.checking import problems
 from multinet.vrouter.datapath import (
     BRIDGED,
-    ROUTED,
     Attachment,
     DatapathError,
     Network,
@@ -80,6 +79,7 @@ class BridgeDatapath:
         self._networks: dict[int, Presence] = {}
         self._attached: dict[str, Attachment] = {}
         self._strays: set[Stray] = set()
+        self._swept = False
         self._locks: dict[int, asyncio.Lock] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._next_index = _FIRST_INDEX
@@ -141,6 +141,7 @@ class BridgeDatapath:
         """Delete devices and rules that nobody knows; while there are strays, any may be one's network."""
         if self._strays:
             return
+        self._swept = True
         ports = [port for attachment in self._attached.values() for port in attachment.ports]
         used = {index for port in ports for index in port.node_devices}
         used |= {index for active in self._networks.values() for index in active.place.devices}
@@ -360,10 +361,11 @@ class BridgeDatapath:
         active = self._networks.get(network.vni)
         if active is not None:
             return active
-        if self._strays and self._adopt(network):
+        # Until then devices of an earlier agent may be there, whatever became of the pods in the network.
+        if not self._swept and self._adopt(network):
             self._networks[network.vni].program(self._socket, self._remotes(network.vni))
             return self._networks[network.vni]
-        self._refuse_second_routed(network)
+        planning.refuse_second_routed(network, (each.place.network for each in self._networks.values()))
         planning.refuse_underlay(network, self._below.block)
         place = Place(
             network,
@@ -391,19 +393,6 @@ class BridgeDatapath:
 
     def _gateway_index(self, network: Network) -> int:
         return self._index() if self._gateways.serves(network) else 0
-
-    def _refuse_second_routed(self, network: Network) -> None:
-        """Two routed networks in the main table would not be isolated; the cluster has one of that kind."""
-        main = [
-            vni
-            for vni, active in self._networks.items()
-            if active.place.network.mode == ROUTED and not active.place.network.confined
-        ]
-        if network.mode == ROUTED and not network.confined and main:
-            raise DatapathError(
-                f"network VNI {network.vni} can't be in this node's main table: network VNI {main[0]} is",
-                next_step="delete one of the two default networks",
-            )
 
     def _correct_rules(self, alive: Sequence[Attachment]) -> None:
         """Have exactly the rules of what is alive; an earlier agent may have been ended at any moment."""

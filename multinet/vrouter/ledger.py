@@ -53,10 +53,17 @@ class Ledger:
             self._records = {}
         for container_id in records.keys() - self._records.keys():
             _log.info("container %s: its interfaces went with its namespace", container_id)
-            self._states.remove(container_id)
+            self._drop(container_id)
         for container_id in loaded.partial:
             _log.warning("container %s: half made or half unmade, removed", container_id)
+            self._drop(container_id)
+
+    def _drop(self, container_id: str) -> None:
+        """Remove a file that is about nothing any more; the next agent tries again where that can't be."""
+        try:
             self._states.remove(container_id)
+        except OSError as error:
+            _log.error("container %s: its state file is still there: %s", container_id, error)
 
     def adopt(self, record: Record) -> None:
         """Take in an attachment that stands and that no file told of."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import uvloop
 
 from multinet.cni import wire
-from multinet.errors import MultinetError
+from multinet.errors import MultinetError, NetworkingError
 from multinet.kube import notify
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
@@ -98,7 +98,21 @@ def main(argv: list[str]) -> int:
         status = 1
         for error in group.exceptions:
             _log.error("%s", error)
+    except* OSError as group:
+        status = 1
+        for each in group.exceptions:
+            _log.error("%s", _in_words(each))
     return status
+
+
+def _in_words(error: BaseException) -> NetworkingError:
+    where = getattr(error, "filename", None)
+    return NetworkingError(
+        "the node agent met an I/O error and ends; the kernel goes on forwarding",
+        where=str(where or ""),
+        why=getattr(error, "strerror", None) or str(error),
+        next_step="mend what it names, and start the agent again",
+    )
 
 
 async def run(options: Options) -> None:

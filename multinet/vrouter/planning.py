@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from ipaddress import ip_network
 
 from multinet.vrouter.datapath import BRIDGED, ROUTED, Attachment, DatapathError, Network, Wanted
@@ -25,6 +26,16 @@ def refuse_routed_ipv6(wanted: Wanted) -> None:
         raise DatapathError(
             f"interface {wanted.name} asks for an IPv6 address in a routed network, which is IPv4 only",
             next_step=f"set forwardingMode {BRIDGED} on networks with IPv6 subnets",
+        )
+
+
+def refuse_second_routed(network: Network, others: Iterable[Network]) -> None:
+    """Two routed networks in the main table would not be isolated; the cluster has one of that kind."""
+    main = [other.vni for other in others if other.mode == ROUTED and not other.confined]
+    if network.mode == ROUTED and not network.confined and main:
+        raise DatapathError(
+            f"network VNI {network.vni} can't be in this node's main table: network VNI {main[0]} is",
+            next_step="delete one of the two default networks",
         )
 
 

@@ -5,6 +5,10 @@ all of it is there, ``.partial`` again before anything is unmade, and is removed
 whatever happens in between, the next agent knows which attachments stand and which it has to take away; and
 a state file is never written where it could be read half. A damaged file does not stop the agent and costs
 no pod its network: the devices say whose they are (:mod:`multinet.vrouter.marks`).
+
+Each file has the version of its form. An agent reads older ones, and writes its own only when an attachment
+changes, so that one may go back to the agent before. What a newer agent wrote may mean what this one can't
+know: it then does not start, and changes nothing.
 """
 
 from __future__ import annotations
@@ -16,14 +20,20 @@ from pathlib import Path
 
 import orjson
 
+from multinet.errors import NetworkingError
 from multinet.vrouter.datapath import Attachment, Device, Port
 from multinet.vrouter.marks import short_id
 
-_VERSION = 1
+VERSION = 2
+"""1: until networks could be routed in the underlay. 2: a network's ``underlayBlocks``."""
 _COMPLETE, _PARTIAL, _DAMAGED = ".json", ".partial", ".damaged"
 #: What a record has in place of a CNI network when the config API asked for it, not a CNI call.
 WORKLOADS = "multinet.opencontrail.org/workloads"
 _log = logging.getLogger(__name__)
+
+
+class StateError(NetworkingError):
+    """The state files can't be read, or are not for this agent; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +72,32 @@ class StateFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._prepare()
+        try:
+            self._prepare()
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def load(self) -> Loaded:
-        """All there is. Damaged files are set aside until :meth:`tidy`."""
-        records, damaged = [], []
+        """All there is. Damaged files are set aside until :meth:`tidy`.
+
+        ``StateError`` when a newer agent wrote one of them, or the directory can't be used.
+        """
+        try:
+            return self._loaded()
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _loaded(self) -> Loaded:
+        records, damaged = [], {}
         for path in sorted(self._directory.glob(f"*{_COMPLETE}")):
             try:
-                records.append(_decode(path.read_bytes()))
+                records.append(_decode(path.read_bytes(), path))
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                damaged.append(f"{path}: {_damage(path, error)}")
-                path.replace(path.with_suffix(_DAMAGED))
+                damaged[path] = f"{path}: {_damage(path, error)}"
+        for path in damaged:
+            path.replace(path.with_suffix(_DAMAGED))
         partial = frozenset(path.name.removesuffix(_PARTIAL) for path in self._directory.glob(f"*{_PARTIAL}"))
-        return Loaded(tuple(records), partial, tuple(damaged))
+        return Loaded(tuple(records), partial, tuple(damaged.values()))
 
     def begin(self, record: Record) -> None:
         """Note what is about to be made; ``OSError`` when the directory can't be written."""
@@ -118,6 +141,15 @@ class StateFiles:
         for path in self._directory.glob(f"*{_DAMAGED}"):
             path.unlink(missing_ok=True)
 
+    def _unusable(self, error: OSError) -> StateError:
+        return StateError(
+            "the agent's state files can't be used",
+            where=str(error.filename or self._directory),
+            why=error.strerror or str(error),
+            next_step=f"have {self._directory} be a directory that the agent can read and write, start it "
+            "again; running pods keep their network meanwhile",
+        )
+
     def _prepare(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -149,7 +181,7 @@ def _damage(path: Path, error: Exception) -> str:
 def _encode(record: Record) -> bytes:
     attachment = record.attachment
     content = {
-        "version": _VERSION,
+        "version": VERSION,
         "containerID": attachment.container_id,
         "netns": attachment.netns,
         "pod": attachment.pod,
@@ -163,10 +195,19 @@ def _encode(record: Record) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_INDENT_2)
 
 
-def _decode(text: bytes) -> Record:
+def _decode(text: bytes, path: Path) -> Record:
     content = json.loads(text)
-    if content["version"] != _VERSION:
-        raise ValueError(f"unknown version {content['version']!r}")
+    version = content["version"]
+    if type(version) is not int or version < 1:
+        raise ValueError(f"unknown version {version!r}")
+    if version > VERSION:
+        raise StateError(
+            f"a newer agent wrote the state of pod {content.get('pod', '')}",
+            where=str(path),
+            why=f"its version is {version}, and this agent reads versions up to {VERSION}",
+            next_step="start that agent again, or a newer one: nothing was changed, running pods keep their "
+            "network; or drain the node with it before you start this one",
+        )
     attachment = Attachment(
         str(content["containerID"]),
         str(content["netns"]),

@@ -204,6 +204,13 @@ def test_a_plugin_that_runs_is_linked_and_what_is_there_stays(tmp_path):
     assert put.read_text() == "another's"
 
 
+def test_a_link_to_what_an_upgrade_took_away_is_made_anew(tmp_path):
+    put = tmp_path / install.PLUGIN
+    put.symlink_to(tmp_path / "gone")
+    install.put(put)
+    assert put.readlink() == install.plugin_path()
+
+
 def test_a_machine_without_a_compiler_is_no_error(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert install.build(tmp_path / "libexec") == []

@@ -354,13 +354,13 @@ async def test_the_socket_answers_and_survives_nonsense(rig, tmp_path_factory):
 def test_a_damaged_state_file_is_set_aside_until_it_is_settled(tmp_path):
     files = StateFiles(tmp_path)
     files.store(Record(Attachment("c" * 300, "/x", "a/b", "u", (), "multinet"), "multinet", "eth0"))
-    damage = {"cut": b'{"version": 1', "empty": b"", "zeroed": bytes(40), "other": b'{"version": 99}'}
+    damage = {"cut": b'{"version": 1', "empty": b"", "zeroed": bytes(40), "other": b'{"version": "x"}'}
     for name, content in damage.items():
         (tmp_path / f"{name}.json").write_bytes(content)
     loaded = files.load()
     assert [record.attachment.container_id for record in loaded.records] == ["c" * 300]
     said = "\n".join(loaded.damaged)
-    assert all(part in said for part in ("cut.json", "it is empty", "it is all zeros", "unknown version 99"))
+    assert all(part in said for part in ("cut.json", "it is empty", "it is all zeros", "unknown version 'x'"))
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".damaged"] * 4 + [".json"]
     files.tidy()
     files.remove("c" * 300)

@@ -81,3 +81,23 @@ async def test_gc_removes_lost_containers_that_are_not_valid(lab):
     assert len([name for name in node.links() if name.startswith("tap")]) == 2
     await node.sync()
     assert [each.pod for each in node.agent.attachments] == ["default/b"]
+
+
+async def test_add_before_the_cluster_is_known_finds_the_networks_of_pods_that_went_meanwhile(lab):
+    node = lab.node("node1")
+    await node.sync()
+    before = node.links()
+    gone = await lab.run(node, "a", ["default", "red"])
+    await restarted_without_files(lab, node)
+    assert await node.call("DEL", "c-a") == (0, {})  # the last that anything was known of
+    lab.cluster.gone(*gone)
+    machine, _ = lab.cluster.pod("node1", "late", ["default", "red"])
+    lab.namespace("late")
+    code, result = await node.call("ADD", "c-late", "late", "late", uid=machine.pod.uid)
+    assert code == 0, result
+    await node.sync()
+    assert (await node.call("CHECK", "c-late", "late", config={"prevResult": result}))[0] == 0
+    assert lab.ping("late", "10.47.255.254")[0]
+    assert (await node.call("DEL", "c-late", "late"))[0] == 0
+    await node.datapath.settled()
+    assert node.links() == before
