@@ -141,8 +141,10 @@ class PodWorker:
         await self._unless_ending(self._context.references.synced(wanted))
         sandbox = await self._ensure_sandbox()
         if sandbox is None:
-            return self._context.timing.sandbox.delay(self._failures)
-        delay = await self.containers.sync(self.pod, sandbox)
+            delay: float | None = self._context.timing.sandbox.delay(self._failures)
+        else:
+            delay = await self.containers.sync(self.pod, sandbox)
+        # It counts from when the node took the pod: also one that can't be attached reaches it.
         left = self._deadline()
         phase = self._publish()
         if phase in ("Succeeded", "Failed"):

@@ -161,6 +161,14 @@ async def test_a_pod_past_its_deadline_fails(lab):
     assert pod["status"]["reason"] == "DeadlineExceeded"
 
 
+async def test_a_pod_that_is_never_attached_reaches_its_deadline(lab):
+    await lab.start_kubelet()
+    lab.fail("ADD", 100, "no such network")
+    await lab.pod("web", containers=[container("exec sleep 1000")], activeDeadlineSeconds=1)
+    pod = await lab.until("web", "Failed", lambda pod: pod["status"].get("phase") == "Failed")
+    assert pod["status"]["reason"] == "DeadlineExceeded"
+
+
 async def test_readiness_gates_and_others_conditions_survive_our_writes(lab):
     await lab.start_kubelet()
     await lab.pod("web", readinessGates=[{"conditionType": "example.org/linked"}])
