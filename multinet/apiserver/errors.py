@@ -38,7 +38,8 @@ class StatusError(ApiError):
             "reason": self.reason,
             "code": self.code,
         }
-        if self.details:
+        # A 404 always has them: kubectl looks there for a name, to tell a missing object from a missing path.
+        if self.details or self.code == 404:
             body["details"] = self.details
         return body
 

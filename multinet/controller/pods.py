@@ -86,7 +86,7 @@ class Pods:
         self._repairs = repairs
         self._later = later
         self._clock = clock
-        self._missing_since: dict[str, tuple[str, float]] = {}
+        self._missing_since: dict[str, tuple[str, str, float]] = {}
         # Written, but perhaps not in the caches yet: such a pod must not be attached twice.
         self._committed: dict[str, str] = {}
         # Written by the pass that commits: seeing these in a watch is no reason for another pass.
@@ -106,6 +106,8 @@ class Pods:
         if any(stale.values()):
             await self._release(stale)
         if pod is None or not holds or not _wants_network(pod):
+            if pod is not None and holds:
+                self._tell_of_host_network(pod)
             self._forget(key)
             return
         vm = machine_of(objects, uid)
@@ -149,6 +151,17 @@ class Pods:
     def _has_ended(self, pod: Obj) -> bool:
         ended = section(pod, "status").get("phase") in ("Succeeded", "Failed")
         return ended and not self._dialect.finished_pods_keep_addresses
+
+    def _tell_of_host_network(self, pod: Obj) -> None:
+        if (
+            section(pod, "spec").get("hostNetwork")
+            and annotations_of(pod).get(ANNOTATION_SELECTION, "").strip()
+        ):
+            text = (
+                "the networks it selects are not attached, since the pod is in its node's network: "
+                "remove hostNetwork, or the annotation"
+            )
+            self._announcer.say(pod, "Warning", "SelectionIgnored", text)
 
     async def _release(self, objects: _Objects) -> None:
         count = {resource.kind: len(listed) for resource, listed in objects.items() if listed}
@@ -271,10 +284,11 @@ class Pods:
         if not self._dialect.waits_for_causes and not refusal.transient:
             return False
         moment = self._clock()
-        uid, since = self._missing_since.get(ref.key, ("", 0.0))
-        if uid != ref.uid:
+        # Each cause has its own grace: a NAD that came at last is about to get its network.
+        uid, reason, since = self._missing_since.get(ref.key, ("", "", 0.0))
+        if (uid, reason) != (ref.uid, refusal.reason):
             since = moment
-            self._missing_since[ref.key] = (ref.uid, since)
+            self._missing_since[ref.key] = (ref.uid, refusal.reason, since)
         remaining = since + refusal.grace_s - moment
         if remaining <= 0:
             return False

@@ -350,3 +350,8 @@ async def test_an_owner_reference_of_another_shape_is_refused_and_not_stored(api
     assert (refused.status, refused.body["reason"]) == (400, "BadRequest")
     assert "ObjectMeta.metadata.ownerReferences.uid of type string" in refused.body["message"]
     assert (await api.get(f"{MAPS}/owned")).status == 404
+
+
+async def test_a_missing_path_has_details_without_a_name(api):
+    answer = await api.call("PATCH", "/api/v1/namespaces/default/pods/p/ephemeralcontainers", {})
+    assert (answer.status, answer.body["reason"], answer.body["details"]) == (404, "NotFound", {})

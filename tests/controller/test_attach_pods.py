@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from multinet.controller.errors import Refusal
 from multinet.kube.resources import INSTANCE_IPS, PODS, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES
 from multinet.model import naming
+from multinet.model.attachments import PodRef
 
 CIDR = "10.20.0.0/24"
 PENDING = {"phase": "Pending"}
@@ -338,3 +340,30 @@ async def test_an_address_which_the_cache_shows_as_free_and_the_api_does_not_is_
     await world.settle()
     owners = [iip["spec"]["podUID"] for iip in world.api.all(INSTANCE_IPS)]
     assert sorted(owners, key=len) == ["other", *[made[0]["pod"]["uid"]] * 3]
+
+
+async def test_a_pod_in_its_nodes_network_is_told_that_its_selection_is_not_attached(world):
+    world.nad("default/left", cidr="10.1.1.0/24")
+    world.pod("default/host", "left", hostNetwork=True)
+    world.pod("default/plain", hostNetwork=True)
+    await world.settle()
+    ((reason, message),) = world.said.warnings("default/host")
+    assert (reason, "remove hostNetwork" in message) == ("SelectionIgnored", True)
+    assert world.said.warnings("default/plain") == []
+    assert world.interfaces("default/host") == []
+
+
+async def test_each_cause_has_its_own_grace(world):
+    """A NAD came late, and was told to be missing; that its network is being made is then no reason to warn."""
+    pods, moment = world.controller._pods, [0.0]
+    pods._clock = lambda: moment[0]
+    pods._later = lambda _key, _delay: None
+    pod = PodRef("default", "p", "uid")
+    missing = Refusal("NADNotFound", "no NAD", grace_s=0.2)
+    unready = Refusal("NetworkNotReady", "it is being made", grace_s=3.0, transient=True)
+    assert pods._is_patient(pod, missing, (), 0)
+    moment[0] = 10.0
+    assert not pods._is_patient(pod, missing, (), 0)
+    assert pods._is_patient(pod, unready, (), 0)
+    moment[0] = 14.0
+    assert not pods._is_patient(pod, unready, (), 0)
