@@ -354,7 +354,7 @@ async def test_a_pod_in_its_nodes_network_is_told_that_its_selection_is_not_atta
 
 
 async def test_each_cause_has_its_own_grace(world):
-    """A NAD came late, and was told to be missing; that its network is being made is then no reason to warn."""
+    """A NAD came late, and that was told; that its network is being made is then no reason to warn."""
     pods, moment = world.controller._pods, [0.0]
     pods._clock = lambda: moment[0]
     pods._later = lambda _key, _delay: None
