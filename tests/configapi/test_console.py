@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from multinet.configapi.console.sessions import LIFETIME_S, Sessions
+from multinet.kube.resources import NADS
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,20 @@ async def test_an_error_is_shown_in_place_and_what_was_typed_stays(browser: Brow
     assert status == 400
     assert 'role="alert"' in text
     assert 'value="10.1.1.0"' in text
+
+
+async def test_a_networks_page_names_the_nads_that_have_it(cluster: Any, browser: Browser) -> None:
+    """A NAD that asks for a network of that name is refused, and is none of them."""
+    csrf = await browser.csrf()
+    form = {"name": "k8s-left-pod-network", "project": "default-domain:k8s-default", "cidr": "10.1.1.0/24"}
+    async with browser.session.post(f"{browser.url}/console/networks", data=form | {"csrf": csrf}) as answer:
+        page = answer.url.path
+    await cluster.nad("left", {"opencontrail.org/cidr": "10.1.1.0/24"})
+    await cluster.nad_mapped_to("right", "default-domain", "k8s-default", "k8s-left-pod-network")
+    store = cluster.config.service.view.informers[NADS]
+    await store.wait_until("both NADs", lambda known: len(known) == 2, 10.0)
+    _, text = await browser.get(page)
+    assert ("default/right" in text, "default/left" in text) == (True, False)
 
 
 async def test_logout_ends_the_session(browser: Browser) -> None:

@@ -117,9 +117,11 @@ def nads_of(view: View, facts: NetworkFacts) -> list[tuple[str, str]]:
             intent = nads.parse(nad, cluster=view.cluster)
         except InputError:
             continue
-        if intent.target == facts.network.fq_name:
-            is_maker = intent.kind == "create" and key_of(nad) == made_of
-            found.append((key_of(nad), "made it" if is_maker else "maps to it"))
+        # One that asks to make a network of this name, and did not, is refused: it has nothing to do with it.
+        if intent.kind == "create" and key_of(nad) == made_of:
+            found.append((key_of(nad), "made it"))
+        elif intent.kind == "map" and intent.target == facts.network.fq_name:
+            found.append((key_of(nad), "maps to it"))
     return sorted(found)
 
 
