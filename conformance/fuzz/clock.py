@@ -3,13 +3,18 @@
 A whole cluster in one process is driven step by step: something is done, then everything that follows from
 it runs to its end, and the loop itself tells when that is: nothing is ready, and no timer is due within the
 horizon. Nothing is polled, nothing waits for real, and the same steps take the same course every time.
+
+A campaign is little else than turns of this loop, so it does without what asyncio's own has for the real world:
+a selector, a socket to wake it, contexts (nobody here has context variables), checks of every call.
 """
 
 from __future__ import annotations
 
 import asyncio
-import selectors
-from collections.abc import Coroutine
+import heapq
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 from conformance.fuzz.engine import RestlessError
@@ -19,38 +24,41 @@ T = TypeVar("T")
 _TURNS = 5_000
 
 
-class _Selector(selectors.SelectSelector):
-    """Never waits; says how long the loop would have."""
+class _Call:
+    """What is to be called, unless it is cancelled before; for asyncio, a handle."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.idle: Any = None
-        self.turns = 0
+    __slots__ = ("args", "callback", "due", "is_cancelled")
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """No file is ever ready; with nothing to run, time jumps to the next timer, or the loop stops."""
-        if timeout is None or timeout > 0:
-            self.turns = 0
-            self.idle(timeout)
-        else:
-            self.turns += 1
-            if self.turns > _TURNS:
-                self.turns = 0
-                raise RestlessError(f"{_TURNS} turns of the loop passed without a moment of rest")
-        return []
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], due: float = 0.0) -> None:
+        self.callback = callback
+        self.args = args
+        self.due = due
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Do not call it."""
+        self.is_cancelled = True
+        self.args = ()
+
+    def cancelled(self) -> bool:
+        """Whether it will not be called."""
+        return self.is_cancelled
+
+    def when(self) -> float:
+        """When it is due, in the loop's time."""
+        return self.due
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
+class VirtualLoop(asyncio.base_events.BaseEventLoop):
     """An event loop in virtual time (seconds since its start). It serves no files, sockets or threads."""
 
     def __init__(self) -> None:
-        selector = _Selector()
+        super().__init__()
         self._now = 0.0
         self._until = 0.0
-        super().__init__(selector)
-        selector.idle = self._idle
-        # The default tolerance is that of the real clock.
-        self._clock_resolution = 1e-9
+        self._turn: deque[_Call] = deque()
+        self._timers: list[tuple[float, int, _Call]] = []
+        self._made = 0
 
     def time(self) -> float:
         """Virtual seconds."""
@@ -71,8 +79,57 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             raise LabError(f"{name} did not end within {horizon_s:g} virtual seconds")
         return task.result()
 
-    def _idle(self, timeout: float | None) -> None:
-        if timeout is None or self._now + timeout > self._until:
-            self.stop()
-        else:
-            self._now += timeout
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Any:
+        """Call it in the next turn."""
+        del context
+        call = _Call(callback, args)
+        self._turn.append(call)
+        return call
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Any:
+        """Call it in ``delay`` virtual seconds."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Any:
+        """Call it at a virtual time; of calls for the same time, the one asked for first comes first."""
+        del context
+        call = _Call(callback, args, when)
+        self._made += 1
+        heapq.heappush(self._timers, (when, self._made, call))
+        return call
+
+    def _run_once(self) -> None:
+        """Called by ``run_forever`` until the loop is stopped: here, once."""
+        turns = 0
+        while self._turn or self._wake():
+            turns += 1
+            if turns > _TURNS:
+                raise RestlessError(f"{_TURNS} turns of the loop passed without a moment of rest")
+            for _ in range(len(self._turn)):
+                call = self._turn.popleft()
+                if call.is_cancelled:
+                    continue
+                try:
+                    call.callback(*call.args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    told = {"message": f"in {call.callback}", "exception": error, "handle": call}
+                    self.call_exception_handler(told)
+        self.stop()
+
+    def _wake(self) -> bool:
+        """Time jumps to the next timer; False when none is due before the end."""
+        timers = self._timers
+        while timers and timers[0][2].is_cancelled:
+            heapq.heappop(timers)
+        if not timers or timers[0][0] > self._until:
+            return False
+        self._now = max(self._now, timers[0][0])
+        while timers and timers[0][0] <= self._now:
+            self._turn.append(heapq.heappop(timers)[2])
+        return True

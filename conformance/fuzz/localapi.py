@@ -8,6 +8,7 @@ done, and deliver watch events twice.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from multinet.kube.errors import KubeError, UnreachableError, error_from_status
 from multinet.kube.resources import BUNDLES, Resource
 from multinet.kube.watch import WatchEvent
 from multinet.model.objects import Obj
-from multinet.waits import turn
+from multinet.waits import pause, turn
 
 
 @dataclass(slots=True)
@@ -43,12 +44,26 @@ class Line:
     luck: random.Random = field(default_factory=lambda: random.Random(0))
     cut: bool = False
     _watchers: set[Watcher] = field(default_factory=set)
+    _whole: asyncio.Event = field(default_factory=asyncio.Event)
 
     def cut_off(self) -> None:
         """Cut it: requests fail, watches break."""
         self.cut = True
         for watcher in tuple(self._watchers):
             watcher.close()
+
+    def mend(self) -> None:
+        """Whole again."""
+        self.cut = False
+        self._whole.set()
+
+    async def pause(self, name: str, seconds: float) -> None:
+        """A client's pause between two tries. It lasts as long as the cut: tries before would all fail."""
+        if self.cut:
+            self._whole.clear()
+            await self._whole.wait()
+        else:
+            await pause(name, seconds)
 
     def check(self) -> None:
         """``UnreachableError`` while it is cut."""

@@ -6,19 +6,18 @@ overlap, a network with four addresses, addresses and MACs that two pods may ask
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from conformance.fuzz import steps
 from conformance.fuzz.engine import Engine, RestlessError
+from conformance.fuzz.choosing import LUCK, Choosing, Luck
 from conformance.fuzz.judge import Violation, judge
 from conformance.fuzz.model import Model
 from conformance.fuzz.steps import NODES, Pick, Step
 
-T = TypeVar("T")
 NAD_KEYS = ("default/a", "default/b", "other/a")
 POD_KEYS = ("default/p1", "default/p2", "default/p3", "other/p1")
 MADE = ("blue", "green")
@@ -85,11 +84,6 @@ class Driver:
         return closing
 
 
-def _one_of(choose: Callable[[Model], list[T]]) -> st.SearchStrategy[T]:
-    """One of what the model offers now."""
-    return st.runner().flatmap(lambda machine: st.sampled_from(choose(machine.driver.model)))
-
-
 def _running(model: Model) -> list[str]:
     return sorted(key for key, pod in model.pods.items() if not pod.ending)
 
@@ -100,6 +94,10 @@ def _attached(model: Model) -> list[str]:
 
 def _free(model: Model) -> list[str]:
     return [key for key in POD_KEYS if key not in model.pods]
+
+
+def _whole(model: Model) -> list[str]:
+    return [node for node in NODES if node not in model.cut]
 
 
 def _can(kind: type[Step]) -> Callable[[Any], bool]:
@@ -115,15 +113,20 @@ def _usable(model: Model) -> list[str]:
     return [key for key in NAD_KEYS if model.network_of(key)] or list(NAD_KEYS)
 
 
-_PICKS = st.lists(st.builds(Pick, st.sampled_from(NAD_KEYS)), max_size=3).map(tuple)
-_ASKING = st.builds(
-    Pick,
-    st.sampled_from(NAD_KEYS),
-    interface=st.sampled_from(("", *INTERFACES)),
-    ip=st.sampled_from(("", *IPS)),
-    mac=st.sampled_from(("", *MACS)),
-)
-_REQUESTS = st.lists(_ASKING, min_size=1, max_size=2).map(tuple)
+def _picks(luck: Luck, nads: Sequence[str]) -> tuple[Pick, ...]:
+    return tuple(Pick(luck.one_of(nads)) for _ in range(luck.below(4)))
+
+
+def _requests(luck: Luck) -> tuple[Pick, ...]:
+    return tuple(
+        Pick(
+            luck.one_of(NAD_KEYS),
+            luck.one_of(("", *INTERFACES)),
+            luck.one_of(("", *IPS)),
+            luck.one_of(("", *MACS)),
+        )
+        for _ in range(1 + luck.below(2))
+    )
 
 
 def _filling(model: Model) -> list[tuple[Pick, ...]]:
@@ -135,19 +138,23 @@ def _filling(model: Model) -> list[tuple[Pick, ...]]:
     return found
 
 
-_SAME = _one_of(_filling)
-
-
 class AttachmentMachine(RuleBasedStateMachine):
     """One example: a cluster from empty to empty."""
 
     engine: Engine
     broken: RuleBrokenError | None = None
+    swarm: bool = True
 
     def __init__(self) -> None:
         super().__init__()
+        self._rules_strategy = Choosing(self, swarm=self.swarm)
         self.driver = Driver(self.engine)
         self.ended = False
+
+    @property
+    def model(self) -> Model:
+        """What there must be now."""
+        return self.driver.model
 
     def _take(self, step: Step) -> None:
         try:
@@ -178,135 +185,141 @@ class AttachmentMachine(RuleBasedStateMachine):
             model.unsettled,
         )
 
-    @rule(key=st.sampled_from(NAD_KEYS), cidr=st.sampled_from(CIDRS))
-    def nad_with_cidr(self, key: str, cidr: str) -> None:
+    @rule(luck=LUCK)
+    def nad_with_cidr(self, luck: Luck) -> None:
         """An administrator creates or changes a NAD."""
-        self._take(steps.ApplyNad(key, cidr=cidr))
+        self._take(steps.ApplyNad(luck.one_of(NAD_KEYS), cidr=luck.one_of(CIDRS)))
 
-    @rule(key=st.sampled_from(NAD_KEYS), network=st.sampled_from(MADE))
-    def nad_that_maps(self, key: str, network: str) -> None:
+    @rule(luck=LUCK)
+    def nad_that_maps(self, luck: Luck) -> None:
         """An administrator maps a NAD to a network that may or may not be there."""
-        self._take(steps.ApplyNad(key, maps_to=network))
+        self._take(steps.ApplyNad(luck.one_of(NAD_KEYS), maps_to=luck.one_of(MADE)))
 
-    @rule(key=st.sampled_from(NAD_KEYS), how=st.sampled_from(("config", "foreign", *BAD_CIDRS)))
-    def nad_broken(self, key: str, how: str) -> None:
+    @rule(luck=LUCK)
+    def nad_broken(self, luck: Luck) -> None:
         """An administrator makes a mistake, or a NAD for another plugin."""
+        key, how = luck.one_of(NAD_KEYS), luck.one_of(("config", "foreign", *BAD_CIDRS))
         if how in BAD_CIDRS:
             self._take(steps.ApplyNad(key, cidr=how))
         else:
             self._take(steps.ApplyNad(key, cidr=CIDRS[1], broken=how))
 
     @precondition(_some(lambda model: list(model.nads)))
-    @rule(key=_one_of(lambda model: sorted(model.nads)))
-    def delete_nad(self, key: str) -> None:
+    @rule(luck=LUCK)
+    def delete_nad(self, luck: Luck) -> None:
         """An administrator deletes a NAD, in use or not."""
-        self._take(steps.DeleteNad(key))
+        self._take(steps.DeleteNad(luck.one_of(sorted(self.model.nads))))
 
-    @rule(network=st.sampled_from(MADE), cidr=st.sampled_from(CIDRS[:2]))
-    def make_network(self, network: str, cidr: str) -> None:
+    @rule(luck=LUCK)
+    def make_network(self, luck: Luck) -> None:
         """An administrator makes a network in the config API."""
-        self._take(steps.MakeNetwork(network, cidr))
+        self._take(steps.MakeNetwork(luck.one_of(MADE), luck.one_of(CIDRS[:2])))
 
     @precondition(_some(lambda model: list(model.config)))
-    @rule(network=_one_of(lambda model: sorted(model.config)))
-    def remove_network(self, network: str) -> None:
+    @rule(luck=LUCK)
+    def remove_network(self, luck: Luck) -> None:
         """An administrator removes it, in use or not."""
-        self._take(steps.RemoveNetwork(network))
+        self._take(steps.RemoveNetwork(luck.one_of(sorted(self.model.config))))
 
     @precondition(_some(_free))
-    @rule(key=_one_of(_free), node=st.sampled_from(NODES), picks=_PICKS)
-    def create_pod(self, key: str, node: str, picks: tuple[Pick, ...]) -> None:
+    @rule(luck=LUCK)
+    def create_pod(self, luck: Luck) -> None:
         """A user creates a pod."""
-        self._take(steps.CreatePod(key, node, picks))
+        self._create(luck, _picks(luck, NAD_KEYS))
 
     @precondition(_some(_free))
-    @rule(
-        key=_one_of(_free),
-        node=st.sampled_from(NODES),
-        picks=st.lists(st.builds(Pick, _one_of(_usable)), max_size=3).map(tuple) | _SAME,
-    )
-    def create_pod_that_starts(self, key: str, node: str, picks: tuple[Pick, ...]) -> None:
+    @rule(luck=LUCK)
+    def create_pod_that_starts(self, luck: Luck) -> None:
         """A user selects networks that are there."""
-        self._take(steps.CreatePod(key, node, picks))
+        if luck.below(2):
+            self._create(luck, luck.one_of(_filling(self.model)))
+        else:
+            self._create(luck, _picks(luck, _usable(self.model)))
 
     @precondition(_some(_free))
-    @rule(key=_one_of(_free), node=st.sampled_from(NODES), picks=_REQUESTS)
-    def create_pod_with_requests(self, key: str, node: str, picks: tuple[Pick, ...]) -> None:
+    @rule(luck=LUCK)
+    def create_pod_with_requests(self, luck: Luck) -> None:
         """A user asks for names, addresses and MACs."""
-        self._take(steps.CreatePod(key, node, picks))
+        self._create(luck, _requests(luck))
 
     @precondition(_some(_free))
-    @rule(key=_one_of(_free), node=st.sampled_from(NODES), text=st.sampled_from(BAD_SELECTIONS))
-    def create_pod_with_nonsense(self, key: str, node: str, text: str) -> None:
+    @rule(luck=LUCK)
+    def create_pod_with_nonsense(self, luck: Luck) -> None:
         """A user writes a selection that nobody can read."""
-        self._take(steps.CreatePod(key, node, text=text))
+        self._create(luck, text=luck.one_of(BAD_SELECTIONS))
+
+    def _create(self, luck: Luck, picks: tuple[Pick, ...] = (), text: str = "") -> None:
+        key, node = luck.one_of(_free(self.model)), luck.one_of(NODES)
+        self._take(steps.CreatePod(key, node, picks, text))
 
     @precondition(_some(_running))
-    @rule(key=_one_of(_running), picks=_PICKS)
-    def edit_selection(self, key: str, picks: tuple[Pick, ...]) -> None:
+    @rule(luck=LUCK)
+    def edit_selection(self, luck: Luck) -> None:
         """A user edits the annotation of a pod."""
-        self._take(steps.EditSelection(key, picks))
+        self._take(steps.EditSelection(luck.one_of(_running(self.model)), _picks(luck, NAD_KEYS)))
 
     @precondition(_some(_attached))
-    @rule(key=_one_of(_attached))
-    def damage_status(self, key: str) -> None:
+    @rule(luck=LUCK)
+    def damage_status(self, luck: Luck) -> None:
         """Somebody overwrites a status."""
-        self._take(steps.DamageStatus(key))
+        self._take(steps.DamageStatus(luck.one_of(_attached(self.model))))
 
     @precondition(_some(_running))
-    @rule(key=_one_of(_running), grace=st.sampled_from((1, 0)))
-    def delete_pod(self, key: str, grace: int) -> None:
+    @rule(luck=LUCK)
+    def delete_pod(self, luck: Luck) -> None:
         """A user deletes a pod."""
-        self._take(steps.DeletePod(key, grace))
+        self._take(steps.DeletePod(luck.one_of(_running(self.model)), luck.one_of((1, 0))))
 
-    @rule()
-    def restart_controller(self) -> None:
+    @rule(luck=LUCK)
+    def restart_controller(self, luck: Luck) -> None:
         """The controller ends and starts again."""
+        del luck
         self._take(steps.RestartController())
 
-    @rule(node=st.sampled_from(NODES))
-    def restart_agent(self, node: str) -> None:
+    @rule(luck=LUCK)
+    def restart_agent(self, luck: Luck) -> None:
         """An agent ends and starts again."""
-        self._take(steps.RestartAgent(node))
+        self._take(steps.RestartAgent(luck.one_of(NODES)))
 
-    @rule(node=st.sampled_from(NODES))
-    def reboot(self, node: str) -> None:
+    @rule(luck=LUCK)
+    def reboot(self, luck: Luck) -> None:
         """A node reboots."""
-        self._take(steps.Reboot(node))
+        self._take(steps.Reboot(luck.one_of(NODES)))
 
-    @precondition(_some(lambda model: [node for node in NODES if node not in model.cut]))
-    @rule(node=_one_of(lambda model: [node for node in NODES if node not in model.cut]))
-    def cut(self, node: str) -> None:
+    @precondition(_some(_whole))
+    @rule(luck=LUCK)
+    def cut(self, luck: Luck) -> None:
         """A node loses the API."""
-        self._take(steps.Cut(node))
+        self._take(steps.Cut(luck.one_of(_whole(self.model))))
 
     @precondition(_some(lambda model: list(model.cut)))
-    @rule(node=_one_of(lambda model: sorted(model.cut)))
-    def heal(self, node: str) -> None:
+    @rule(luck=LUCK)
+    def heal(self, luck: Luck) -> None:
         """A node finds the API again."""
-        self._take(steps.Heal(node))
+        self._take(steps.Heal(luck.one_of(sorted(self.model.cut))))
 
     @precondition(_some(_attached))
-    @rule(key=_one_of(_attached), verb=st.sampled_from(("ADD", "CHECK", "DEL")))
-    def repeat_call(self, key: str, verb: str) -> None:
+    @rule(luck=LUCK)
+    def repeat_call(self, luck: Luck) -> None:
         """A runtime repeats a call."""
-        self._take(steps.RepeatCall(key, verb))
+        self._take(steps.RepeatCall(luck.one_of(_attached(self.model)), luck.one_of(("ADD", "CHECK", "DEL"))))
 
     @precondition(_can(steps.RefuseDevices))
-    @rule(node=st.sampled_from(NODES), on=st.booleans())
-    def refuse_devices(self, node: str, on: bool) -> None:
+    @rule(luck=LUCK)
+    def refuse_devices(self, luck: Luck) -> None:
         """A kernel refuses devices, or no longer."""
-        self._take(steps.RefuseDevices(node, on))
+        self._take(steps.RefuseDevices(luck.one_of(NODES), bool(luck.below(2))))
 
     @precondition(_can(steps.LoseAnswers))
-    @rule(on=st.booleans())
-    def lose_answers(self, on: bool) -> None:
+    @rule(luck=LUCK)
+    def lose_answers(self, luck: Luck) -> None:
         """The controller's connection gets bad, or good again."""
-        self._take(steps.LoseAnswers(on))
+        self._take(steps.LoseAnswers(bool(luck.below(2))))
 
-    @rule()
-    def elapse(self) -> None:
+    @rule(luck=LUCK)
+    def elapse(self, luck: Luck) -> None:
         """A minute passes."""
+        del luck
         self._take(steps.Elapse())
 
     def teardown(self) -> None:

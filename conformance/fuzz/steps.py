@@ -6,6 +6,7 @@ scenario file. ``key`` is ``namespace/name``.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass, fields
 from typing import Any
@@ -24,6 +25,11 @@ class Pick:
     mac: str = ""
 
 
+@functools.cache
+def _name(kind: type) -> str:
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__).lstrip("-")
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """Base of all steps: has nothing itself."""
@@ -31,8 +37,7 @@ class Step:
     @property
     def name(self) -> str:
         """Name of the kind of step: ``create-pod``."""
-        words = type(self).__name__
-        return "".join(f"-{c.lower()}" if c.isupper() else c for c in words).lstrip("-")
+        return _name(type(self))
 
     def __str__(self) -> str:
         told = (f"{item.name}={getattr(self, item.name)!r}" for item in fields(self))
@@ -197,7 +202,7 @@ KINDS: tuple[type[Step], ...] = (
     LoseAnswers,
     Elapse,
 )
-BY_NAME = {"".join(f"-{c.lower()}" if c.isupper() else c for c in k.__name__)[1:]: k for k in KINDS}
+BY_NAME = {_name(kind): kind for kind in KINDS}
 
 
 def selection_text(picks: tuple[Pick, ...], namespace: str) -> str:

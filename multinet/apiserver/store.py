@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 
 import orjson
 
@@ -248,9 +249,9 @@ class Store:
         if since is not None:
             if since < collection.floor or since > self.revision:
                 raise too_old(since, collection.floor)
-            for event in collection.history:
-                if event.revision > since:
-                    watcher.offer(event)
+            missed = list(takewhile(lambda event: event.revision > since, reversed(collection.history)))
+            for event in reversed(missed):
+                watcher.offer(event)
         collection.watchers.add(watcher)
 
     def unwatch(self, resource: str, watcher: Watcher) -> None:

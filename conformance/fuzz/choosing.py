@@ -1,0 +1,82 @@
+"""Which rule comes next, and with what: hypothesis gives a few bytes for each step, and we make of them what we need.
+
+hypothesis' own way to a step (a flag for each rule, a sample of the rules, a draw for each part of each
+argument) takes a dozen draws, and each is entered in its books: that alone cost as much as a simulated
+cluster's whole answer to the step. One draw is as random, is repeated, mutated and kept in the database just
+the same; only hypothesis' shrinker would find nothing to hold on to, and it is not used
+(docs/decisions/0030-steps-are-cut-directly.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+T = TypeVar("T")
+_BYTES = 8
+
+
+class Luck:
+    """A number that choices are taken off, one after the other."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, drawn: bytes) -> None:
+        self._left = int.from_bytes(drawn, "big")
+
+    def below(self, count: int) -> int:
+        """A number from 0 to ``count - 1``."""
+        self._left, number = divmod(self._left, count)
+        return number
+
+    def one_of(self, options: Sequence[T]) -> T:
+        """One of them, each as likely as the others."""
+        return options[self.below(len(options))]
+
+
+LUCK = st.binary(min_size=_BYTES, max_size=_BYTES).map(Luck)
+"""What every rule takes for its one argument."""
+_DRAWN = st.binary(min_size=_BYTES, max_size=_BYTES)
+_SWARM = st.binary(min_size=64, max_size=64)
+
+
+class Choosing(SearchStrategy[Any]):
+    """Chooses a rule whose preconditions hold, in place of the strategy that hypothesis makes for a machine.
+
+    With ``swarm`` an example does without some of the rules: how many is chosen first, then which. Where
+    none that is left may be applied, any may.
+    """
+
+    def __init__(self, machine: Any, *, swarm: bool) -> None:
+        super().__init__()
+        self._machine = machine
+        self._rules = list(machine._rules_strategy.rules)
+        self._left_in = [] if swarm else self._rules
+
+    def do_draw(self, data: Any) -> tuple[Any, dict[str, Luck]]:
+        """The rule and its argument."""
+        if not self._left_in:
+            self._left_in = self._subset(data.draw(_SWARM))
+        luck = Luck(data.draw(_DRAWN))
+        found = self._valid(self._left_in, luck) or self._valid(self._rules, luck)
+        assert found is not None, "time may always pass"
+        return found, {"luck": luck}
+
+    def _subset(self, drawn: bytes) -> list[Any]:
+        chance, *each = drawn
+        left = [rule for rule, number in zip(self._rules, each, strict=False) if number >= chance]
+        return left or [self._rules[each[-1] % len(self._rules)]]
+
+    def _valid(self, rules: Sequence[Any], luck: Luck) -> Any:
+        candidates = list(rules)
+        while candidates:
+            number = luck.below(len(candidates))
+            rule = candidates[number]
+            if all(holds(self._machine) for holds in rule.preconditions):
+                return rule
+            candidates[number] = candidates[-1]
+            candidates.pop()
+        return None
