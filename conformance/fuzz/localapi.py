@@ -87,6 +87,8 @@ class LocalApi:
         self.operations: Operations
         self.lifecycle: Lifecycle
         self.operations, self.lifecycle = cluster.assemble()
+        # Which types are served never changes here.
+        self._targets: dict[tuple[str, ...], Target] = {}
 
     def client(self, line: Line) -> Client:
         """A client on a connection."""
@@ -94,10 +96,14 @@ class LocalApi:
 
     def target(self, resource: Resource, name: str = "", namespace: str = "", sub: str = "") -> Target:
         """The target of a request; ``KubeError`` (404) for a resource that is not served."""
-        found = self.operations.types.find(resource.group, resource.plural)
-        if found is None:
-            raise KubeError(f"{resource.plural} is not served", status=404)
-        return Target(found, found.versions[0], namespace, name, sub)
+        asked = (resource.plural, resource.group, name, namespace, sub)
+        known = self._targets.get(asked)
+        if known is None:
+            found = self.operations.types.find(resource.group, resource.plural)
+            if found is None:
+                raise KubeError(f"{resource.plural} is not served", status=404)
+            known = self._targets[asked] = Target(found, found.versions[0], namespace, name, sub)
+        return known
 
     def objects(self, resource: Resource) -> list[Obj]:
         """All objects of a resource, to read; sorted by namespace and name."""

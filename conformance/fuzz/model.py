@@ -8,6 +8,7 @@ right when every pod that got its attachments had no blocker then, and every pod
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
@@ -200,6 +201,7 @@ class Model:
         return pod.ending and pod.node not in self.cut
 
 
+@functools.cache
 def is_usable(cidr: str) -> bool:
     """Whether all blocks can be read and have room for a pod."""
     try:
@@ -208,11 +210,13 @@ def is_usable(cidr: str) -> bool:
         return False
 
 
+@functools.cache
 def size(block: str) -> int:
     """How many addresses a block has for pods."""
     return max(0, ip_network(block.strip()).num_addresses - RESERVED)
 
 
+@functools.cache
 def is_free(ip: str, cidr: str) -> bool:
     """Whether an address is one that pods may have."""
     for block in map(ip_network, cidr.split(",")):

@@ -7,10 +7,7 @@ follows from it until nothing moves any more.
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -52,7 +49,6 @@ class SimulatedCluster:
         self.said = Said()
         self.controller_line = Line("controller")
         self.nodes: dict[str, SimulatedNode] = {}
-        self._directory = Path(tempfile.mkdtemp(prefix="multinet-fuzz-", dir=_scratch()))
         self._controller: asyncio.Task[None] | None = None
         self.api: LocalApi
         self.client: Client
@@ -68,12 +64,11 @@ class SimulatedCluster:
         self.close()
 
     def close(self) -> None:
-        """End everything; the directory of state files goes too."""
+        """End everything."""
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
         self.loop.settle(0.0)
         self.loop.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
 
     def do(self, name: str, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` to its end, and all that follows from it."""
@@ -116,9 +111,7 @@ class SimulatedCluster:
             await self.client.create(NODES, made)
             status = {"status": {"addresses": [{"type": "InternalIP", "address": address}]}}
             await self.client.patch(NODES, name, status, subresource="status")
-            node = self.nodes[name] = SimulatedNode(
-                self.api, name, address, self._directory / name, self.dialect
-            )
+            node = self.nodes[name] = SimulatedNode(self.api, name, address, self.dialect)
             node.start()
         self._start_controller()
 
@@ -127,8 +120,3 @@ def _ended(task: asyncio.Task[None]) -> None:
     """A controller that ends by itself is a failure of the thing under test, and must not go unseen."""
     if not task.cancelled() and task.exception() is not None:
         raise LabError("the controller ended by itself") from task.exception()
-
-
-def _scratch() -> str | None:
-    """Memory, where there is such a place: state files are written at every step."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None

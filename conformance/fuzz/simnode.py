@@ -12,9 +12,11 @@ import json
 import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import orjson
+
+from conformance.fuzz import simdisk
 from conformance.fuzz.kernel import Kernel, SimulatedDatapath
 from conformance.fuzz.localapi import Line, LocalApi
 from multinet.cni.wire import Call
@@ -54,39 +56,64 @@ class Sandbox:
 
 
 class News:
-    """Tells whoever waits that the node's world has changed; ``count`` says how often it did so far."""
+    """Tells whoever waits for a pod that its world has changed: the node's, or what is the pod's alone."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self._waiting: list[asyncio.Future[None]] = []
+        self._everywhere = 0
+        self._of_pod: dict[str, int] = {}
+        self._waiting: dict[str, asyncio.Future[None]] = {}
 
     def stir(self, *_what: object) -> None:
-        """Something has changed."""
-        self.count += 1
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+        """Something that may concern every pod has changed."""
+        self._everywhere += 1
+        for pod in list(self._waiting):
+            self._wake(pod)
 
-    async def since(self, count: int) -> None:
+    def network(self, old: Obj | None, new: Obj | None) -> None:
+        """A network has changed; its status concerns nobody here."""
+        if old is None or new is None or old["spec"] != new["spec"]:
+            self.stir()
+
+    def owned(self, old: Obj | None, new: Obj | None) -> None:
+        """An object that belongs to one pod has changed."""
+        of = section(new or old or {}, "spec").get("pod") or {}
+        self._stir_pod(f"{of.get('namespace')}/{of.get('name')}")
+
+    def pod(self, old: Obj | None, new: Obj | None) -> None:
+        """A pod itself has changed."""
+        self._stir_pod(key_of(new or old or {}))
+
+    def count(self, pod: str) -> tuple[int, int]:
+        """How often the world of a pod has changed so far."""
+        return self._everywhere, self._of_pod.get(pod, 0)
+
+    async def since(self, pod: str, count: tuple[int, int]) -> None:
         """Wait, without a limit, for a change that is not counted in ``count``."""
-        while self.count == count:
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
+        while self.count(pod) == count:
+            future = self._waiting[pod] = asyncio.get_running_loop().create_future()
             await future
+
+    def _stir_pod(self, pod: str) -> None:
+        self._of_pod[pod] = self._of_pod.get(pod, 0) + 1
+        self._wake(pod)
+
+    def _wake(self, pod: str) -> None:
+        future = self._waiting.pop(pod, None)
+        if future is not None and not future.done():
+            future.set_result(None)
 
 
 class SimulatedNode:
     """A node. ``state_dir`` survives everything, the kernel everything but a reboot."""
 
-    def __init__(self, api: LocalApi, name: str, address: str, state_dir: Path, dialect: Dialect) -> None:
+    def __init__(self, api: LocalApi, name: str, address: str, dialect: Dialect) -> None:
         self.name, self.address = name, address
         self.kernel = Kernel(name)
         self.line = Line(name)
         self.sandboxes: dict[str, Sandbox] = {}
         self.agent: Agent | None = None
         self.news = News()
-        self._api, self._dialect, self.state_dir = api, dialect, state_dir
+        self._api, self._dialect, self.state_dir = api, dialect, simdisk.directory()
         self._client = api.client(self.line)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -100,7 +127,7 @@ class SimulatedNode:
             self._client, PODS, field_selector=f"spec.nodeName={self.name}", wait=self.line.pause
         )
         kubelet.on_change(self._pod_changed)
-        kubelet.on_change(self.news.stir)
+        kubelet.on_change(self.news.pod)
         self._spawn(kubelet.run(), "kubelet")
 
     def start_agent(self) -> None:
@@ -167,7 +194,7 @@ class SimulatedNode:
             "CNI_ARGS": f"K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={pod};K8S_POD_UID={sandbox.uid}",
         }
         reply = await self.agent.handle(Call(environment, _STDIN))
-        return reply.code, json.loads(reply.stdout or b"{}")
+        return reply.code, orjson.loads(reply.stdout or b"{}")
 
     async def repeat(self, verb: str, sandbox: Sandbox) -> None:
         """A call that a runtime in doubt makes once more; a second DEL is followed by a new sandbox."""
@@ -209,7 +236,7 @@ class SimulatedNode:
         if known is not None:
             await self._delete(known)
         while True:
-            seen = self.news.count
+            seen = self.news.count(key_of(pod))
             self._made += 1
             sandbox = self.sandboxes[uid] = Sandbox(f"{self.name}-{self._made}", key_of(pod), uid)
             code, answer = await self.call("ADD", sandbox)
@@ -219,7 +246,7 @@ class SimulatedNode:
                 return
             await self._delete(sandbox)
             # Another try in the same world takes the same course; it would only cost time.
-            await self.news.since(seen)
+            await self.news.since(key_of(pod), seen)
             await pause(f"sandbox of {key_of(pod)}: back-off", _RETRY_S)
 
     async def _end(self, pod: Obj) -> None:
@@ -263,19 +290,19 @@ _STDIN = json.dumps(_CONFIG).encode()
 async def _follow(client: Client, line: Line, view: ClusterView, agent: Agent, news: News) -> None:
     """Keep the agent's view current, as its own main program does."""
     informers = [
-        (Informer(client, NODES, wait=line.pause), view.node_changed),
-        (Informer(client, VIRTUAL_NETWORKS, wait=line.pause), view.network_changed),
-        (Informer(client, VIRTUAL_MACHINE_INTERFACES, wait=line.pause), view.interface_changed),
-        (Informer(client, VIRTUAL_MACHINES, wait=line.pause), view.machine_changed),
+        (Informer(client, NODES, wait=line.pause), view.node_changed, news.stir),
+        (Informer(client, VIRTUAL_NETWORKS, wait=line.pause), view.network_changed, news.network),
+        (Informer(client, VIRTUAL_MACHINE_INTERFACES, wait=line.pause), view.interface_changed, news.owned),
+        (Informer(client, VIRTUAL_MACHINES, wait=line.pause), view.machine_changed, news.owned),
     ]
     queue = KeyedQueue(lambda key: agent.reconcile(int(key)), workers=1, name="networks")
     view.on_network(lambda vni: queue.add(str(vni)))
     async with asyncio.TaskGroup() as group:
-        for informer, changed in informers:
+        for informer, changed, told in informers:
             informer.on_change(changed)
-            informer.on_change(news.stir)
+            informer.on_change(told)
             group.create_task(informer.run())
-        for informer, _ in informers:
+        for informer, _, _ in informers:
             await informer.synced.wait()
         await agent.synced()
         group.create_task(queue.run())

@@ -6,6 +6,7 @@ Each ``dns_*`` function returns the reason why a name is wrong, or "". Source: a
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,8 +24,11 @@ _label_1035 = re.compile(_LABEL_1035)
 _qualified = re.compile(_QUALIFIED)
 _value = re.compile(_VALUE)
 ANNOTATIONS_LIMIT = 256 * 1024
+# The same few names and keys come with every write.
+_remembered = functools.lru_cache(maxsize=4096)
 
 
+@_remembered
 def dns_subdomain(name: str) -> str:
     """RFC 1123 subdomain, at most 253 characters."""
     return _wrong(
@@ -61,6 +65,7 @@ def dns_1035_label(name: str) -> str:
     )
 
 
+@_remembered
 def label_value(value: str) -> str:
     """A label's value: at most 63 characters, may be empty."""
     return _wrong(
@@ -80,6 +85,7 @@ def _wrong(text: str, limit: int, form: re.Pattern[str], rule: str) -> str:
     return "" if form.fullmatch(text) else rule % form.pattern
 
 
+@_remembered
 def qualified_name(key: str) -> str:
     """A label or annotation key: ``[prefix/]name``."""
     prefix, slash, name = key.rpartition("/")

@@ -15,12 +15,10 @@ from jsonschema.exceptions import ValidationError
 
 from multinet.apiserver.codec import copied
 from multinet.apiserver.errors import FieldError, invalid_value, required, shown, unsupported
-from multinet.apiserver.structural import FORMATS, compile_check
+from multinet.apiserver.structural import FORMATS, PRESERVE, ROOT, compile_check, compile_known
 from multinet.model.objects import Obj
 
-_PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _SHOWN = 80
-_ROOT = frozenset(("apiVersion", "kind", "metadata"))
 
 
 class Schema:
@@ -30,17 +28,22 @@ class Schema:
         self.open_api = open_api
         json_schema = _json_schema(open_api)
         self._surely_valid = compile_check(json_schema)
+        self._surely_known = compile_known(open_api, root=True)
+        self._fill_in = _compile_default(open_api)
         self._validator = _Validator(json_schema, format_checker=_formats())
 
     def prune(self, obj: Obj) -> list[str]:
         """Remove the fields the schema doesn't know, in place; return their paths."""
         dropped: list[str] = []
+        if self._surely_known(obj):
+            return dropped
         _prune(obj, self.open_api, "", dropped, root=True)
         return dropped
 
     def default(self, obj: Obj) -> None:
         """Fill in the defaults, in place."""
-        _default(obj, self.open_api)
+        if self._fill_in is not None:
+            self._fill_in(obj)
 
     def validate(self, obj: Obj) -> list[FieldError]:
         """Return what is wrong, by field."""
@@ -64,7 +67,7 @@ def _prune(value: Any, schema: Obj, path: str, dropped: list[str], root: bool = 
     if isinstance(value, list):
         items = schema.get("items")
         for index, item in enumerate(value):
-            _prune(item, items or {_PRESERVE: True}, f"{path}[{index}]", dropped)
+            _prune(item, items or {PRESERVE: True}, f"{path}[{index}]", dropped)
         return
     if not isinstance(value, dict):
         return
@@ -74,35 +77,46 @@ def _prune(value: Any, schema: Obj, path: str, dropped: list[str], root: bool = 
     for name in list(value):
         below = f"{path}.{name}" if path else name
         if name in properties:
-            if not (embedded and name in _ROOT):
+            if not (embedded and name in ROOT):
                 _prune(value[name], properties[name], below, dropped)
         elif isinstance(additional, dict):
             _prune(value[name], additional, below, dropped)
-        elif not (additional or schema.get(_PRESERVE) or (embedded and name in _ROOT)):
+        elif not (additional or schema.get(PRESERVE) or (embedded and name in ROOT)):
             del value[name]
             dropped.append(below)
 
 
-def _default(value: Any, schema: Obj) -> None:
-    if isinstance(value, list):
-        for item in value:
-            _default(item, schema.get("items") or {})
-        return
-    if not isinstance(value, dict):
-        return
-    properties = schema.get("properties") or {}
-    for name, below in properties.items():
-        if "default" in below and (
-            name not in value or (value[name] is None and not below.get("nullable", False))
-        ):
-            value[name] = copied({"": below["default"]})[""]
-        if name in value:
-            _default(value[name], below)
+def _compile_default(schema: Obj) -> Callable[[Any], None] | None:
+    """What fills in the defaults of a value, in place; None where the schema has none."""
+    items = _compile_default(schema.get("items") or {}) if "items" in schema else None
+    named: dict[str, Obj] = schema.get("properties") or {}
     additional = schema.get("additionalProperties")
-    if isinstance(additional, dict):
-        for name in value:
-            if name not in properties:
-                _default(value[name], additional)
+    other = _compile_default(additional) if isinstance(additional, dict) else None
+    below = {name: _compile_default(held) for name, held in named.items()}
+    below = {name: fill for name, fill in below.items() if fill is not None}
+    own = [(name, held) for name, held in named.items() if "default" in held]
+    if items is None and other is None and not below and not own:
+        return None
+
+    def fill_in(value: Any) -> None:
+        if isinstance(value, list):
+            for item in value if items is not None else ():
+                items(item)
+            return
+        if not isinstance(value, dict):
+            return
+        for name, held in own:
+            if name not in value or (value[name] is None and not held.get("nullable", False)):
+                value[name] = copied({"": held["default"]})[""]
+        for name, fill in below.items():
+            if name in value:
+                fill(value[name])
+        if other is not None:
+            for name in value:
+                if name not in named:
+                    other(value[name])
+
+    return fill_in
 
 
 def _json_schema(schema: Obj, root: bool = True) -> Obj:

@@ -16,6 +16,8 @@ from typing import Any
 from multinet.model.objects import Obj
 
 Check = Callable[[Any], bool]
+PRESERVE = "x-kubernetes-preserve-unknown-fields"
+ROOT = frozenset(("apiVersion", "kind", "metadata"))
 
 # Formats that are checked (by raising ValueError); others, such as int64, are remarks.
 FORMATS: Mapping[str, Callable[[str], object]] = {
@@ -55,6 +57,28 @@ def compile_check(schema: Obj) -> Check:
     if not nullable:
         return check
     return lambda value: value is None or check(value)
+
+
+def compile_known(schema: Obj, *, root: bool = False) -> Check:
+    """Return the check whether a value surely has no field that the schema does not know."""
+    items = compile_known(schema["items"]) if schema.get("items") else _always
+    additional = schema.get("additionalProperties")
+    embedded = root or bool(schema.get("x-kubernetes-embedded-resource"))
+    known = {name: compile_known(below) for name, below in (schema.get("properties") or {}).items()}
+    if embedded:
+        known |= dict.fromkeys(ROOT, _always)
+    other = _never
+    if isinstance(additional, dict):
+        other = compile_known(additional)
+    elif additional or schema.get(PRESERVE):
+        other = _always
+
+    def check(value: Any) -> bool:
+        if isinstance(value, dict):
+            return all(known.get(name, other)(held) for name, held in value.items())
+        return not isinstance(value, list) or all(map(items, value))
+
+    return check
 
 
 def _always(_value: Any) -> bool:

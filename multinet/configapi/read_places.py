@@ -7,6 +7,7 @@ name any domain and project. An implied one gets a UUID derived from its name.
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Iterable, Iterator
 
@@ -27,7 +28,12 @@ _SPACE = uuid.uuid5(uuid.NAMESPACE_DNS, API_GROUP)
 
 def implied_uuid(kind: str, fq_name: Iterable[str]) -> str:
     """The UUID of an object which nothing but its name makes."""
-    return str(uuid.uuid5(_SPACE, "\0".join((kind, *fq_name))))
+    return _uuid_of("\0".join((kind, *fq_name)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _uuid_of(name: str) -> str:
+    return str(uuid.uuid5(_SPACE, name))
 
 
 def created_of(o: Obj) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -46,6 +47,8 @@ class _Delayed:
 class KeyedQueue:
     """Runs ``reconcile(key)`` for each added key with ``workers`` at a time while :meth:`run` runs.
 
+    A worker is there while there is work: an idle queue costs nothing, nor does its start.
+
     An exception from ``reconcile`` is logged and the key comes back after ``backoff``; a success forgets
     its failures. Keys added before :meth:`run` wait for it. ``name`` shows in logs; ``clock`` defaults to
     the running event loop; on cancellation, running reconciles get ``grace_s`` to end by themselves.
@@ -67,12 +70,15 @@ class KeyedQueue:
         self._name = name
         self._clock = clock
         self._grace_s = grace_s
-        self._ready: asyncio.Queue[str | None] = asyncio.Queue()
+        self._ready: deque[str] = deque()
         self._waiting: set[str] = set()
         self._running: set[str] = set()
         self._again: set[str] = set()
         self._delayed: dict[str, _Delayed] = {}
         self._failures: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Set while the queue runs; a worker that fails (no reconcile does that) ends it.
+        self._failed: asyncio.Future[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -86,7 +92,8 @@ class KeyedQueue:
             return
         self._waiting.add(key)
         self._idle.clear()
-        self._ready.put_nowait(key)
+        self._ready.append(key)
+        self._hire()
 
     def add_after(self, key: str, seconds: float) -> None:
         """Have ``key`` reconciled in ``seconds``; of several pending delays the earliest counts."""
@@ -114,20 +121,19 @@ class KeyedQueue:
 
     async def run(self) -> None:
         """Work until cancelled. A cancelled queue takes no keys any more and can't be run again."""
-        tasks = {
-            asyncio.create_task(self._work(), name=f"{self._name}-{number}")
-            for number in range(self._workers)
-        }
+        self._failed = asyncio.get_running_loop().create_future()
+        for _ in range(len(self._ready)):
+            self._hire()
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
+            await self._failed
         finally:
             self._close()
-            _, late = await asyncio.wait(tasks, timeout=self._grace_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            tasks = set(self._tasks)
+            if tasks:
+                _, late = await asyncio.wait(tasks, timeout=self._grace_s)
+                for task in late:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
             self._idle.set()
 
     def _close(self) -> None:
@@ -135,18 +141,31 @@ class KeyedQueue:
         for delayed in self._delayed.values():
             delayed.timer.cancel()
         self._delayed.clear()
-        while not self._ready.empty():
-            self._ready.get_nowait()
+        self._ready.clear()
         self._waiting.clear()
-        for _ in range(self._workers):
-            self._ready.put_nowait(None)
 
     def _due(self, key: str) -> None:
         self._delayed.pop(key, None)
         self.add(key)
 
+    def _hire(self) -> None:
+        """One more worker, unless there are enough or nobody is to work yet."""
+        if self._failed is not None and len(self._tasks) < self._workers:
+            task = asyncio.create_task(self._work(), name=f"{self._name}-{len(self._tasks)}")
+            self._tasks.add(task)
+            task.add_done_callback(self._left)
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        failed = self._failed
+        if failed is not None and not failed.done() and not task.cancelled() and (error := task.exception()):
+            failed.set_exception(error)
+        elif self._ready:
+            self._hire()
+
     async def _work(self) -> None:
-        while (key := await self._ready.get()) is not None:
+        while self._ready:
+            key = self._ready.popleft()
             self._waiting.discard(key)
             self._running.add(key)
             try:

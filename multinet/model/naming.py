@@ -7,6 +7,7 @@ random.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import uuid
@@ -101,6 +102,7 @@ def interface_object_name(pod: str, pod_uid: str, index: int) -> str:
     return f"{virtual_machine_name(pod, pod_uid)}-{index}"
 
 
+@functools.lru_cache(maxsize=4096)
 def mac_of(pod_uid: str, index: int) -> str:
     """Contrail's ``02:`` plus five bytes of the interface's UUID, here uuid5(pod UID, index)."""
     try:

@@ -6,6 +6,7 @@ the DNS service, pods get addresses from there downwards.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,6 +45,17 @@ DEFAULT_SERVICE_CIDR = "10.96.0.0/12"
 VNI_LIMIT = (1 << 24) - 1
 
 
+# The same few texts are read again with every look at a network.
+@functools.lru_cache(maxsize=4096)
+def _block(text: str) -> IPNetwork:
+    return ipaddress.ip_network(text, strict=False)
+
+
+@functools.lru_cache(maxsize=4096)
+def _address(text: str) -> IPAddress:
+    return ipaddress.ip_address(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Subnet:
     """One address block. ``gateway`` and ``dns`` are None while nobody has chosen them."""
@@ -61,9 +73,9 @@ class Subnet:
     def from_spec(cls, spec: Mapping[str, Any]) -> Subnet:
         """Read ``{cidr, gateway, dns}``; ``InputError`` when one of them is no address of the subnet."""
         try:
-            cidr = ipaddress.ip_network(str(spec.get("cidr", "")), strict=False)
-            gateway = ipaddress.ip_address(spec["gateway"]) if spec.get("gateway") else None
-            dns = ipaddress.ip_address(spec["dns"]) if spec.get("dns") else None
+            cidr = _block(str(spec.get("cidr", "")))
+            gateway = _address(str(spec["gateway"])) if spec.get("gateway") else None
+            dns = _address(str(spec["dns"])) if spec.get("dns") else None
         except ValueError as error:
             raise InputError(
                 "the subnet can't be read",

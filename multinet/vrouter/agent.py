@@ -137,14 +137,13 @@ class Agent:
 
     async def handle(self, call: Call) -> Reply:
         """Answer one CNI call; every outcome is a reply, except cancellation."""
-        version = cni.stated_version(call.stdin)
         try:
             return Reply(0, await self._dispatch(cni.parse(call.environment, call.stdin)))
         except Exception as error:
             refusal = _refusal(error)
             command = call.environment.get("CNI_COMMAND", "")
             _log.warning("%s %s: %s", command, call.environment.get("CNI_ARGS", ""), refusal)
-            return Reply(1, refusal.to_json(version))
+            return Reply(1, refusal.to_json(cni.stated_version(call.stdin)))
 
     async def _dispatch(self, request: Request) -> bytes:
         if request.command == cni.VERSION:
