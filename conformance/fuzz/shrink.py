@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import cast
 
 from conformance.fuzz import steps
 from conformance.fuzz.engine import Engine
@@ -64,6 +65,7 @@ def shrink(
     while before != tuple(best.taken) and not over():
         before = tuple(best.taken)
         _cut(lambda: tuple(best.taken), fails, over)
+        _merge(lambda: tuple(best.taken), fails, over)
         _simplify(lambda: tuple(best.taken), fails, over)
     for part in ("key", "node"):
         renamed = _renamed(tuple(best.taken), part)
@@ -109,6 +111,25 @@ def _cut(
         size //= 2
 
 
+def _merge(
+    current: Callable[[], Sequence], fails: Callable[[Sequence], bool], over: Callable[[], bool]
+) -> None:
+    """Make a pod at once with the selection that it is given later."""
+    for later in [step for step in current() if isinstance(step, steps.EditSelection)]:
+        whole = current()
+        if over() or later not in whole:
+            return
+        position = whole.index(later)
+        made = [
+            number
+            for number, step in enumerate(whole[:position])
+            if isinstance(step, steps.CreatePod) and step.key == later.key
+        ]
+        if made:
+            merged = replace(cast(steps.CreatePod, whole[made[-1]]), picks=later.picks, text="")
+            fails((*whole[: made[-1]], merged, *whole[made[-1] + 1 : position], *whole[position + 1 :]))
+
+
 def _simplify(
     current: Callable[[], Sequence], fails: Callable[[Sequence], bool], over: Callable[[], bool]
 ) -> None:
@@ -134,6 +155,8 @@ def _simpler(step: Step) -> Iterator[Step]:
         for number, pick in enumerate(step.picks):
             for simpler in _plainer(pick):
                 yield replace(step, picks=(*step.picks[:number], simpler, *step.picks[number + 1 :]))
+    if isinstance(step, steps.ApplyNad) and step.maps_to:
+        yield replace(step, maps_to="", cidr="10.1.0.0/24")
     if isinstance(step, steps.DeletePod) and step.grace == 0:
         yield replace(step, grace=1)
 
