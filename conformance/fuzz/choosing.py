@@ -1,4 +1,4 @@
-"""Which rule comes next, and with what: hypothesis gives a few bytes for each step, and we make of them what we need.
+"""Which rule comes next, and with what: hypothesis gives some bytes for each step, we make the step of them.
 
 hypothesis' own way to a step (a flag for each rule, a sample of the rules, a draw for each part of each
 argument) takes a dozen draws, and each is entered in its books: that alone cost as much as a simulated
@@ -9,6 +9,7 @@ the same; only hypothesis' shrinker would find nothing to hold on to, and it is 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -24,8 +25,8 @@ class Luck:
 
     __slots__ = ("_left",)
 
-    def __init__(self, drawn: bytes) -> None:
-        self._left = int.from_bytes(drawn, "big")
+    def __init__(self, number: int) -> None:
+        self._left = number
 
     def below(self, count: int) -> int:
         """A number from 0 to ``count - 1``."""
@@ -37,10 +38,14 @@ class Luck:
         return options[self.below(len(options))]
 
 
-LUCK = st.binary(min_size=_BYTES, max_size=_BYTES).map(Luck)
-"""What every rule takes for its one argument."""
+LUCK: SearchStrategy[Luck] = st.nothing()
+"""What every rule takes for its one argument; :class:`Choosing` gives it."""
 _DRAWN = st.binary(min_size=_BYTES, max_size=_BYTES)
 _SWARM = st.binary(min_size=64, max_size=64)
+
+
+def _scrambled(number: int) -> int:
+    return int.from_bytes(hashlib.blake2b(number.to_bytes(4, "big"), digest_size=_BYTES).digest(), "big")
 
 
 class Choosing(SearchStrategy[Any]):
@@ -55,12 +60,15 @@ class Choosing(SearchStrategy[Any]):
         self._machine = machine
         self._rules = list(machine._rules_strategy.rules)
         self._left_in = [] if swarm else self._rules
+        self._steps = 0
 
     def do_draw(self, data: Any) -> tuple[Any, dict[str, Luck]]:
         """The rule and its argument."""
         if not self._left_in:
             self._left_in = self._subset(data.draw(_SWARM))
-        luck = Luck(data.draw(_DRAWN))
+        self._steps += 1
+        # Each batch of examples begins with the simplest draws of all, zeros: no step is simpler than others.
+        luck = Luck(int.from_bytes(data.draw(_DRAWN), "big") or _scrambled(self._steps))
         found = self._valid(self._left_in, luck) or self._valid(self._rules, luck)
         assert found is not None, "time may always pass"
         return found, {"luck": luck}

@@ -4,8 +4,8 @@ A whole cluster in one process is driven step by step: something is done, then e
 it runs to its end, and the loop itself tells when that is: nothing is ready, and no timer is due within the
 horizon. Nothing is polled, nothing waits for real, and the same steps take the same course every time.
 
-A campaign is little else than turns of this loop, so it does without what asyncio's own has for the real world:
-a selector, a socket to wake it, contexts (nobody here has context variables), checks of every call.
+A campaign is little else than turns of this loop, so it does without what asyncio's own has for the real
+world: a selector, a socket to wake it, contexts (nobody here has context variables), checks of every call.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from conformance.fuzz.engine import RestlessError
 from multinet.errors import LabError
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 _TURNS = 5_000
 
 
@@ -79,7 +80,7 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
             raise LabError(f"{name} did not end within {horizon_s:g} virtual seconds")
         return task.result()
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Any:
+    def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> Any:
         """Call it in the next turn."""
         del context
         call = _Call(callback, args)
@@ -87,13 +88,13 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
         return call
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> Any:
         """Call it in ``delay`` virtual seconds."""
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> Any:
         """Call it at a virtual time; of calls for the same time, the one asked for first comes first."""
         del context

@@ -40,6 +40,8 @@ _REQUEST_LIMIT_S = 20.0
 _BETWEEN_S, _BETWEEN_MOST_S = 0.002, 0.01
 # What is left to do after everybody fell asleep waits for a timer; this long it is waited for.
 PATIENCE_S = 3.0
+# A pod that nothing stands in the way of any more waits for its kubelet's longest back-off between sandboxes.
+_SANDBOX_S = 8.0
 _LOOK_AGAIN_S = 0.02
 # A lab this long without a moment of rest, with so many changes: two parts wake each other.
 _RESTLESS_S, _RESTLESS_CHANGES = 4.0, 100
@@ -100,15 +102,15 @@ class LabWorld:
         return self.loop.run_until_complete(self._settle(patience_s))
 
     async def _settle(self, patience_s: float) -> Seen:
-        until = None
+        begun = 0.0
         while True:
             await self._quiet()
             seen = self.look()
-            if not self._owes(seen):
+            patience = self._owes(seen, patience_s)
+            if not patience:
                 return seen
-            now = time.monotonic()
-            until = until or now + patience_s
-            if now >= until:
+            begun = begun or time.monotonic()
+            if time.monotonic() >= begun + patience:
                 return seen
             await pause("what a back-off holds up", _LOOK_AGAIN_S)
 
@@ -145,20 +147,19 @@ class LabWorld:
         places = [roles.CONTROL_PLANE, *(node for node in NODES if node not in self.cut)]
         return not any(labrest.unanswered(self.lab.node_pid(place), unreachable) for place in places)
 
-    def _owes(self, seen: Seen) -> bool:
-        """Whether somebody who can be reached has something left to do."""
-        if seen.leftovers or seen.misled:
-            return True
+    def _owes(self, seen: Seen, patience_s: float) -> float:
+        """How long to wait for what somebody who can be reached has left to do; 0 when there is nothing."""
+        owed = patience_s if seen.leftovers or seen.misled else 0.0
         for key, pod in self._informers[PODS].store.items():
             node = str(section(pod, "spec").get("nodeName"))
             if node in self.cut:
                 continue
-            if metadata_of(pod).get("deletionTimestamp"):
-                return True
             there = seen.pods[key]
-            if there.recorded and node not in self.refusing and (not there.running or unfinished(there)):
-                return True
-        return False
+            if metadata_of(pod).get("deletionTimestamp"):
+                owed = max(owed, patience_s)
+            elif there.recorded and node not in self.refusing and (not there.running or unfinished(there)):
+                owed = max(owed, patience_s, _SANDBOX_S)
+        return owed
 
     def _check_roles(self) -> None:
         self.lab.process_events()

@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from conformance.fuzz import steps
-from conformance.fuzz.engine import Engine, RestlessError
 from conformance.fuzz.choosing import LUCK, Choosing, Luck
+from conformance.fuzz.engine import Engine, RestlessError
 from conformance.fuzz.judge import Violation, judge
 from conformance.fuzz.model import Model
 from conformance.fuzz.steps import NODES, Pick, Step
@@ -147,7 +147,7 @@ class AttachmentMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rules_strategy = Choosing(self, swarm=self.swarm)
+        self._rules_strategy: Any = Choosing(self, swarm=self.swarm)
         self.driver = Driver(self.engine)
         self.ended = False
 

@@ -1,4 +1,4 @@
-"""A directory of files in memory, as far as an agent's state files need one: what they do is real, the disk is not."""
+"""A directory of files in memory, for an agent's state files: what they do is real, the disk is not."""
 
 from __future__ import annotations
 

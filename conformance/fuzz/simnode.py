@@ -22,7 +22,7 @@ from conformance.fuzz.localapi import Line, LocalApi
 from multinet.cni.wire import Call
 from multinet.kube.client import Client
 from multinet.kube.errors import KubeError
-from multinet.kube.informer import Informer
+from multinet.kube.informer import Callback, Informer
 from multinet.kube.queue import KeyedQueue
 from multinet.kube.resources import (
     NODES,
@@ -289,7 +289,7 @@ _STDIN = json.dumps(_CONFIG).encode()
 
 async def _follow(client: Client, line: Line, view: ClusterView, agent: Agent, news: News) -> None:
     """Keep the agent's view current, as its own main program does."""
-    informers = [
+    informers: list[tuple[Informer, Callback, Callback]] = [
         (Informer(client, NODES, wait=line.pause), view.node_changed, news.stir),
         (Informer(client, VIRTUAL_NETWORKS, wait=line.pause), view.network_changed, news.network),
         (Informer(client, VIRTUAL_MACHINE_INTERFACES, wait=line.pause), view.interface_changed, news.owned),

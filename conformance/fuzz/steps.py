@@ -26,8 +26,8 @@ class Pick:
 
 
 @functools.cache
-def _name(kind: type) -> str:
-    return "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__).lstrip("-")
+def _name(words: str) -> str:
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in words).lstrip("-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Step:
     @property
     def name(self) -> str:
         """Name of the kind of step: ``create-pod``."""
-        return _name(type(self))
+        return _name(type(self).__name__)
 
     def __str__(self) -> str:
         told = (f"{item.name}={getattr(self, item.name)!r}" for item in fields(self))
@@ -202,7 +202,7 @@ KINDS: tuple[type[Step], ...] = (
     LoseAnswers,
     Elapse,
 )
-BY_NAME = {_name(kind): kind for kind in KINDS}
+BY_NAME = {_name(kind.__name__): kind for kind in KINDS}
 
 
 def selection_text(picks: tuple[Pick, ...], namespace: str) -> str:

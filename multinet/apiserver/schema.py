@@ -88,21 +88,19 @@ def _prune(value: Any, schema: Obj, path: str, dropped: list[str], root: bool = 
 
 def _compile_default(schema: Obj) -> Callable[[Any], None] | None:
     """What fills in the defaults of a value, in place; None where the schema has none."""
-    items = _compile_default(schema.get("items") or {}) if "items" in schema else None
+    each = _compile_default(schema.get("items") or {})
     named: dict[str, Obj] = schema.get("properties") or {}
     additional = schema.get("additionalProperties")
     other = _compile_default(additional) if isinstance(additional, dict) else None
-    below = {name: _compile_default(held) for name, held in named.items()}
-    below = {name: fill for name, fill in below.items() if fill is not None}
+    below = {name: fill for name, held in named.items() if (fill := _compile_default(held)) is not None}
     own = [(name, held) for name, held in named.items() if "default" in held]
-    if items is None and other is None and not below and not own:
+    if each is None and other is None and not below and not own:
         return None
 
     def fill_in(value: Any) -> None:
-        if isinstance(value, list):
-            for item in value if items is not None else ():
-                items(item)
-            return
+        if isinstance(value, list) and each is not None:
+            for item in value:
+                each(item)
         if not isinstance(value, dict):
             return
         for name, held in own:

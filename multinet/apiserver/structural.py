@@ -67,7 +67,7 @@ def compile_known(schema: Obj, *, root: bool = False) -> Check:
     known = {name: compile_known(below) for name, below in (schema.get("properties") or {}).items()}
     if embedded:
         known |= dict.fromkeys(ROOT, _always)
-    other = _never
+    other: Check = _never
     if isinstance(additional, dict):
         other = compile_known(additional)
     elif additional or schema.get(PRESERVE):
