@@ -88,7 +88,7 @@ def _prune(value: Any, schema: Obj, path: str, dropped: list[str], root: bool = 
 
 def _compile_default(schema: Obj) -> Callable[[Any], None] | None:
     """What fills in the defaults of a value, in place; None where the schema has none."""
-    each = _compile_default(schema.get("items") or {})
+    each = _compile_default(schema["items"]) if schema.get("items") else None
     named: dict[str, Obj] = schema.get("properties") or {}
     additional = schema.get("additionalProperties")
     other = _compile_default(additional) if isinstance(additional, dict) else None
