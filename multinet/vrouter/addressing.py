@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
+from ipaddress import ip_network
 
 from multinet.vrouter.netlink import (
     APPEND,
@@ -50,7 +50,15 @@ THERE = frozenset({errno.EEXIST})
 
 
 def _family(address: str) -> int:
-    return socket.AF_INET6 if isinstance(ip_address(address), IPv6Address) else socket.AF_INET
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _packed(address: str) -> bytes:
+    """As :mod:`ipaddress` does it, in a tenth of the time: a pod's interfaces are some dozens of these."""
+    try:
+        return socket.inet_pton(_family(address), address)
+    except OSError as error:
+        raise ValueError(f"{address!r} is no IP address") from error
 
 
 def address(index: int, cidr: str, *, scope: int = SCOPE_UNIVERSE, shared: bool = False) -> Request:
@@ -70,14 +78,16 @@ def delete_address(index: int, cidr: str) -> Request:
 
 
 def _address(index: int, cidr: str, scope: int) -> bytes:
-    given = ip_interface(cidr)
-    length = given.network.prefixlen
+    host, _, bits = cidr.partition("/")
+    given, family = _packed(host), _family(host)
+    length = int(bits)
     # An address is its owner's alone (InstanceIP): to look for duplicates (RFC 4862) would cost a second.
-    flags = _IFA_F_NODAD if given.version == 6 else 0
-    body = struct.pack("=BBBBi", _family(str(given.ip)), length, flags, scope, index)
-    body += attribute(_IFA_LOCAL, given.ip.packed) + attribute(_IFA_ADDRESS, given.ip.packed)
-    if given.version == 4 and length < 31:
-        body += attribute(_IFA_BROADCAST, given.network.broadcast_address.packed)
+    flags = _IFA_F_NODAD if family == socket.AF_INET6 else 0
+    body = struct.pack("=BBBBi", family, length, flags, scope, index)
+    body += attribute(_IFA_LOCAL, given) + attribute(_IFA_ADDRESS, given)
+    if family == socket.AF_INET and length < 31:
+        last = int.from_bytes(given) | ((1 << (32 - length)) - 1)
+        body += attribute(_IFA_BROADCAST, last.to_bytes(4))
     return body
 
 
@@ -92,7 +102,7 @@ def route(
 ) -> Request:
     """Route a block through a device, with a gateway or without; ``source`` is preferred for own packets."""
     body = _route(destination, index, via, onlink, table)
-    body += attribute(_RTA_PREFSRC, ip_address(source).packed) if source else b""
+    body += attribute(_RTA_PREFSRC, _packed(source)) if source else b""
     return Request(NEWROUTE, CREATE | REPLACE, body, f"route {destination}{f' via {via}' if via else ''}")
 
 
@@ -138,7 +148,7 @@ def _route(
     )
     if block.prefixlen:
         body += attribute(_RTA_DST, block.network_address.packed)
-    body += attribute(_RTA_GATEWAY, ip_address(via).packed) if via else b""
+    body += attribute(_RTA_GATEWAY, _packed(via)) if via else b""
     body += u32(_RTA_TABLE, table) if table > 255 else b""
     return body + u32(_RTA_OIF, index)
 
@@ -146,13 +156,13 @@ def _route(
 def neighbour(index: int, address: str, mac: str) -> Request:
     """Say for good which MAC an address has on a device (no ARP is asked)."""
     body = _neighbour(_family(address), index, _NUD_PERMANENT, 0)
-    body += attribute(_NDA_DST, ip_address(address).packed) + attribute(_NDA_LLADDR, mac_bytes(mac))
+    body += attribute(_NDA_DST, _packed(address)) + attribute(_NDA_LLADDR, mac_bytes(mac))
     return Request(NEWNEIGH, CREATE | REPLACE, body, f"set neighbour {address} to {mac}")
 
 
 def delete_neighbour(index: int, address: str) -> Request:
     """Forget a neighbour; one that is gone is fine."""
-    body = _neighbour(_family(address), index, 0, 0) + attribute(_NDA_DST, ip_address(address).packed)
+    body = _neighbour(_family(address), index, 0, 0) + attribute(_NDA_DST, _packed(address))
     return Request(DELNEIGH, 0, body, f"delete neighbour {address}", GONE)
 
 
@@ -171,7 +181,7 @@ def delete_proxy(index: int, address: str) -> Request:
 
 def _proxy(index: int, address: str) -> bytes:
     body = _neighbour(_family(address), index, 0, NTF_PROXY)
-    return body + attribute(_NDA_DST, ip_address(address).packed) + u8(_NDA_PROTOCOL, OURS)
+    return body + attribute(_NDA_DST, _packed(address)) + u8(_NDA_PROTOCOL, OURS)
 
 
 def answer_at_once(index: int, name: str) -> Request:
@@ -200,7 +210,7 @@ def delete_tunnel(index: int, mac: str, node: str) -> Request:
 
 def _tunnel(index: int, mac: str, node: str) -> bytes:
     body = _neighbour(_AF_BRIDGE, index, _NUD_REACHABLE | _NUD_NOARP, _NTF_SELF)
-    return body + attribute(_NDA_LLADDR, mac_bytes(mac)) + attribute(_NDA_DST, ip_address(node).packed)
+    return body + attribute(_NDA_LLADDR, mac_bytes(mac)) + attribute(_NDA_DST, _packed(node))
 
 
 def station(index: int, mac: str) -> Request:

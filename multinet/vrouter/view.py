@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,9 +41,12 @@ class ClusterView:
         self._interfaces: dict[str, Interface] = {}
         self._members: dict[int, dict[str, Interface]] = {}
         self._first: dict[str, Interface] = {}
-        # Made once: a network's members are compared at each change of one, and what is the same is equal.
+        # Members elsewhere, by interface and counted by network: kept, since a network of hundreds is looked
+        # at after each change of one. Two interfaces may look the same from here.
         self._remotes: dict[str, Remote] = {}
+        self._elsewhere: dict[int, Counter[Remote]] = {}
         self._machines: dict[str, VirtualMachine] = {}
+        self._machines_of: dict[str, dict[str, VirtualMachine]] = {}
         self._node_ips: dict[str, str] = {}
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._listeners: list[Callable[[int], None]] = []
@@ -71,10 +75,10 @@ class ClusterView:
         """Take a VirtualMachineInterface."""
         key = key_of(new or old or {})
         before = self._interfaces.pop(key, None)
-        self._remotes.pop(key, None)
         if planted("stale-fdb") and new is None:
             return
         if before is not None:
+            self._left(key, before)
             self._members.get(before.vni, {}).pop(key, None)
             if self._first.get(before.pod.key) is before:
                 del self._first[before.pod.key]
@@ -82,6 +86,7 @@ class ClusterView:
         if after is not None:
             self._interfaces[key] = after
             self._members.setdefault(after.vni, {})[key] = after
+            self._joined(key, after)
             if after.index == 0:
                 self._first[after.pod.key] = after
             self._wake(after.pod.key)
@@ -91,10 +96,16 @@ class ClusterView:
     def machine_changed(self, old: Obj | None, new: Obj | None) -> None:
         """Take a VirtualMachine."""
         key = key_of(new or old or {})
+        before = self._machines.pop(key, None)
+        if before is not None:
+            of_pod = self._machines_of[before.pod.key]
+            del of_pod[key]
+            if not of_pod:
+                del self._machines_of[before.pod.key]
         if new is None:
-            self._machines.pop(key, None)
             return
         machine = self._machines[key] = VirtualMachine.from_object(new)
+        self._machines_of.setdefault(machine.pod.key, {})[key] = machine
         self._wake(machine.pod.key)
 
     def node_changed(self, old: Obj | None, new: Obj | None) -> None:
@@ -112,9 +123,12 @@ class ClusterView:
         if after is not None:
             self._node_ips[name] = after
         if before != after:
-            self._remotes.clear()
             for vni, members in list(self._members.items()):
-                if any(member.node == name for member in members.values()):
+                moved = [(key, member) for key, member in members.items() if member.node == name]
+                for key, member in moved:
+                    self._left(key, member)
+                    self._joined(key, member)
+                if moved:
                     self._tell(vni)
 
     def network(self, name: str) -> VirtualNetwork | None:
@@ -155,19 +169,26 @@ class ClusterView:
 
     def remotes(self, vni: int) -> frozenset[Remote]:
         """A network's interfaces on other nodes, as far as those nodes' addresses are known."""
-        return frozenset(
-            remote
-            for key, member in self._members.get(vni, {}).items()
-            if (remote := self._remotes.get(key) or self._remote(key, member)) is not None
-        )
+        return frozenset(self._elsewhere.get(vni, ()))
 
-    def _remote(self, key: str, member: Interface) -> Remote | None:
+    def _joined(self, key: str, member: Interface) -> None:
         node_ip = self._node_ips.get(member.node)
         if member.node == self.node or not node_ip:
-            return None
+            return
         addresses = tuple(item.address for item in member.addresses)
         made = self._remotes[key] = Remote(member.mac, node_ip, addresses)
-        return made
+        self._elsewhere.setdefault(member.vni, Counter())[made] += 1
+
+    def _left(self, key: str, member: Interface) -> None:
+        made = self._remotes.pop(key, None)
+        if made is None:
+            return
+        counted = self._elsewhere[member.vni]
+        counted[made] -= 1
+        if not counted[made]:
+            del counted[made]
+        if not counted:
+            del self._elsewhere[member.vni]
 
     def has_pod(self, uid: str) -> bool:
         """Whether a pod of that UID still has a VirtualMachine."""
@@ -224,8 +245,8 @@ class ClusterView:
         return next(
             (
                 machine
-                for machine in self._machines.values()
-                if machine.pod.key == f"{namespace}/{pod}" and (not uid or machine.pod.uid == uid)
+                for machine in self._machines_of.get(f"{namespace}/{pod}", {}).values()
+                if not uid or machine.pod.uid == uid
             ),
             None,
         )

@@ -108,7 +108,8 @@ class Workloads:
 
     def network_changed(self, vni: int) -> None:
         """A network came to be known; those that waited for it are looked at."""
-        self._again(lambda each: each.interface.vni == vni and each.uid in self._failures)
+        if self._failures:
+            self._again(lambda each: each.interface.vni == vni and each.uid in self._failures)
 
     async def run(self) -> None:
         """Work until cancelled; to be started when the view is complete. What is attached stays."""
