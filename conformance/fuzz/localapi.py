@@ -23,7 +23,7 @@ from multinet.apiserver.operations import Deletion, Operations, Options, Target
 from multinet.apiserver.selectors import select
 from multinet.apiserver.store import Watcher
 from multinet.apiserver.strategic import strategic_merge
-from multinet.kube.client import Client, ObjList, raise_refusal
+from multinet.kube.client import Client, MergePatch, ObjList, raise_refusal
 from multinet.kube.errors import KubeError, UnreachableError, error_from_status
 from multinet.kube.resources import BUNDLES, Resource
 from multinet.kube.watch import WatchEvent
@@ -159,8 +159,15 @@ class LocalClient:
 
     async def create_together(self, objects: Sequence[Obj]) -> bool:
         """Create objects in order by one request."""
+        return await self._bundle({"objects": objects})
+
+    async def patch_together(self, patches: Sequence[MergePatch]) -> bool:
+        """Patch objects in order by one request."""
+        return await self._bundle({"patches": [each.to_spec() for each in patches]})
+
+    async def _bundle(self, spec: Obj) -> bool:
         await self._turn()
-        bundle: Obj = {"spec": {"objects": _own(objects)}}
+        bundle: Obj = {"spec": _own(spec)}
         with _translated():
             bundle = self._api.operations.create(self._api.target(BUNDLES), bundle, Options()).view()
         self._line.lose()

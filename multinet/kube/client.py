@@ -37,6 +37,23 @@ class ObjList:
     resource_version: str
 
 
+@dataclass(frozen=True, slots=True)
+class MergePatch:
+    """One of several merge patches (RFC 7386) to apply together."""
+
+    resource: Resource
+    name: str
+    namespace: str
+    patch: Obj
+    subresource: str = ""
+
+    def to_spec(self) -> Obj:
+        """As an element of a Bundle."""
+        named = {"apiVersion": self.resource.api_version, "kind": self.resource.kind, "name": self.name}
+        spec: Obj = {**named, "patch": self.patch, "subresource": self.subresource}
+        return spec | {"namespace": self.namespace} if self.namespace else spec
+
+
 class Client:
     """Access to one cluster; an async context manager.
 
@@ -102,12 +119,21 @@ class Client:
         Raises the error of the first that is refused; those before it are created then, the others not.
         Kubernetes itself has no such request: it is the embedded API's (``multinet.apiserver.bundles``).
         """
+        return await self._bundle({"objects": objects})
+
+    async def patch_together(self, patches: Sequence[MergePatch]) -> bool:
+        """Patch objects in order by one request; false where the API has no such.
+
+        Raises the error of the first that is refused; those before it are applied then, the others not.
+        """
+        return await self._bundle({"patches": [each.to_spec() for each in patches]})
+
+    async def _bundle(self, spec: Obj) -> bool:
         if not self._takes_bundles:
             return False
-        body = {"apiVersion": BUNDLES.api_version, "kind": BUNDLES.kind, "spec": {"objects": objects}}
-        path = BUNDLES.collection_path(None)
+        body = {"apiVersion": BUNDLES.api_version, "kind": BUNDLES.kind, "spec": spec}
         try:
-            answer = await self._transport.request("POST", path, body=body)
+            answer = await self._transport.request("POST", BUNDLES.collection_path(None), body=body)
         except NotFoundError:
             self._takes_bundles = False
             return False
@@ -187,7 +213,8 @@ def raise_refusal(bundle: Obj) -> None:
     if not isinstance(status, dict):
         raise KubeError("the answer is no Bundle", where=BUNDLES.plural, why=repr(bundle)[:200])
     if "failure" in status:
-        raise error_from_status(status["failure"], 500, f"object {status.get('created')} of a bundle")
+        done = f"after {status.get('created')} objects and {status.get('patched')} patches of a bundle"
+        raise error_from_status(status["failure"], 500, done)
 
 
 def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:

@@ -4,13 +4,13 @@ And when a device comes to the node that is not ours: it may be the NIC of a pod
 
 One socket hears all network namespaces that the node's has a name (nsid) for, which is those with the far end
 of a veth of ours (NETLINK_LISTEN_ALL_NSID); so a pod costs no socket. A filter in the kernel lets deletions
-through and news of links and neighbours, since making things is what we do all day.
+through and some news of links and neighbours, since making things is what we do all day. What it says is
+read a moment later, for whoever made us hear it is waiting for his answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import socket
 import struct
@@ -18,23 +18,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from multinet.vrouter import links, netlink
+from multinet.vrouter.newsfilter import News, hear
 from multinet.vrouter.removal import is_ours
 
 HERE = -1
 _SOL_NETLINK, _LISTEN_ALL_NSID = 270, 8
-_SO_ATTACH_FILTER = 26
 # RTNLGRP_*: link, neigh, IPv4 address, route, rule, IPv6 address, route; as a mask of (group - 1).
 _GROUPS = sum(1 << (group - 1) for group in (1, 3, 5, 7, 8, 9, 11))
-_HEARD = (
-    netlink.NEWLINK,
-    netlink.DELLINK,
-    netlink.DELADDR,
-    netlink.DELROUTE,
-    netlink.NEWNEIGH,
-    netlink.DELNEIGH,
-    netlink.DELRULE,
-)
 _NUD_FAILED = 0x20
+# Of links those that came or were set up or down (ifi_change), of neighbours those that failed (ndm_state).
+_HEARD = (
+    News(netlink.NEWLINK, at=28, bits=links.IFF_UP),
+    News(netlink.NEWNEIGH, at=24, size=2, bits=_NUD_FAILED),
+    News(netlink.DELLINK),
+    News(netlink.DELADDR),
+    News(netlink.DELROUTE),
+    News(netlink.DELNEIGH),
+    News(netlink.DELRULE),
+)
+_MOMENT_S = 0.005
 _EVERYTHING = 0xFFFFFFFF
 _RTA_OIF, _RTA_TABLE, _FRA_IIFNAME = 4, 15, 3
 _log = logging.getLogger(__name__)
@@ -66,19 +68,32 @@ class ChangeWatch:
             self._socket.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
         except OSError as error:
             _log.warning("what is deleted inside of pods goes unnoticed here: %s", error)
-        _attach_filter(self._socket)
+        hear(self._socket, _HEARD)
         for group in range(32):
             if _GROUPS & (1 << group):
                 self._socket.setsockopt(_SOL_NETLINK, 1, group + 1)  # NETLINK_ADD_MEMBERSHIP
 
+        self._due: asyncio.TimerHandle | None = None
+
     def open(self) -> None:
         """Begin; needs a running loop."""
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
 
     def close(self) -> None:
         """End."""
         asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        if self._due is not None:
+            self._due.cancel()
         self._socket.close()
+
+    def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket.fileno())
+        self._due = loop.call_later(_MOMENT_S, self._read_again)
+
+    def _read_again(self) -> None:
+        self._read()
+        self.open()
 
     def _read(self) -> None:
         while True:
@@ -140,15 +155,3 @@ def _arrival(body: bytes) -> Change | None:
 
 def _number(value: bytes | None) -> int:
     return int(struct.unpack("=I", value)[0]) if value and len(value) == 4 else 0
-
-
-def _attach_filter(to: socket.socket) -> None:
-    """Classic BPF: pass the kinds in ``_HEARD``; a load is in network byte order."""
-    load, equal, give = 0x28, 0x15, 0x06
-    code = [(load, 0, 0, 4)]
-    for left, kind in zip(range(len(_HEARD) - 1, -1, -1), _HEARD, strict=True):
-        code.append((equal, left + 1, 0, socket.htons(kind)))
-    code += [(give, 0, 0, 0), (give, 0, 0, 0xFFFFFFFF)]
-    program = b"".join(struct.pack("=HBBI", *each) for each in code)
-    kept = ctypes.create_string_buffer(program)
-    to.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(code), ctypes.addressof(kept)))

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from multinet.vrouter import links, netlink
 from multinet.vrouter.datapath import DatapathError
+from multinet.vrouter.newsfilter import News, hear
 from multinet.waits import wait_for
 
 # Devices of ours carry GROUP; each deletion uses the next of the groups above it.
@@ -40,6 +41,7 @@ class Remover:
 
     def __init__(self) -> None:
         self._monitor = netlink.monitor(_RTMGRP_LINK)
+        hear(self._monitor, [News(netlink.DELLINK)])
         self._all_sockets = tuple(netlink.Socket() for _ in range(_AT_ONCE))
         self._idle_sockets = list(self._all_sockets)
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="device-removal")

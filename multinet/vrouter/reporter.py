@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from multinet.kube.client import Client
+from multinet.kube.client import Client, MergePatch
 from multinet.kube.errors import ConflictError, NotFoundError
 from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import PODS, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES
@@ -35,15 +35,17 @@ class KubeReporter:
         """Both at the same time; the pod's UID in the patch keeps it from a new pod of the same name."""
         status: Obj = {"status": {"interfaces": [item.to_spec() for item in seen]}}
         pod = machine.pod
-        patches = [
-            self._client.patch(
-                VIRTUAL_MACHINES, machine.name, status, machine.namespace, subresource="status"
-            )
-        ]
+        patches = [MergePatch(VIRTUAL_MACHINES, machine.name, machine.namespace, status, "status")]
         if network_status is not None:
             metadata: Obj = {"uid": pod.uid, "annotations": {ANNOTATION_STATUS: network_status}}
-            patches.append(self._client.patch(PODS, pod.name, {"metadata": metadata}, pod.namespace))
-        await asyncio.gather(*patches)
+            patches.append(MergePatch(PODS, pod.name, pod.namespace, {"metadata": metadata}))
+        if not await self._client.patch_together(patches):
+            await asyncio.gather(*map(self._write, patches))
+
+    async def _write(self, each: MergePatch) -> None:
+        await self._client.patch(
+            each.resource, each.name, each.patch, each.namespace, subresource=each.subresource
+        )
 
 
 class KubeTeller:

@@ -1,4 +1,4 @@
-"""Bundles: custom objects created in order by one request."""
+"""Bundles: writes carried out in order by one request."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def machine(name):
 
 async def test_objects_are_created_in_order_and_with_their_status(api):
     answer = await api.post(BUNDLES, bundle(instance_ip("a"), machine("m")))
-    assert (answer.status, answer.body["status"]) == (201, {"created": 2})
+    assert (answer.status, answer.body["status"]) == (201, {"created": 2, "patched": 0})
     assert "spec" not in answer.body
     first = (await api.get(f"{GROUP}/instanceips/a")).body
     second = (await api.get(f"{GROUP}/namespaces/default/virtualmachines/m")).body
@@ -75,13 +75,69 @@ async def test_each_object_is_held_to_the_rules_of_its_kind(api):
     for obj, code in ((wrong, 422), (nowhere, 400), (elsewhere, 404), (pod, 400), (unknown, 404), (3, 400)):
         status = (await api.post(BUNDLES, bundle(obj))).body["status"]
         assert (status["created"], status["failure"]["code"]) == (0, code), obj
-    for spec in (None, [], {"objects": {}}, {"objects": [instance_ip("a")] * 257}):
+    for spec in (None, [], {"objects": {}}, {"patches": 3}, {"objects": [instance_ip("a")] * 257}):
         assert (await api.post(BUNDLES, bundle() | {"spec": spec})).status == 400
     assert (await api.get(f"{GROUP}/instanceips")).body["items"] == []
 
 
 async def test_a_dry_run_writes_nothing(api):
     answer = await api.post(f"{BUNDLES}?dryRun=All", bundle(instance_ip("a")))
-    assert answer.body["status"] == {"created": 1}
+    assert answer.body["status"] == {"created": 1, "patched": 0}
     assert (await api.get(f"{GROUP}/instanceips")).body["items"] == []
     assert (await api.get(BUNDLES)).status == 405
+
+
+def patch(kind, name, patch, **more):
+    api_version = "v1" if kind == "Pod" else API_VERSION
+    return {"apiVersion": api_version, "kind": kind, "name": name, "patch": patch, **more}
+
+
+def patches(*patches):
+    return {"apiVersion": API_VERSION, "kind": "Bundle", "spec": {"patches": list(patches)}}
+
+
+async def test_patches_are_merged_in_order_after_the_creations(api):
+    pods = "/api/v1/namespaces/default/pods"
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    uid = (await api.post(pods, pod)).body["metadata"]["uid"]
+    both = bundle(machine("m"))
+    both["spec"]["patches"] = [
+        patch(
+            "VirtualMachine", "m", {"status": {"conditions": None}}, namespace="default", subresource="status"
+        ),
+        patch("Pod", "p", {"metadata": {"uid": uid, "annotations": {"a": "b"}}}, namespace="default"),
+    ]
+    answer = await api.post(BUNDLES, both)
+    assert answer.body["status"] == {"created": 1, "patched": 2}
+    assert (await api.get(f"{pods}/p")).body["metadata"]["annotations"] == {"a": "b"}
+    assert (await api.get(f"{GROUP}/namespaces/default/virtualmachines/m")).body["status"] == {}
+
+
+async def test_the_first_refused_patch_ends_a_bundle(api):
+    await api.post(BUNDLES, bundle(instance_ip("a")))
+    marked = {"metadata": {"annotations": {"a": "b"}}}
+    answer = await api.post(
+        BUNDLES,
+        patches(
+            patch("InstanceIP", "a", marked),
+            patch("InstanceIP", "a", {"metadata": {"uid": "another"}}),
+            patch("InstanceIP", "a", {"metadata": {"annotations": {"a": "c"}}}),
+        ),
+    )
+    status = answer.body["status"]
+    assert (status["patched"], status["failure"]["reason"]) == (1, "Conflict")
+    found = (await api.get(f"{GROUP}/instanceips/a")).body
+    assert found["metadata"]["annotations"] == {"a": "b"}
+    for wrong, code in (
+        (patch("InstanceIP", "missing", marked), 404),
+        (patch("InstanceIP", "a", marked, namespace="default"), 400),
+        (patch("InstanceIP", "a", []), 400),
+        (patch("InstanceIP", 3, marked), 400),
+        (patch("InstanceIP", "a", marked, subresource="scale"), 404),
+        (patch("InstanceIP", "a", marked, subresource=[]), 404),
+        (patch("Bundle", "a", marked), 404),
+        ("text", 400),
+    ):
+        status = (await api.post(BUNDLES, patches(wrong))).body["status"]
+        assert (status["patched"], status["failure"]["code"]) == (0, code), wrong
+    assert (await api.get(f"{GROUP}/instanceips/a")).body == found

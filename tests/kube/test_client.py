@@ -7,7 +7,7 @@ import contextlib
 import orjson
 import pytest
 
-from multinet.kube.client import Client
+from multinet.kube.client import Client, MergePatch
 from multinet.kube.config import ClusterAccess
 from multinet.kube.errors import (
     AlreadyExistsError,
@@ -198,6 +198,7 @@ async def test_objects_are_created_together_where_the_api_takes_bundles(api, cli
         (404, kube_status(404, "NotFound", "no such resource")),
     ]
     objects = [{"kind": "A"}, {"kind": "B"}]
+    patch = MergePatch(PODS, "p", "ns", {"metadata": {"labels": None}}, "status")
     assert await client.create_together(objects)
     assert orjson.loads(api.requests[0][3])["spec"] == {"objects": objects}
     with pytest.raises(AlreadyExistsError, match="it is there"):
@@ -205,6 +206,8 @@ async def test_objects_are_created_together_where_the_api_takes_bundles(api, cli
     with pytest.raises(KubeError, match="no Bundle"):
         await client.create_together(objects)
     # An API without them is asked once.
-    assert not await client.create_together(objects)
+    assert not await client.patch_together([patch])
+    assert orjson.loads(api.requests[3][3])["spec"] == {"patches": [patch.to_spec()]}
+    assert not await client.patch_together([patch])
     assert not await client.create_together(objects)
     assert len(api.requests) == 4

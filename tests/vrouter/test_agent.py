@@ -257,11 +257,17 @@ async def test_who_writes_the_annotation_is_the_dialects_decision(cluster, repor
     assert (status is None) == dialect.controller_writes_status
 
 
+@pytest.mark.parametrize("bundles", [True, False])
 @pytest.mark.parametrize("written", [None, "[]"])
-async def test_without_an_annotation_only_the_virtual_machine_is_written(cluster, written):
+async def test_without_an_annotation_only_the_virtual_machine_is_written(cluster, written, bundles):
     patched = []
 
     class Client:
+        async def patch_together(self, patches):
+            if bundles:
+                patched.extend((each.resource.kind, each.subresource) for each in patches)
+            return bundles
+
         async def patch(self, resource, name, patch, namespace, *, subresource=""):
             patched.append((resource.kind, subresource))
 
