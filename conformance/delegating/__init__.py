@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -53,6 +54,20 @@ class DelegatingTarget(Target, Protocol):
 
     def config(self, node: Node) -> Obj:
         """Its configuration on such a node, without ``cniVersion``; ``CannotProvideError`` if it has none."""
+
+
+@runtime_checkable
+class Resident(Protocol):
+    """What a delegating target has besides, where a part of it keeps running on the node, as daemons do."""
+
+    def resident(self, kubeconfig: Path, folder: Path) -> AbstractContextManager[None]:
+        """It runs, for this API, with its files in ``folder``; once in each process of a test run."""
+
+    def catch_up(self) -> None:
+        """Return when it has seen what was written to the API so far; called before the runtime's calls."""
+
+    def said(self) -> str:
+        """What it wrote to its log since it was asked last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from conformance.delegating import (
     Node,
     Outcome,
     Pod,
+    Resident,
     single,
 )
 from conformance.evidence import Evidence
@@ -138,6 +139,8 @@ class Case:
 
     def command(self, name: str, pod: Pod) -> tuple[list[str], dict[str, str]]:
         """Command line and environment of a call, for tests that start it themselves."""
+        if isinstance(self.target, Resident):
+            self.target.catch_up()
         env = environment(self.node.path) | {
             "CNI_COMMAND": name,
             "CNI_CONTAINERID": pod.container,
@@ -168,6 +171,8 @@ class Case:
         self.evidence.saw(f"{outcome}; calls: {self.recorder.text()}")
         self.evidence.log("recorder", self.recorder.text())
         self.evidence.log("stderr", done.stderr)
+        if isinstance(self.target, Resident):
+            self.evidence.log("daemon", self.target.said())
         outcome.assert_orderly()
         return outcome
 

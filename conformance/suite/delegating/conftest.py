@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from conformance.delegating import DelegatingTarget
+from conformance.delegating import DelegatingTarget, Resident
 from conformance.delegating.bench import Bench, Case
 from conformance.embedded import serving
 from conformance.evidence import Evidence
@@ -19,7 +20,10 @@ def delegating(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iter
     if not isinstance(target, DelegatingTarget):
         pytest.skip("the target does not delegate")
     folder = tmp_path_factory.mktemp("delegating")
-    with serving(folder / "api") as kubeconfig:
+    with ExitStack() as stack:
+        kubeconfig = stack.enter_context(serving(folder / "api"))
+        if isinstance(target, Resident):
+            stack.enter_context(target.resident(kubeconfig, folder / "resident"))
         bench = Bench(target, kubeconfig, folder)
         yield bench
         bench.close()
