@@ -18,6 +18,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,7 @@ class Daemon:
         self._log = folder / "daemon.log"
         self._read = 0
         self._numbers = itertools.count(1)
+        self._one_at_a_time = threading.Lock()
 
     def __enter__(self) -> Daemon:
         net_d = self._folder / "net.d"
@@ -97,6 +99,10 @@ class Daemon:
 
     def catch_up(self) -> None:
         """Return when the daemon has seen what was written to the API before."""
+        with self._one_at_a_time:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
         name = f"seen-{next(self._numbers)}"
         nad: Obj = {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition"}
         nad["metadata"] = {"name": name, "namespace": _SPACE}

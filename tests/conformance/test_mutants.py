@@ -7,6 +7,7 @@ target: one session per fault would cost a hundred times more.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,42 @@ def test_a_fault_is_found_by_the_requirement_it_violates(
         sound_verdicts[item.nodeid] = judge(item, bench)
     verdict, reason = sound_verdicts[item.nodeid]
     assert verdict not in FAILED, f"{item.name} fails the plugin without the fault: {reason}"
+
+
+class Watched(MetaTarget):
+    """As an implementation that keeps something running."""
+
+    def __init__(self, sound: MetaTarget) -> None:
+        super().__init__("")
+        self.binary = sound.binary
+        self.caught_up = 0
+
+    def resident(self, kubeconfig: Path, folder: Path) -> AbstractContextManager[None]:
+        """Nothing runs."""
+        return nullcontext()
+
+    def catch_up(self) -> None:
+        """Count."""
+        self.caught_up += 1
+
+    def said(self) -> str:
+        """Its log."""
+        return f"line {self.caught_up}"
+
+
+def test_what_keeps_running_is_asked_before_each_call_and_its_log_is_evidence(bench: Bench) -> None:
+    sound = bench.target
+    bench.target = watched = Watched(sound)
+    evidence = Evidence()
+    try:
+        case = bench.case(evidence)
+        pod = case.pod(None)
+        case.attach(pod)
+        assert case.delete(pod).ok
+    finally:
+        bench.target = sound
+    assert watched.caught_up == 2
+    assert evidence.logs["daemon"] == "line 2"
 
 
 def test_there_are_enough_faults_and_each_says_what_it_is() -> None:
