@@ -34,6 +34,8 @@ _MARKER = (
     "unsupported='test' runs it also where the target does not claim the features they need"
 )
 
+_ALONE = "alone(thing): tests with the same thing wait for each other, also in several processes of one run"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """One group of options."""
@@ -78,8 +80,7 @@ def _made(text: str) -> Target:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; with ``--target`` also all that acts."""
     config.addinivalue_line("markers", _MARKER)
-    # pytest-xdist's own; where it is not installed the suite's tests would only warn of it.
-    config.addinivalue_line("markers", "xdist_group(name): tests for one worker, after one another")
+    config.addinivalue_line("markers", _ALONE)
     text = config.getoption("target")
     if not text:
         return

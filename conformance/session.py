@@ -6,6 +6,7 @@ With pytest-xdist the controlling process starts the target and collects; worker
 from __future__ import annotations
 
 import datetime
+import fcntl
 import json
 import os
 import shutil
@@ -31,6 +32,7 @@ from multinet.errors import InputError, MultinetError
 _ROWS: pytest.StashKey[Rows] = pytest.StashKey()
 _EVIDENCE: pytest.StashKey[Evidence] = pytest.StashKey()
 _FACTS = "conformance_facts"
+_FOLDER = "conformance_folder"
 _UNKNOWN_STATUS = 10
 _COULD_NOT_RUN = 3
 _SHOWN_UNKNOWN = 10
@@ -157,6 +159,7 @@ class Session:
         self._owner = given is None
         if given is not None:
             self._facts = json.loads(given[_FACTS])
+            self._folder = Path(given[_FOLDER])
             return
         if config.getoption("collectonly"):
             return
@@ -173,6 +176,7 @@ class Session:
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker of pytest-xdist how to reach the target."""
         node.workerinput[_FACTS] = json.dumps(self._facts)
+        node.workerinput[_FOLDER] = str(self._folder)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -250,6 +254,16 @@ class Session:
             config.hook.pytest_deselected(items=left_out)
 
     # -- tests -----------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Have a test wait for others of this run, in any process, that need the same thing alone."""
+        marker = item.get_closest_marker("alone")
+        if marker is None or self._folder is None:
+            return (yield)
+        with (self._folder / f"{marker.args[0]}.lock").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            return (yield)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

@@ -103,7 +103,7 @@ def dark_node(bench: Bench) -> Iterator[int]:
         bench.target.bring_up(node)
 
 
-@pytest.mark.xdist_group("disturbs the last node")
+@pytest.mark.alone("last-node")
 @requirement("NPWG-6.1.2-b", "NPWG-6.1-b")
 def test_nothing_is_attached_until_the_node_is_ready(
     space: Space, dark_node: int, evidence: Evidence

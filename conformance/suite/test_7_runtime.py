@@ -108,7 +108,7 @@ def test_teardown_when_the_definition_has_gone(
     runs(later, evidence)
 
 
-@pytest.mark.xdist_group("disturbs the last node")
+@pytest.mark.alone("last-node")
 @requirement("NPWG-7.2-f", "NPWG-7.2-d", "NPWG-7.2-h")
 def test_a_teardown_that_fails_is_told_and_done_later(space: Space, evidence: Evidence) -> None:
     nodes = space.bench.target.nodes

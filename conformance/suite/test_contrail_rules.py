@@ -283,7 +283,7 @@ def test_an_interface_for_each_item_in_their_order(space: Space, evidence: Evide
     assert order == text.split(",")
 
 
-@pytest.mark.xdist_group("disturbs the last node")
+@pytest.mark.alone("last-node")
 @requirement("CTRL-S-7")
 def test_a_restart_changes_nothing_of_running_pods(space: Space, evidence: Evidence) -> None:
     networks = [space.network("a"), space.network("b")]

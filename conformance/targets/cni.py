@@ -5,16 +5,21 @@ call another one: ``{"binary": PATH, "config": {"type": ...}, "needsPrevious": f
 "onlyAddresses": false, "capabilities": [...], "features": [...], "cniPath": [FOLDER...],
 "version": "1.6.2"}``; paths in it are relative to the file. What a plugin needs to be
 called at all nobody can guess.
+
+``PATH`` may also be a configuration list (``.conflist``), whose plugins are then tested as one: each call
+goes through the list as a runtime's would (:mod:`conformance.chained`). They are looked for in ``CNI_PATH``,
+or where plugins usually are.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from conformance import chained
 from conformance.profiles import Feature, Profile
 from conformance.snapshot import STATE_DIRS
 from conformance.target import Claim, Facts, Implementation, PluginCall
@@ -22,6 +27,7 @@ from multinet.errors import InputError
 
 _HOST_LOCAL = {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/24"}]]}
 _STATIC = {"type": "static", "addresses": [{"address": "10.88.0.5/24", "gateway": "10.88.0.1"}]}
+_USUAL = "/opt/cni/bin:/usr/lib/cni"
 _KNOWN: Mapping[str, PluginCall] = {
     "bridge": PluginCall({"type": "bridge", "bridge": "conform0", "isGateway": True, "ipam": _HOST_LOCAL}),
     "ptp": PluginCall({"type": "ptp", "ipam": _HOST_LOCAL}),
@@ -45,6 +51,8 @@ def make(argument: str) -> CniTarget:
         raise InputError(f"no file {argument!r}", next_step="--target cni:/usr/lib/cni/bridge, for example")
     if path.suffix == ".json":
         return _from_file(path)
+    if path.suffix == ".conflist":
+        return _from_list(path)
     if path.name not in _KNOWN:
         hint = f"describe it in a JSON file; known are {', '.join(sorted(_KNOWN))}"
         raise InputError(f"no configuration is known for a plugin {path.name!r}", next_step=hint)
@@ -78,6 +86,32 @@ def _from_file(path: Path) -> CniTarget:
         raise InputError("no description of a plugin", where=where, why=why, next_step=hint) from error
     folders = tuple(path.parent / folder for folder in data.get("cniPath", (str(binary.parent),)))
     return CniTarget(binary, call, folders, features, str(data.get("version", "unknown")))
+
+
+def _from_list(path: Path) -> ListTarget:
+    folders = tuple(Path(folder) for folder in os.environ.get("CNI_PATH", _USUAL).split(os.pathsep))
+    try:
+        plugins = json.loads(path.read_text())["plugins"]
+        if not isinstance(plugins, list) or not plugins:
+            raise TypeError("plugins is no list of plugins")
+        found = [_executable(str(plugin["type"]), folders) for plugin in plugins]
+        able = {key for plugin in plugins for key, value in plugin.get("capabilities", {}).items() if value}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
+        hint = "see the CNI specification, section 1"
+        raise InputError("no configuration list", where=str(path), why=why, next_step=hint) from error
+    manages = any(plugin.get("ipam") for plugin in plugins)
+    call = PluginCall({"plugins": plugins}, ipam=manages, capabilities=frozenset(able))
+    features = {Feature.CHECK, Feature.DELEGATES_IPAM} if manages else {Feature.CHECK}
+    return ListTarget(path, call, folders, frozenset(features), found)
+
+
+def _executable(kind: str, folders: Iterable[Path]) -> Path:
+    for folder in folders:
+        if os.access(folder / kind, os.X_OK):
+            return folder / kind
+    where = os.pathsep.join(map(str, folders))
+    raise InputError(f"no plugin {kind!r}", where=where, next_step="set CNI_PATH to the folders with plugins")
 
 
 class CniTarget:
@@ -121,3 +155,28 @@ class CniTarget:
 
     def stop(self) -> None:
         """Nothing to stop."""
+
+
+class ListTarget(CniTarget):
+    """A list of plugins, behind one executable that the suite writes."""
+
+    def __init__(
+        self,
+        path: Path,
+        call: PluginCall,
+        cni_path: tuple[Path, ...],
+        features: frozenset[Feature],
+        executables: list[Path],
+    ) -> None:
+        super().__init__(path, call, cni_path, features, "unknown")
+        self._executables = executables
+
+    def start(self, folder: Path) -> Facts:
+        """Write the executable."""
+        binary = folder / "list"
+        chained.install(str(binary), map(str, self._executables))
+        return {"binary": str(binary)}
+
+    def attach(self, facts: Facts) -> None:
+        """The executable is all there is."""
+        self.binary = Path(facts["binary"])

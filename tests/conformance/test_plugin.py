@@ -113,6 +113,22 @@ def test_workers_of_xdist_share_the_target_and_the_status(project):
     assert sum("PASS" in line for line in result.outlines) >= 3
 
 
+def test_tests_that_need_something_alone_wait_for_each_other(project):
+    body = f"""
+    @pytest.mark.alone("thing")
+    @pytest.mark.parametrize("number", range(6))
+    {ROW}
+    def test_it(number):
+        with open("{project.path}/held", "x"):
+            import select
+            select.select([], [], [], 0.1)
+        import os
+        os.unlink("{project.path}/held")
+"""
+    result = project(body, "-n2")
+    assert result.ret == 0, result.outlines[-5:]
+
+
 @pytest.mark.parametrize(
     ("target", "body", "message", "status"),
     [

@@ -10,6 +10,7 @@ import pytest
 
 from conformance.cnicall import VERSIONS, Caller, Container, Outcome, finish
 from conformance.evidence import Evidence
+from conformance.snapshot import Snapshot
 from multinet.model.objects import Obj
 
 AT_ONCE = 12
@@ -298,6 +299,7 @@ def test_a_capability_is_acted_on_or_refused(
         evidence.not_applicable(f"its configuration does not ask for {capability}")
     config = attaching.config(runtimeConfig={capability: value})
     evidence.case(config, "done, or an error")
+    before = Snapshot.take()
     done = attaching("ADD", container, config=config)
     evidence.saw(done)
     if done.status != 0:
@@ -306,6 +308,12 @@ def test_a_capability_is_acted_on_or_refused(
         assert value in {link["address"] for link in container.links().values()}
     elif capability == "ips":
         assert set(value) <= {item["address"] for item in addresses_of(done.result)}  # type: ignore[call-overload]
+    elif capability == "portMappings":
+        filters = [line for line in before.added(Snapshot.take()) if line.startswith("filter ")]
+        if not any("18080" in line for line in filters):
+            evidence.unknown(
+                "no rule about the port of the host: how else it may be forwarded is not seen here"
+            )
     else:
         evidence.unknown(f"whether {capability} was acted on is not observed here")
 
