@@ -167,6 +167,8 @@ def test_a_report_without_a_place_is_told_at_once(project, pytester, report, mes
         ("c.json", "{", "no description of a plugin"),
         ("c.json", '{"config": {"type": "x"}}', "the key 'binary' is missing"),
         ("c.json", '{"binary": "x", "config": "x"}', "config is no map with a type"),
+        ("c.conflist", "{}", "no configuration list.*the key 'plugins' is missing"),
+        ("c.conflist", '{"plugins": []}', "plugins is no list of plugins"),
         ("k.yaml", "[]", "it is no map"),
         ("k.yaml", "{}", "the key 'implementation' is missing"),
         ("absent.yaml", None, "No such file or directory"),
@@ -176,7 +178,7 @@ def test_a_description_that_is_none_says_why(tmp_path, name, content, message):
     path = tmp_path / name
     if content is not None:
         path.write_text(content)
-    kind = "cni" if path.suffix == ".json" else "kubeconfig"
+    kind = "kubeconfig" if path.suffix == ".yaml" else "cni"
     with pytest.raises(InputError, match=message) as caught:
         make(f"{kind}:{path}")
     assert str(path) in str(caught.value)
