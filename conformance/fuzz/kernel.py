@@ -193,9 +193,18 @@ class SimulatedDatapath:
         return False
 
     @property
-    def guard_port(self) -> int:
-        """There are no rules of port security here."""
-        return 0
+    def own_ports(self) -> frozenset[int]:
+        """There are no nft sets here."""
+        return frozenset()
+
+    @property
+    def gateways(self) -> int | None:
+        """Nobody answers here."""
+        return None
+
+    def repair_gateways(self) -> bool:
+        """There are no rules of gateways here."""
+        return False
 
     def places(self) -> Places:
         """No devices with numbers of their own."""

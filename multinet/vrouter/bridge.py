@@ -264,9 +264,18 @@ class BridgeDatapath:
         return self._guard.restore(self._attached.values(), self._netns)
 
     @property
-    def guard_port(self) -> int:
-        """The guard's own."""
-        return self._guard.port
+    def own_ports(self) -> frozenset[int]:
+        """The guard's and the gateways'."""
+        return frozenset({self._guard.port, self._gateways.own_port})
+
+    @property
+    def gateways(self) -> int | None:
+        """Where they are."""
+        return self._gateways.place
+
+    def repair_gateways(self) -> bool:
+        """All at once."""
+        return self._gateways.restore()
 
     def places(self) -> Places:
         """As they are now."""

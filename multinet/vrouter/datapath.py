@@ -336,8 +336,15 @@ class Datapath(Protocol):
         """Make the rules of port security again; False where there are none (no nft)."""
 
     @property
-    def guard_port(self) -> int:
-        """The netlink port ID by which our own changes of those rules are known."""
+    def own_ports(self) -> frozenset[int]:
+        """The netlink port IDs by which our own changes of nft sets are known."""
+
+    @property
+    def gateways(self) -> int | None:
+        """A descriptor of the network namespace that the gateways are in; None where there is none."""
+
+    def repair_gateways(self) -> bool:
+        """Make their rules again, and those of the way out; False where there are none."""
 
     def places(self) -> Places:
         """Whose the devices and routing tables of this node are."""

@@ -68,6 +68,12 @@ class FabricExit:
             finally:
                 through.close()
 
+    def restore(self) -> None:
+        """Make the rules again that are needed now."""
+        if self._zones:
+            nft.apply(gateway_script(self._zones), inside=self._gateways)
+            nft.apply(node_script(self._node_ip, self._underlay), inside=self._node)
+
     def _make(self, place: Place) -> None:
         with netns.entered(self._node):
             through = netlink.Socket()

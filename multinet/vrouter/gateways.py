@@ -87,6 +87,17 @@ class Gateways(Protocol):
         """Undo what does not vanish with the port."""
 
     @property
+    def place(self) -> int | None:
+        """A descriptor of their network namespace; None where there is none."""
+
+    @property
+    def own_port(self) -> int:
+        """The netlink port ID by which changes of their nft sets are known; 0 where there are none."""
+
+    def restore(self) -> bool:
+        """Make all rules again; False where there are none."""
+
+    @property
     def names(self) -> frozenset[str]:
         """Devices on the node that belong to no network alone."""
 
@@ -96,6 +107,9 @@ class Gateways(Protocol):
 
 class NoGateways:
     """What there is where the namespace can't be made."""
+
+    place = None
+    own_port = 0
 
     def serves(self, network: Network) -> bool:
         """None has one."""
@@ -113,6 +127,10 @@ class NoGateways:
     def leave(self, place: Place) -> None:
         """Nothing is there."""
 
+    def restore(self) -> bool:
+        """Nothing to make."""
+        return False
+
     @property
     def names(self) -> frozenset[str]:
         """None."""
@@ -127,6 +145,7 @@ class KernelGateways:
 
     def __init__(self, path: str, node: int, node_ip: str, underlay: str) -> None:
         self._netns = netns.kept(path)
+        self._open: dict[int, Network] = {}
         self._exit = FabricExit(self._netns, node, node_ip, underlay)
         try:
             with netns.entered(self._netns):
@@ -171,16 +190,36 @@ class KernelGateways:
             requests.append(_rule(netlink.NEWRULE, family, index))
         self._socket.send(requests)
         self._sets.add(_elements(network))
+        self._open[network.vni] = network
         if network.fabric_snat:
             self._exit.open(place)
 
     def leave(self, place: Place) -> None:
         """Rules and set elements; addresses and routes went with the port."""
         index = mark_of(place.network)
+        self._open.pop(place.network.vni, None)
         self._socket.send([_rule(netlink.DELRULE, family, index) for family, _ in _families(place.network)])
         self._sets.remove(_elements(place.network))
         if place.network.fabric_snat:
             self._exit.leave(place)
+
+    @property
+    def place(self) -> int | None:
+        """The namespace at the path."""
+        return self._netns
+
+    @property
+    def own_port(self) -> int:
+        """Of the socket for set elements."""
+        return self._sets.port
+
+    def restore(self) -> bool:
+        """Between the two steps nothing is answered."""
+        nft.apply(f"add table inet {TABLE}\ndelete table inet {TABLE}\n{_SCRIPT}", inside=self._netns)
+        for network in self._open.values():
+            self._sets.add(_elements(network))
+        self._exit.restore()
+        return True
 
     @property
     def names(self) -> frozenset[str]:

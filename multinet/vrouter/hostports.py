@@ -79,8 +79,8 @@ class Publisher(Protocol):
     def dismiss(self, container_id: str) -> None:
         """Take back those of an attachment, if it has any."""
 
-    async def restore(self) -> bool:
-        """Make the table again if somebody deleted it; whether that was so."""
+    async def restore(self, *, anyway: bool = False) -> bool:
+        """Make the tables again if somebody deleted them, or ``anyway``; whether that was done."""
 
     def missing(self, attachment: Attachment) -> tuple[str, ...]:
         """What is not as :meth:`admit` left it, in words."""
@@ -107,8 +107,9 @@ class NoHostPorts:
         """There are none."""
         del container_id
 
-    async def restore(self) -> bool:
+    async def restore(self, *, anyway: bool = False) -> bool:
         """There is none."""
+        del anyway
         return False
 
     def missing(self, attachment: Attachment) -> tuple[str, ...]:
@@ -168,14 +169,16 @@ class HostPorts:
         if bridged:
             self._gate.dismiss(bridged)
 
-    async def restore(self) -> bool:
+    async def restore(self, *, anyway: bool = False) -> bool:
         """See :class:`Publisher`."""
         async with self._turn:
-            if not self._held or await nft.exists("ip", TABLE, inside=self._inside) or not self._held:
+            there = not anyway and self._held and await nft.exists("ip", TABLE, inside=self._inside)
+            if there or not self._held:
                 return False
             # At once: between reading what is held and making it, nobody may dismiss.
             listed = [each for found in self._held.values() for each in found]
             nft.apply(self._base + _elements("add", listed), inside=self._inside)
+            self._gate.restore()
         return True
 
     def missing(self, attachment: Attachment) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ goes without, and everything else works.
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import functools
 import json
@@ -23,8 +24,11 @@ from multinet.vrouter import netns
 from multinet.vrouter.datapath import DatapathError
 
 _LIMIT_S = 20.0
+_PIPE = subprocess.PIPE
 # An ordinary user's PATH lacks these on Debian.
 _ADMIN_DIRS = ("/usr/sbin", "/sbin")
+# What a process asks the kernel over netlink comes from a port that has the process's number.
+_ports: collections.deque[int] = collections.deque(maxlen=512)
 _log = logging.getLogger(__name__)
 
 
@@ -33,6 +37,11 @@ def program() -> str:
     """The path of ``nft``; empty when this machine has none."""
     folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), *_ADMIN_DIRS]
     return shutil.which("nft", path=os.pathsep.join(folders)) or ""
+
+
+def is_own(port: int) -> bool:
+    """Whether it was one of our last scripts that asked from this netlink port."""
+    return port in _ports
 
 
 @functools.cache
@@ -79,18 +88,18 @@ def _run(words: list[str], script: str, inside: int | None) -> str:
     entered = contextlib.nullcontext() if inside is None else netns.entered(inside)
     try:
         with entered:
-            done = subprocess.run(
-                [program(), *words],
-                input=script,
-                capture_output=True,
-                text=True,
-                timeout=_LIMIT_S,
-                check=False,
-            )
+            child = subprocess.Popen([program(), *words], stdin=_PIPE, stdout=_PIPE, stderr=_PIPE, text=True)
+            _ports.append(child.pid)
+        with child:
+            try:
+                said, complained = child.communicate(script, timeout=_LIMIT_S)
+            except BaseException:
+                child.kill()
+                raise
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DatapathError("nft did not run", why=str(error)) from error
-    if done.returncode:
-        why = done.stderr.strip() or f"status {done.returncode}"
+    if child.returncode:
+        why = complained.strip() or f"status {child.returncode}"
         _log.debug("refused: nft %s\n%s", " ".join(words), script)
         raise DatapathError(f"nft {words[0]} was refused; nothing was changed", why=why)
-    return done.stdout
+    return said

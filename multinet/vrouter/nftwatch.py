@@ -15,18 +15,20 @@ _NETLINK_NETFILTER, _GROUP = 12, 7
 _SUBSYSTEM = 10
 # NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET, DELSETELEM. In all of them, attribute 1 is the table's name.
 _DELETIONS = frozenset(_SUBSYSTEM << 8 | number for number in (2, 5, 8, 11, 14))
-_WHOLE_TABLE = _SUBSYSTEM << 8 | 2
 _TABLE = 1
+UNKNOWN = -1
 _HEADER = struct.Struct("=IHHII")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """What was deleted of a table, or the ``whole`` of it; ``port`` is of the netlink socket that asked."""
+    """Something of a table was deleted; ``port`` is of the netlink socket that asked for it.
+
+    ``UNKNOWN``: more was announced than the socket holds, so something of the table may have been deleted.
+    """
 
     table: str
-    whole: bool
     port: int
 
 
@@ -55,11 +57,7 @@ class NftWatch:
         asyncio.get_running_loop().remove_reader(self._socket.fileno())
         self._socket.close()
 
-    def drain(self, table: str) -> None:
-        """Leave out what was announced so far of a table: it was us."""
-        self._read(table)
-
-    def _read(self, left_out: str = "") -> None:
+    def _read(self) -> None:
         while (data := self._received()) is not None:
             at = 0
             while at + _HEADER.size <= len(data):
@@ -67,8 +65,8 @@ class NftWatch:
                 if kind in _DELETIONS:
                     values = dict(netlink.attributes(data[at + _HEADER.size + 4 : at + length]))
                     table = self._tables.get(values.get(_TABLE, b"").rstrip(b"\0"))
-                    if table is not None and table != left_out:
-                        self._deleted(Deletion(table, kind == _WHOLE_TABLE, port))
+                    if table is not None:
+                        self._deleted(Deletion(table, port))
                 at += max(_HEADER.size, (length + 3) & ~3)
 
     def _received(self) -> bytes | None:
@@ -77,4 +75,6 @@ class NftWatch:
         except BlockingIOError:
             return None
         except OSError:
-            return b""  # more was announced than the socket holds
+            for table in self._tables.values():
+                self._deleted(Deletion(table, UNKNOWN))
+            return b""

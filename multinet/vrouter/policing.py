@@ -208,11 +208,14 @@ class Policing:
                 await self._put(policy_script.content(family, wanted.values()))
             self._closed = wanted
 
-    async def restore(self) -> bool:
-        """Make tables again that somebody deleted; whether there was one. ``DatapathError`` on failure."""
+    async def restore(self, *, anyway: bool = False) -> bool:
+        """Make tables again that somebody deleted, or ``anyway`` all; whether there was one.
+
+        ``DatapathError`` on failure.
+        """
         async with self._turn:
             made = [content for content in self._in_force.values() if content.chains]
-            lost = [each for each in made if not (await self._filter.names(each.family))[0]]
+            lost = [each for each in made if anyway or not (await self._filter.names(each.family))[0]]
             for content in lost:
                 await self._filter.apply(policy_script.script(content, (), ()))
         return bool(lost)

@@ -112,6 +112,11 @@ class PortGate:
         """Take ways back; the gate goes with the last one."""
         self.open([each for key, each in self._held.items() if key not in set(keys)])
 
+    def restore(self) -> None:
+        """Make the rules again, if there are any ways."""
+        if self._held:
+            self._make()
+
     def _make(self) -> None:
         text = _SCRIPT + "".join(f"{line}\n" for line in _elements(self._held.values()))
         if not os.path.exists(self._path):  # noqa: PTH110 - no Path is made of it anywhere

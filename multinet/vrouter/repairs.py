@@ -17,12 +17,12 @@ from typing import Protocol
 
 from multinet.kube.backoff import Backoff
 from multinet.kube.queue import KeyedQueue
-from multinet.vrouter import guard
+from multinet.vrouter import fabric, gateways, guard, netns, nft
 from multinet.vrouter.changes import HERE, Change, ChangeWatch
 from multinet.vrouter.datapath import Attachment, Datapath, Places
 from multinet.vrouter.ledger import Ledger
 from multinet.vrouter.netlink import DELRULE
-from multinet.vrouter.nftwatch import Deletion, NftWatch
+from multinet.vrouter.nftwatch import UNKNOWN, Deletion, NftWatch
 
 _LOOK_S = 0.03
 # Reading all devices of a large node takes a while; no more than a fortieth of the time goes into it.
@@ -31,6 +31,7 @@ _FREE_REPAIRS = 3
 _BACKOFF = Backoff(first_s=0.5, cap_s=30.0)
 _QUIET_S = 60.0
 _SHOWN = 6
+_GATEWAYS = (gateways.TABLE, fabric.TABLE)
 _log = logging.getLogger(__name__)
 
 
@@ -47,8 +48,8 @@ class Teller(Protocol):
 class Table(Protocol):
     """Who keeps an nft table of its own."""
 
-    async def restore(self) -> bool:
-        """Make the table again if it should be there and is not; whether it was missing."""
+    async def restore(self, *, anyway: bool = False) -> bool:
+        """Make the table again if it should be there and is not, or ``anyway``; whether that was done."""
 
 
 class Repairs:
@@ -76,18 +77,30 @@ class Repairs:
         self._repaired: dict[str, tuple[int, float]] = {}
         self._watch = ChangeWatch(self._changed, self.everything)
         self._tables = tables or {}
-        self._rules = NftWatch([guard.TABLE, *self._tables], self._rules_deleted)
+        self._lost: dict[str, set[int]] = {}
+        self._rules = self._watches()
 
     async def run(self) -> None:
         """Work until cancelled; to be started when all attachments are known. Looks at everything once."""
         self._watch.open()
-        self._rules.open()
+        for each in self._rules:
+            each.open()
         self.everything()
         try:
             await self._queue.run()
         finally:
             self._watch.close()
-            self._rules.close()
+            for each in self._rules:
+                each.close()
+
+    def _watches(self) -> list[NftWatch]:
+        """Who hears what is deleted of nft tables on the node, and where the gateways are."""
+        found = [NftWatch([guard.TABLE, fabric.TABLE, *self._tables], self._rules_deleted)]
+        apart = self._datapath.gateways
+        if apart is not None:
+            with netns.entered(apart):
+                found.append(NftWatch([*_GATEWAYS, *self._tables], self._rules_deleted))
+        return found
 
     def everything(self) -> None:
         """Look at all pods and networks."""
@@ -103,25 +116,30 @@ class Repairs:
         self._heard.add(change)
 
     def _rules_deleted(self, deletion: Deletion) -> None:
-        if deletion.table != guard.TABLE:
-            # By the program nft, ours or not: if it was us, the table is there again when one looks.
-            if deletion.whole:
-                self._later(f"table {deletion.table}")
-        elif deletion.port != self._datapath.guard_port:
-            self._later("guard")
+        """Whether it was us is seen a moment later, when the process that asked is known."""
+        key = "gateways" if deletion.table in _GATEWAYS else f"table {deletion.table}"
+        ports = self._lost.setdefault(key, set())
+        if not ports:
+            self._later(key, _LOOK_S)
+        ports.add(deletion.port)
 
     async def _table(self, key: str, name: str) -> None:
-        if await self._tables[name].restore():
-            self._note(key)
-            self._teller.node_repaired(f"missing, and made again: nft table {name}")
-
-    def _mend_guard(self) -> None:
-        """Which of the rules it was does not matter: they are one script."""
-        mended = self._datapath.repair_guard()
-        self._rules.drain(guard.TABLE)
+        """Which of the rules it was does not matter: what keeps a table makes all of it again."""
+        ports = self._lost.pop(key, set())
+        strangers = {port for port in ports - self._datapath.own_ports if not nft.is_own(port)}
+        apart = name == guard.TABLE or key == "gateways"
+        if not strangers or (apart and strangers == {UNKNOWN}):
+            return
+        if name == guard.TABLE:
+            mended, what = self._datapath.repair_guard(), "rules of port security"
+        elif key == "gateways":
+            mended, what = self._datapath.repair_gateways(), "rules of gateways"
+        else:
+            mended = await self._tables[name].restore(anyway=strangers != {UNKNOWN})
+            what = f"nft table {name}, or something of it"
         if mended:
-            self._note("guard")
-            self._teller.node_repaired("missing, and made again: rules of port security")
+            self._note(key)
+            self._teller.node_repaired(f"missing, and made again: {what}")
 
     async def _look(self, key: str) -> None:
         kind, _, name = key.partition(" ")
@@ -132,9 +150,7 @@ class Repairs:
             self._rest_s = max(_LOOK_S, _REST * (time.monotonic() - begun))
             for place in {each for change in heard for each in _concerned(change, places)}:
                 self._later(place)
-        elif kind == "guard":
-            self._mend_guard()
-        elif kind == "table":
+        elif kind in ("table", "gateways"):
             await self._table(key, name)
         elif kind == "network":
             await self._network(key, int(name))
@@ -160,12 +176,13 @@ class Repairs:
             self._note(key)
             self._teller.pod_repaired(record.attachment, f"missing, and made again: {_listed(found)}")
 
-    def _later(self, key: str) -> None:
+    def _later(self, key: str, least_s: float = 0.0) -> None:
         count, when = self._repaired.get(key, (0, 0.0))
         if self._clock() - when > _QUIET_S:
             self._repaired.pop(key, None)
             count = 0
-        self._queue.add_after(key, _BACKOFF.delay(count - _FREE_REPAIRS) if count > _FREE_REPAIRS else 0.0)
+        delay = _BACKOFF.delay(count - _FREE_REPAIRS) if count > _FREE_REPAIRS else 0.0
+        self._queue.add_after(key, max(least_s, delay))
 
     def _note(self, key: str) -> None:
         count, _ = self._repaired.get(key, (0, 0.0))

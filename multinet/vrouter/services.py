@@ -147,11 +147,16 @@ class ServiceProxy:
                 _log.warning("the table of services is made anew: %s", error)
         await self._make_anew(wanted)
 
-    async def restore(self) -> bool:
-        """Make the table again if somebody deleted it; whether that was so. ``DatapathError`` on failure."""
+    async def restore(self, *, anyway: bool = False) -> bool:
+        """Make the table again if somebody deleted it, or ``anyway``; whether that was done.
+
+        ``DatapathError`` on failure.
+        """
         async with self._turn:
             wanted = self._applied
-            if wanted is None or await nft.exists("inet", servicetable.TABLE, inside=self._inside):
+            if wanted is None:
+                return False
+            if not anyway and await nft.exists("inet", servicetable.TABLE, inside=self._inside):
                 return False
             await self._make_anew(wanted)
         return True

@@ -78,6 +78,25 @@ async def test_NPWG_7_5_b_the_runtimes_mappings_lead_to_the_default_interface(la
     assert "multinet-hostports" not in nft.listing("tables", inside=nodes[0].inside.fileno())
 
 
+@pytest.mark.parametrize("network", ["default", "red"])
+async def test_check_finds_a_host_port_that_is_gone(lab, nodes, network):
+    selected = {"red": (PortMapping(8080, 80),)} if network == "red" else {}
+    runtime = [] if selected else [mapping(8080, 80)]
+    code, answer, _ = await attach(lab, nodes[0], "a", ["default", "red"], runtime, mappings=selected)
+    assert code == 0, answer
+    config = {"prevResult": answer}
+    assert (await nodes[0].call("CHECK", "c-a", "a", config=config))[0] == 0
+    place = "set ip multinet-hostports bridged" if selected else "map ip multinet-hostports routed"
+    inside = nodes[0].inside.fileno()
+    for loss in (f"flush {place}", "delete table ip multinet-hostports"):
+        nft.apply(loss, inside=inside)
+        code, error = await nodes[0].call("CHECK", "c-a", "a", config=config)
+        assert (code, error["code"]) == (1, 102)
+        assert "host port" in error["msg"]
+    assert await nodes[0].host_ports.restore()
+    assert (await nodes[0].call("CHECK", "c-a", "a", config=config))[0] == 0
+
+
 async def test_a_port_of_a_node_is_one_pods(lab, nodes):
     code, answer, decided = await attach(lab, nodes[0], "a", ["default"], [mapping(8080, 80)])
     assert code == 0, answer

@@ -218,6 +218,62 @@ async def test_tables_come_back_whole_after_somebody_flushed_the_ruleset(pods, k
     assert listed() == before
 
 
+async def test_what_is_deleted_of_a_table_comes_back_at_once(pods, keepers):
+    """A rule, a chain's rules, a map's elements: by hand, while nothing else changes."""
+    node, _ = pods
+    families = {servicetable.TABLE: "inet", hostports.TABLE: "ip", policy_script.TABLE: "inet"}
+    accidents = {
+        servicetable.TABLE: ("flush", "chain", "inet", servicetable.TABLE, "prerouting"),
+        hostports.TABLE: ("flush", "map", "ip", hostports.TABLE, "routed"),
+        policy_script.TABLE: ("flush", "chain", "inet", policy_script.TABLE, "forward"),
+    }
+
+    def listed(name):
+        return run(*nft_of(node, "list", "table", families[name], name))
+
+    async with repairing(node, tables=keepers) as told:
+        for name, words in accidents.items():
+            before = listed(name)
+            run(*nft_of(node, *words))
+            await told.hears("node", f"nft table {name}")
+            assert listed(name) == before
+
+
+async def test_the_rules_of_gateways_and_of_the_way_out_come_back_at_once(lab, pods):
+    node, _ = pods
+    await lab.run(node, "out", ["default", "out"])
+    run("ip", "-n", "out", "route", "add", "100.64.0.0/24", "via", "10.1.3.254", "dev", "eth1")
+    apart = ("ip", "netns", "exec", f"gateways-{node.ip}", "nft")
+    accidents = (
+        (*apart, "flush", "ruleset"),
+        (*apart, "flush", "set", "inet", "multinet_gateways", "own4"),
+        (*apart, "flush", "chain", "inet", "multinet_fabric", "postrouting"),
+        nft_of(node, "flush", "chain", "ip", "multinet_fabric", "postrouting"),
+    )
+    async with repairing(node) as told:
+        for accident in accidents:
+            run(*accident)
+            await told.hears("node", "rules of gateways")
+            for pod, target in (("a", "10.1.1.254"), ("out", "10.1.3.254"), ("out", "100.64.0.12")):
+                assert lab.ping(pod, target)[0], (accident, pod, target)
+
+
+async def test_our_own_scripts_are_no_accidents(lab, pods, keepers):
+    """They are known by the process that carried them out, whatever they delete."""
+    node, _ = pods
+    async with repairing(node, tables=keepers) as told:
+        assert (await node.call("DEL", "c-p", "published"))[0] == 0  # the last host port
+        await keepers[servicetable.TABLE].restore(anyway=True)
+        await lab.run(node, "out", ["default", "out"])
+        assert (await node.call("DEL", "c-out", "out"))[0] == 0
+        await node.datapath.settled()
+        run(*nft_of(node, "flush", "chain", "inet", servicetable.TABLE, "prerouting"))
+        while not told.said:
+            await wait_for("the accident", told.heard.wait(), 10.0)
+    (said,) = told.said
+    assert f"nft table {servicetable.TABLE}" in said[1]
+
+
 async def test_our_own_deletions_are_no_accidents(lab, pods):
     node, _ = pods
     async with repairing(node) as told:
