@@ -61,6 +61,8 @@ def compile_check(schema: Obj) -> Check:
 
 def compile_known(schema: Obj, *, root: bool = False) -> Check:
     """Return the check whether a value surely has no field that the schema does not know."""
+    if schema.get("type") in _TYPES:
+        return _is_plain
     items = compile_known(schema["items"]) if schema.get("items") else _always
     additional = schema.get("additionalProperties")
     embedded = root or bool(schema.get("x-kubernetes-embedded-resource"))
@@ -75,10 +77,18 @@ def compile_known(schema: Obj, *, root: bool = False) -> Check:
 
     def check(value: Any) -> bool:
         if isinstance(value, dict):
-            return all(known.get(name, other)(held) for name, held in value.items())
+            for name, held in value.items():
+                test = known.get(name, other)
+                if test is not _always and not test(held):
+                    return False
+            return True
         return not isinstance(value, list) or all(map(items, value))
 
     return check
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, dict | list)
 
 
 def _always(_value: Any) -> bool:
@@ -103,7 +113,11 @@ def _object(schema: Obj, known: set[str]) -> Check:
         for name in required:
             if name not in value:
                 return False
-        return all(properties.get(name, other)(held) for name, held in value.items())
+        for name, held in value.items():
+            test = properties.get(name, other)
+            if test is not _always and not test(held):
+                return False
+        return True
 
     return check
 
