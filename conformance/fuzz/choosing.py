@@ -40,8 +40,7 @@ class Luck:
 
 LUCK: SearchStrategy[Luck] = st.nothing()
 """What every rule takes for its one argument; :class:`Choosing` gives it."""
-_DRAWN = st.binary(min_size=_BYTES, max_size=_BYTES)
-_SWARM = st.binary(min_size=64, max_size=64)
+_SWARM = 64
 
 
 def _scrambled(number: int) -> int:
@@ -65,10 +64,10 @@ class Choosing(SearchStrategy[Any]):
     def do_draw(self, data: Any) -> tuple[Any, dict[str, Luck]]:
         """The rule and its argument."""
         if not self._left_in:
-            self._left_in = self._subset(data.draw(_SWARM))
+            self._left_in = self._subset(data.draw_bytes(_SWARM, _SWARM))
         self._steps += 1
         # Each batch of examples begins with the simplest draws of all, zeros: no step is simpler than others.
-        luck = Luck(int.from_bytes(data.draw(_DRAWN), "big") or _scrambled(self._steps))
+        luck = Luck(int.from_bytes(data.draw_bytes(_BYTES, _BYTES), "big") or _scrambled(self._steps))
         found = self._valid(self._left_in, luck) or self._valid(self._rules, luck)
         assert found is not None, "time may always pass"
         return found, {"luck": luck}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 import uuid
@@ -26,6 +27,11 @@ _STRING_MAPS = ("labels", "annotations")
 
 def timestamp(seconds: float | None = None) -> str:
     """Return RFC 3339 in UTC with whole seconds, as Kubernetes' ``Time``."""
+    return _written(int(time.time() if seconds is None else seconds))
+
+
+@functools.lru_cache(maxsize=16)
+def _written(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 

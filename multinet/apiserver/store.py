@@ -17,6 +17,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import takewhile
+from operator import attrgetter
 
 import orjson
 
@@ -30,7 +31,7 @@ WATCHER_LIMIT = 16384
 class Entry:
     """One stored object at one revision. Immutable."""
 
-    __slots__ = ("_view", "name", "namespace", "raw", "resource", "revision", "uid")
+    __slots__ = ("_view", "key", "name", "namespace", "raw", "resource", "revision", "uid")
 
     def __init__(self, resource: str, obj: Obj, revision: int) -> None:
         metadata = obj["metadata"]
@@ -38,15 +39,12 @@ class Entry:
         self.resource = resource
         self.namespace: str = metadata.get("namespace", "")
         self.name: str = metadata["name"]
+        # Namespace ("" if cluster-scoped) and name.
+        self.key = (self.namespace, self.name)
         self.uid: str = metadata.get("uid", "")
         self.revision = revision
         self.raw: bytes = orjson.dumps(obj)
         self._view: Obj | None = None
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Namespace ("" if cluster-scoped) and name."""
-        return (self.namespace, self.name)
 
     def view(self) -> Obj:
         """Return a tree to read, shared by all readers: never write to it."""
@@ -192,7 +190,7 @@ class Store:
 
     def entries(self, resource: str, namespace: str = "") -> list[Entry]:
         """Return the entries of a resource, sorted by namespace and name."""
-        return sorted(self._collection(resource).entries(namespace), key=lambda entry: entry.key)
+        return sorted(self._collection(resource).entries(namespace), key=attrgetter("key"))
 
     def count(self, resource: str, namespace: str = "") -> int:
         """Return how many objects there are."""

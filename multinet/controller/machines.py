@@ -27,6 +27,7 @@ from multinet.model.objects import (
     ANNOTATION_ATTACHED_SELECTION,
     LABEL_POD_UID,
     Obj,
+    annotations_of,
     labels_of,
     name_of,
     namespace_of,
@@ -107,15 +108,22 @@ class Machines:
             )
             await self._view.client.create(resource, wanted)
 
-    async def write_machine(self, machine: VirtualMachine, selection: str) -> None:
-        """Write the VirtualMachine, then its condition ``Resolved``, which is what readers act on."""
+    async def write_machine(self, machine: VirtualMachine, selection: str, known: Obj | None = None) -> None:
+        """Write the VirtualMachine, then its condition ``Resolved``, which is what readers act on.
+
+        Of one that is ``known`` only what differs is written.
+        """
         made = object_of(machine, selection)
         status = {"status": made.pop("status")}
         client = self._view.client
-        try:
-            await client.create(VIRTUAL_MACHINES, made)
-        except AlreadyExistsError:
-            patch = {"metadata": {"annotations": made["metadata"]["annotations"]}, "spec": made["spec"]}
+        annotations = made["metadata"]["annotations"]
+        patch = {"metadata": {"annotations": annotations}, "spec": made["spec"]}
+        if known is None:
+            try:
+                await client.create(VIRTUAL_MACHINES, made)
+            except AlreadyExistsError:
+                await client.patch(VIRTUAL_MACHINES, machine.name, patch, machine.namespace)
+        elif known["spec"] != made["spec"] or not annotations.items() <= annotations_of(known).items():
             await client.patch(VIRTUAL_MACHINES, machine.name, patch, machine.namespace)
         await client.patch(VIRTUAL_MACHINES, machine.name, status, machine.namespace, subresource="status")
 

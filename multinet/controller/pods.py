@@ -32,7 +32,7 @@ from multinet.controller.usage import Usage
 from multinet.controller.view import View
 from multinet.controller.waiting import Waiting
 from multinet.kube.resources import INSTANCE_IPS, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, Resource
-from multinet.model import naming
+from multinet.model import conditions, naming
 from multinet.model.attachments import Interface, PodRef, VirtualMachine
 from multinet.model.dialect import Dialect
 from multinet.model.objects import (
@@ -129,7 +129,10 @@ class Pods:
         """Whether nothing is attached any more: all is, or the dialect completes no half-built pod."""
         if vm is None:
             return False
-        return self._dialect.half_built_pods or VirtualMachine.from_object(vm).is_resolved
+        if self._dialect.half_built_pods:
+            return True
+        resolved = conditions.find(vm, conditions.RESOLVED)
+        return resolved is not None and resolved.is_true
 
     def wrote(self, pod_key: str, name: str) -> bool:
         """Whether the interface or address of that name was written by the pass that attaches the pod."""
@@ -315,7 +318,9 @@ class Pods:
         if said.resolved is None or not said.resolved.says_the_same(known):
             _log.warning("%s can't be attached: %s: %s", ref.key, refusal.reason, message)
             selection = annotations_of(pod).get(ANNOTATION_SELECTION, "")
-            await self._machines.write_machine(said, selection)
+            made = object_of(said, selection)
+            if vm is not None or not await self._machines.write_together((), (), made):
+                await self._machines.write_machine(said, selection, vm)
             self._announcer.say(pod, "Warning", refusal.reason, message)
 
     async def _check_attached(self, pod: Obj, vm: Obj) -> None:
