@@ -130,6 +130,7 @@ class Session:
         self._attached = False
         self._owner = True
         self._folder: Path | None = None
+        self._unwritten = ""
 
     @property
     def claim(self) -> Claim:
@@ -207,7 +208,12 @@ class Session:
             elif any(one.verdict is Verdict.UNKNOWN for one in self.judged):
                 session.exitstatus = _UNKNOWN_STATUS
         if self._options.report is not None:
-            self._write(self._options.report)
+            try:
+                self._write(self._options.report)
+            except OSError as error:
+                self._unwritten = f"{error.filename or self._options.report}: {error.strerror}"
+                if session.exitstatus in (pytest.ExitCode.OK, _UNKNOWN_STATUS):
+                    session.exitstatus = _COULD_NOT_RUN
 
     def _write(self, path: Path) -> None:
         from conformance import badge, environment, page, report
@@ -384,7 +390,9 @@ class Session:
             if state is not State.OPEN:
                 where = f"{issue.link}, until {issue.expires}"
                 terminalreporter.write_line(f"known issue {issue.row} is {state}: {issue.reason} ({where})")
-        if self._options.report is not None and self._options.report.exists():
+        if self._unwritten:
+            terminalreporter.write_line(f"the report could not be written: {self._unwritten}", red=True)
+        elif self._options.report is not None and self._options.report.exists():
             terminalreporter.write_line(f"report: {self._options.report}")
         if self._folder is not None and self._folder.exists() and terminalreporter.stats.get("failed"):
             terminalreporter.write_line(f"logs of the target: {self._folder}")

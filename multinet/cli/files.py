@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from multinet.cli import say
@@ -67,8 +66,7 @@ def manifests(file: Path) -> int:
 
     scenario = load(file)
     objects = [manifest.body for step in scenario.steps for manifest in step.manifests]
-    sys.stdout.write(f"# The objects of scenario {scenario.name}, in the order of its steps.\n")
-    yaml.safe_dump_all(
-        objects, sys.stdout, sort_keys=False, explicit_start=True, allow_unicode=True, width=110
-    )
+    with say.standard_output() as out:
+        out.write(f"# The objects of scenario {scenario.name}, in the order of its steps.\n")
+        yaml.safe_dump_all(objects, out, sort_keys=False, explicit_start=True, allow_unicode=True, width=110)
     return 0

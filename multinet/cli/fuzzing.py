@@ -87,7 +87,8 @@ def fuzz(plan: Plan, wish: Wish) -> int:
     console.print(f"report: {wish.folder / report.TEXT_FILE}")
     status = _status(outcome)
     if wish.output == "json":
-        print(json.dumps(outcome.figures()))
+        with say.standard_output() as out:
+            out.write(json.dumps(outcome.figures()) + "\n")
     else:
         console.print(say.last_line(status))
     return status

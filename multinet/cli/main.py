@@ -6,12 +6,17 @@ Typer turns ``KeyboardInterrupt`` into a silent exit status 130, so the signal r
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import threading
 from types import FrameType
 from typing import NoReturn
+
+
+# The machine's doing and not a fault of ours, wherever it comes up: a full disk behind standard output, say.
+_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
 
 
 class _Interrupted(BaseException):
@@ -39,7 +44,22 @@ def main() -> None:
         signal.signal(signal.SIGINT, previous)
 
 
+def _open_streams() -> None:
+    """Put something in the place of closed standard streams, before a file of ours gets their number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free is this one. Our programs have it too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for good
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for good
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - for good
+
+
 def _call() -> None:
+    _open_streams()
+    from multinet.cli import say
     from multinet.cli.verbs import app
     from multinet.errors import InputError, MultinetError
 
@@ -49,5 +69,9 @@ def _call() -> None:
     except MultinetError as error:
         sys.stderr.write(f"multinet: {error}\n")
         sys.exit(2 if isinstance(error, InputError) else 3)
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            raise
+        sys.stderr.write(f"multinet: {error.filename or 'the output'}: {error.strerror}\n")
+        say.say_no_more()
         sys.exit(3)

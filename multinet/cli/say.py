@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Any
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -20,9 +24,21 @@ STYLES = {
 }
 
 
+# Neither a failure (rich's and Typer's answer to a closed pipe is 1) nor a pass.
+_UNHEARD = 3
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        """Whoever read us has gone, such as ``head``."""
+        self.quiet = True
+        say_no_more()
+        raise SystemExit(_UNHEARD)
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console that neither interprets markup in messages nor breaks lines where nobody looks."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return _Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def verdict(value: Verdict) -> Text:
@@ -37,4 +53,23 @@ def last_line(status: int) -> str:
 
 def as_json(value: Any) -> None:
     """Print one JSON document."""
-    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+    with standard_output() as out:
+        out.write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Standard output for what is no console's; whoever read it may have gone."""
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        say_no_more()
+        raise SystemExit(_UNHEARD) from None
+
+
+def say_no_more() -> None:
+    """Send the rest of standard output nowhere, or the interpreter's end tells once more that it can't write."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -156,3 +157,27 @@ def test_after_a_campaign_that_found_nothing_there_is_nothing_to_replay(
     done = multinet("replay", tmp_path)
     assert (done.returncode, last_line(done)) == (0, "exit status 0: passed")
     assert f"nothing to replay: no failure in {tmp_path}" in done.stdout
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("verb", ["manifests", "validate"])
+@pytest.mark.parametrize(
+    ("redirection", "status", "message"),
+    [
+        (">/dev/full", 3, "multinet: the output: No space left on device\n"),
+        (">&-", 0, ""),
+        (">&- <&- 2>&-", 0, ""),
+        ("", 3, ""),
+    ],
+)
+def test_an_output_that_nobody_takes(verb: str, redirection: str, status: int, message: str) -> None:
+    argv = ["sh", "-c", f'exec "$@" {redirection}', "-", sys.executable, "-m", "multinet.cli", verb]
+    nobody, output = os.pipe()
+    os.close(nobody)
+    try:
+        done = subprocess.run(
+            [*argv, str(WALK)], cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True, check=False
+        )
+    finally:
+        os.close(output)
+    assert (done.returncode, done.stderr) == (status, message)

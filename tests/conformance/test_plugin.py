@@ -161,6 +161,13 @@ def test_a_report_without_a_place_is_told_at_once(project, pytester, report, mes
     assert result.ret == 4
 
 
+def test_a_report_that_no_disk_takes_is_told(project, pytester):
+    (pytester.path / "r.yaml").symlink_to("/dev/full")
+    result = project(bodies_of("pass"), "--report=r.yaml")
+    result.stdout.fnmatch_lines(["the report could not be written: */r.yaml: No space left on device"])
+    assert result.ret == 3
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
