@@ -14,7 +14,6 @@ import threading
 from types import FrameType
 from typing import NoReturn
 
-
 # The machine's doing and not a fault of ours, wherever it comes up: a full disk behind standard output, say.
 _MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
 

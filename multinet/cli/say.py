@@ -69,7 +69,7 @@ def standard_output() -> Iterator[TextIO]:
 
 
 def say_no_more() -> None:
-    """Send the rest of standard output nowhere, or the interpreter's end tells once more that it can't write."""
+    """Send the rest of standard output nowhere, or the interpreter tells at its end that it can't write."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
