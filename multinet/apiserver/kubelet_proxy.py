@@ -93,9 +93,18 @@ class KubeletProxy:
             ) as upstream:
                 return await _join(request, upstream)
         except aiohttp.WSServerHandshakeError as error:
-            return await _refuse(request, protocols, _kubelet_said(error.status, error.message))
+            why = await self._why_refused(url, options) or error.message
+            return await _refuse(request, protocols, _kubelet_said(error.status, why))
         except aiohttp.ClientError as error:
             return await _refuse(request, protocols, internal(f'Get "{url}": {error}'))
+
+    async def _why_refused(self, url: str, options: list[tuple[str, str]]) -> str:
+        """The kubelet's words: those of a refused upgrade are lost, so it is asked again without one."""
+        try:
+            async with asyncio.timeout(_CONNECT_S), self._client().get(url, params=options) as answer:
+                return await answer.text()
+        except (aiohttp.ClientError, TimeoutError):
+            return ""
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:

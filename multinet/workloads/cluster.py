@@ -76,8 +76,14 @@ class Cluster:
     async def claimed(self, resource: Resource, owner: Obj) -> list[Obj]:
         """What ``owner`` controls, after adopting orphans that its selector matches."""
         selector = section(owner, "spec").get("selector")
-        for obj in self._informers[resource].by_index(_BY_NAMESPACE, namespace_of(owner)):
-            if not controller_of(obj) and not is_ending(obj) and selects(selector, labels_of(obj)):
+        orphans = [
+            obj
+            for obj in self._informers[resource].by_index(_BY_NAMESPACE, namespace_of(owner))
+            if not controller_of(obj) and not is_ending(obj) and selects(selector, labels_of(obj))
+        ]
+        # Asked of the API itself: what a deletion has just orphaned would go with its dead owner.
+        if orphans and await self._lives(owner):
+            for obj in orphans:
                 await self._adopt(resource, obj, owner)
         return self.owned(resource, owner)
 
@@ -131,6 +137,14 @@ class Cluster:
         key = f"{namespace_of(obj)}/{name_of(obj)}"
         now = self.get(resource, key)
         return now is None or uid_of(now) != uid_of(obj) or is_ending(now)
+
+    async def _lives(self, owner: Obj) -> bool:
+        resource = next(each for each in WATCHED if each.kind == owner["kind"])
+        try:
+            found = await self._client.get(resource, name_of(owner), namespace_of(owner))
+        except NotFoundError:
+            return False
+        return uid_of(found) == uid_of(owner) and not is_ending(found)
 
     async def _adopt(self, resource: Resource, obj: Obj, owner: Obj) -> None:
         references = [*(metadata_of(obj).get("ownerReferences") or ()), reference_to(owner)]

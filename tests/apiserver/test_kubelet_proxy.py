@@ -49,6 +49,8 @@ class FakeKubelet:
 
     async def exec(self, request):
         self.requests.append(request)
+        if request.match_info["container"] == "broken":
+            return web.Response(status=400, text='container "broken" is not running')
         socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io",))
         await socket.prepare(request)
         await socket.send_bytes(STDERR + b"to stderr\n")
@@ -106,6 +108,9 @@ async def test_what_can_not_be_reached_is_said(api, kubelet, kubectl):
     unbound = await api.get(f"{PODS}/unbound/log")
     assert unbound.body["message"] == "pod unbound does not have a host assigned"
     assert "does not have a host assigned" in await kubectl.fails("exec", "unbound", "--", "ls")
+    assert 'container "broken" is not running' in await kubectl.fails(
+        "exec", "two", "-c", "broken", "--", "ls"
+    )
 
 
 async def test_spdy_is_refused_with_a_reason(api, kubelet):

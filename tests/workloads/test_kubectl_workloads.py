@@ -134,6 +134,28 @@ async def test_cascade_orphan_background_and_foreground(stage):
     assert len(stage.owned("ReplicaSet", "one-")) == 2
 
 
+async def test_what_a_deletion_orphaned_is_not_adopted_by_its_dead_owner(stage):
+    """The controller's copy may still have the owner; what it adopted then would be collected as garbage."""
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "template": template("web", "v1"), "replicas": 0}
+    gone = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "default", "uid": "gone"},
+        "spec": spec,
+    }
+    orphan = {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {"name": "web-1", "namespace": "default", "labels": {"app": "web"}},
+        "spec": spec,
+    }
+    await stage.client.create(REPLICA_SETS, orphan)
+    cluster = stage.workloads.cluster
+    await stage.until("the copy", REPLICA_SETS, lambda: cluster.get(REPLICA_SETS, "default/web-1"))
+    assert await cluster.claimed(REPLICA_SETS, gone) == []
+    assert "ownerReferences" not in (await stage.client.get(REPLICA_SETS, "web-1", "default"))["metadata"]
+
+
 async def test_drain_evicts_all_but_daemons_and_uncordon_brings_the_node_back(stage):
     await stage.client.create(DAEMON_SETS, daemon_set())
     await stage.kubectl("create", "deployment", "web", "--image=v1", "--replicas=4")
