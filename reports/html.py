@@ -5,6 +5,7 @@ The captures are in the page as far as they fit (see :mod:`reports.captures`).
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 
@@ -31,7 +32,9 @@ _MARK = {
 }
 
 
+@functools.cache
 def _environment() -> jinja2.Environment:
+    """One for the process: it keeps the templates that it has compiled."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("reports", ""),
         autoescape=True,

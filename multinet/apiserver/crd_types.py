@@ -37,7 +37,7 @@ def resource_type_of(crd: Obj) -> ResourceType:
         plural=names["plural"],
         kind=names["kind"],
         namespaced=spec["scope"] == "Namespaced",
-        versions=tuple(_version(version) for version in versions),
+        versions=tuple(_version(encode(version)) for version in versions),
         storage=storage["name"],
         singular=names.get("singular", ""),
         list_kind=names.get("listKind", ""),
@@ -50,7 +50,10 @@ def resource_type_of(crd: Obj) -> ResourceType:
     )
 
 
-def _version(version: Obj) -> Version:
+@functools.lru_cache(maxsize=256)
+def _version(text: bytes) -> Version:
+    """Remembered, as :func:`_schema_problem` is; nothing in a version changes."""
+    version = decode_json(text)
     return Version(
         version["name"],
         columns=printer_columns(version.get("additionalPrinterColumns", [])),

@@ -68,7 +68,8 @@ def write_kubeconfig(path: Path, server: str, credentials: Credentials) -> None:
         ],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_secret(path, yaml.safe_dump(config, sort_keys=False).encode())
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    write_secret(path, yaml.dump(config, Dumper=dumper, sort_keys=False).encode())
 
 
 def write_secret(path: Path, content: bytes) -> None:

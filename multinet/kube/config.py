@@ -171,7 +171,8 @@ def _files(path: Path | None) -> list[Path]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        document = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
     except OSError as error:
         raise InputError(
             "the kubeconfig file can't be read", where=str(file), why=error.strerror or str(error)

@@ -69,8 +69,8 @@ class Api:
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[ApiServer]:
-    async with ApiServer.start(workdir=tmp_path) as started:
+async def server(tmp_path: Path, pki: Path) -> AsyncIterator[ApiServer]:
+    async with ApiServer.start(workdir=tmp_path, pki_dir=pki) as started:
         yield started
 
 

@@ -35,11 +35,11 @@ async def test_no_token_is_a_401_status_except_for_health_and_version(api, serve
         assert (await api.get(path, **anonymous)).status == 200
 
 
-async def test_kubeconfig_is_private_and_credentials_are_used_again(server, tmp_path):
+async def test_kubeconfig_is_private_and_credentials_are_used_again(server, tmp_path, pki):
     from multinet.apiserver.server import ApiServer
 
     assert server.kubeconfig.stat().st_mode & 0o777 == 0o600
-    async with ApiServer.start(workdir=tmp_path) as second:
+    async with ApiServer.start(workdir=tmp_path, pki_dir=pki) as second:
         assert second.token == server.token
         assert second.ca_pem == server.ca_pem
 

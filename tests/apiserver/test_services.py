@@ -155,6 +155,7 @@ def test_the_api_servers_own_service_points_at_where_it_can_be_reached():
     assert [plural for _, plural, _ in api_service("https://127.0.0.1:6443")] == ["services"]
 
 
+@pytest.mark.programs
 async def test_kubectl_makes_exposes_and_describes_services(api, kubectl):
     await kubectl.ok("create", "service", "nodeport", "n", "--tcp=80:8080", "--node-port=30080")
     await kubectl.ok("create", "service", "externalname", "e", "--external-name", "example.org")

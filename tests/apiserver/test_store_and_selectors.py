@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from multinet.apiserver.columns import human_duration
@@ -54,7 +54,6 @@ async def test_history_is_bounded_and_beyond_it_is_410():
     assert (gone.value.code, gone.value.reason) == (410, "Expired")
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(("put", "remove"))), max_size=30))
 def test_the_past_can_be_listed(actions):
     store = Store()
@@ -132,7 +131,6 @@ def test_ages_read_as_kubectl_shows_them(seconds, text):
     assert human_duration(seconds) == text
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_protobuf_rubbish_is_a_status(data):
     with pytest.raises(StatusError) as refused:

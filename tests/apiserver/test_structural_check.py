@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from multinet.apiserver import pod_schema
@@ -47,7 +47,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(SCHEMAS, VALUES)
 def test_a_yes_is_always_right(schema, value):
     if compile_check(schema)(value):

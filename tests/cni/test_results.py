@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from multinet.cni import results, spec
@@ -142,7 +142,6 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["interfaces", "ips", "routes", "dns", "ip4", "ip6"]), JSON),
     st.sampled_from(spec.SUPPORTED_VERSIONS),

@@ -103,8 +103,8 @@ class Cluster:
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with ApiServer.start(workdir=tmp_path) as api:
+async def cluster(tmp_path: Path, pki: Path) -> AsyncIterator[Cluster]:
+    async with ApiServer.start(workdir=tmp_path, pki_dir=pki) as api:
         access = load_kubeconfig(api.kubeconfig)
         async with Client(access) as kube:
             controller = Controller(kube, EventRecorder(kube, "test"))

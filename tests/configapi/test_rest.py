@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from multinet.configapi.kinds import KINDS, Kind
 from multinet.configapi.server import ConfigApi
 from multinet.kube.resources import VIRTUAL_MACHINE_INTERFACES, VIRTUAL_NETWORKS
@@ -215,6 +217,7 @@ async def test_a_network_applied_by_hand_is_shown_like_any_other(cluster: Any) -
     assert (await cluster.call("DELETE", f"/virtual-network/{shown['uuid']}"))[0] == 200
 
 
+@pytest.mark.programs
 async def test_another_config_api_shows_the_same(cluster: Any) -> None:
     """It has no state of its own: a second one on the same cluster gives the same answers."""
     await cluster.node("node1", "127.0.0.11")

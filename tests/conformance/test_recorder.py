@@ -10,6 +10,8 @@ import pytest
 from conformance.recorder import Answer, Recorder, environment
 from multinet.cni.spec import SUPPORTED_VERSIONS
 
+pytestmark = pytest.mark.programs
+
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Recorder:

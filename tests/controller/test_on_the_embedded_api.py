@@ -28,10 +28,10 @@ from multinet.waits import pause
 
 
 @pytest.fixture
-async def make_cluster(tmp_path):
+async def make_cluster(tmp_path, pki):
     """Starts a controller with settings on an embedded API."""
     async with (
-        ApiServer.start(workdir=tmp_path) as server,
+        ApiServer.start(workdir=tmp_path, pki_dir=pki) as server,
         Client(load_kubeconfig(server.kubeconfig)) as client,
     ):
         recorder = EventRecorder(client, "multinet-controller")

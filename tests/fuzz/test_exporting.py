@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.fuzz import exporting, replaying, steps
@@ -77,7 +77,6 @@ def possible(sequence: list[Step]) -> tuple[Step, ...]:
 
 
 @given(st.lists(_step, min_size=1, max_size=8).map(possible).filter(bool), st.sampled_from(sorted(RULES)))
-@settings(max_examples=25, deadline=None)
 def test_what_is_written_is_read_as_the_same_plan(tmp_path_factory, sequence, rule):
     path = exported(tmp_path_factory.mktemp("files"), *sequence, rule=rule)
     plan = exporting.read(path)

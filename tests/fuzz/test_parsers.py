@@ -33,11 +33,11 @@ def test_what_is_kept(kept: corpus.Kept) -> None:
     feed(SUBJECTS[kept.subject], kept.given)
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_new_input(name: str) -> None:
     @settings(
-        max_examples=2 if name in SLOW else 8,
-        deadline=None,
+        max_examples=settings.default.max_examples // (10 if name in SLOW else 3),
         derandomize=True,
         database=None,
         phases=[Phase.generate],

@@ -164,6 +164,7 @@ print(json.dumps({"apiVersion": info["apiVersion"], "kind": info["kind"], "statu
 """
 
 
+@pytest.mark.programs
 async def test_an_exec_plugin_supplies_the_token_and_is_asked_again_after_401(api, tmp_path, kube_status):
     access = ClusterAccess(server=api.access.server, exec_plugin=plugin(tmp_path, GOOD_PLUGIN))
     async with Client(access) as client:
@@ -179,6 +180,7 @@ async def test_an_exec_plugin_supplies_the_token_and_is_asked_again_after_401(ap
     ]
 
 
+@pytest.mark.programs
 async def test_a_refused_token_is_tried_once_only(api, tmp_path, kube_status):
     access = ClusterAccess(server=api.access.server, exec_plugin=plugin(tmp_path, GOOD_PLUGIN))
     api.answers = [(401, kube_status(401, "Unauthorized", "no"))] * 5
@@ -200,6 +202,7 @@ async def test_a_renewed_token_file_is_used_after_401(api, tmp_path, kube_status
     assert [r[2]["Authorization"] for r in api.requests] == ["Bearer one", "Bearer one", "Bearer two"]
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     ("body", "what"),
     [

@@ -36,8 +36,8 @@ def configmap(name, **data):
 
 
 @pytest.fixture
-async def server(tmp_path):
-    async with ApiServer.start(workdir=tmp_path) as started:
+async def server(tmp_path, pki):
+    async with ApiServer.start(workdir=tmp_path, pki_dir=pki) as started:
         yield started
 
 

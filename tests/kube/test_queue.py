@@ -8,7 +8,7 @@ import itertools
 import logging
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from multinet.kube.backoff import Backoff
@@ -224,6 +224,5 @@ async def test_a_cancellation_from_inside_is_a_failure_like_others(running):
 
 
 @given(failures=st.integers(1, 10_000), first=st.floats(0.001, 5), cap=st.floats(5, 600))
-@settings(max_examples=100, deadline=None)
 def test_delays_stay_between_zero_and_the_cap(failures, first, cap):
     assert 0 < Backoff(first_s=first, cap_s=cap).delay(failures) <= cap

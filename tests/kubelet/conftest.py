@@ -121,7 +121,7 @@ class KubeletLab:
 
 
 @pytest.fixture
-async def lab(tmp_path: Path, free_port: int) -> AsyncIterator[KubeletLab]:
+async def lab(tmp_path: Path, pki: Path, free_port: int) -> AsyncIterator[KubeletLab]:
     plugin = tmp_path / "plugin"
     root = tmp_path / "node"
     for directory in (plugin, root / "cni" / "bin", root / "cni" / "net.d"):
@@ -135,7 +135,7 @@ async def lab(tmp_path: Path, free_port: int) -> AsyncIterator[KubeletLab]:
         Timing.default(), sandbox=Backoff(0.05, 0.2), teardown=Backoff(0.05, 0.2), restart=Backoff(0.05, 0.2)
     )
     async with (
-        ApiServer.start(workdir=tmp_path / "api") as api,
+        ApiServer.start(workdir=tmp_path / "api", pki_dir=pki) as api,
         Client(load_kubeconfig(api.kubeconfig)) as client,
     ):
         options = Options(

@@ -21,6 +21,7 @@ from scenarios.conclusion import conclude
 from scenarios.launch import Options, Outcome
 from topology import isolation
 
+pytestmark = pytest.mark.programs
 TEXT = """\
 apiVersion: multinet.opencontrail.org/v1alpha1
 kind: Scenario

@@ -43,7 +43,7 @@ spec:
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+async def cluster(tmp_path: Path, pki: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     """Local copies which are 50 ms behind, as those of a busy machine."""
     watch = Client.watch
 
@@ -54,7 +54,7 @@ async def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
     monkeypatch.setattr(Client, "watch", late)
     async with (
-        ApiServer.start(workdir=tmp_path) as server,
+        ApiServer.start(workdir=tmp_path, pki_dir=pki) as server,
         Client(load_kubeconfig(server.kubeconfig)) as client,
         Cluster(client, lambda _kind, _data: None) as found,
     ):

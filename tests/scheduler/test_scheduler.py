@@ -112,10 +112,10 @@ def test_pods_of_others_are_left_alone():
 
 
 @contextlib.asynccontextmanager
-async def cluster(workdir: Path):
+async def cluster(workdir: Path, pki: Path):
     """An API server with a running scheduler; yields a client and an informer on pods."""
     async with (
-        ApiServer.start(workdir=workdir) as server,
+        ApiServer.start(workdir=workdir, pki_dir=pki) as server,
         Client(load_kubeconfig(server.kubeconfig)) as client,
     ):
         pods = Informer(client, PODS)
@@ -138,8 +138,8 @@ def node_of(pods, name):
     return pods.store.get(f"default/{name}", {}).get("spec", {}).get("nodeName")
 
 
-async def test_pods_go_to_the_emptiest_node_and_the_name_breaks_ties(tmp_path):
-    async with cluster(tmp_path) as (client, pods):
+async def test_pods_go_to_the_emptiest_node_and_the_name_breaks_ties(tmp_path, pki):
+    async with cluster(tmp_path, pki) as (client, pods):
         await add_node(client, name="node2")
         await add_node(client, name="node1")
         for name in ("a", "b", "c", "d"):
@@ -151,8 +151,8 @@ async def test_pods_go_to_the_emptiest_node_and_the_name_breaks_ties(tmp_path):
         assert scheduled[0]["status"] == "True"
 
 
-async def test_a_burst_is_spread_evenly(tmp_path):
-    async with cluster(tmp_path) as (client, pods):
+async def test_a_burst_is_spread_evenly(tmp_path, pki):
+    async with cluster(tmp_path, pki) as (client, pods):
         for name in ("node1", "node2"):
             await add_node(client, name=name)
         await asyncio.gather(*(client.create(PODS, pod(f"p{i}")) for i in range(30)))
@@ -163,8 +163,8 @@ async def test_a_burst_is_spread_evenly(tmp_path):
         assert on_first == 15
 
 
-async def test_a_pod_without_a_node_says_why_and_is_placed_when_a_node_fits(tmp_path):
-    async with cluster(tmp_path) as (client, pods):
+async def test_a_pod_without_a_node_says_why_and_is_placed_when_a_node_fits(tmp_path, pki):
+    async with cluster(tmp_path, pki) as (client, pods):
         events = Informer(client, EVENTS)
         watching = asyncio.create_task(events.run())
         await add_node(client, name="node1", labels={"zone": "a"})
@@ -195,8 +195,8 @@ async def test_a_pod_without_a_node_says_why_and_is_placed_when_a_node_fits(tmp_
         await asyncio.gather(watching, return_exceptions=True)
 
 
-async def test_another_schedulers_pod_stays_where_it_is(tmp_path):
-    async with cluster(tmp_path) as (client, pods):
+async def test_another_schedulers_pod_stays_where_it_is(tmp_path, pki):
+    async with cluster(tmp_path, pki) as (client, pods):
         await add_node(client, name="node1")
         await client.create(PODS, pod("theirs", schedulerName="mine"))
         await client.create(PODS, pod("ours"))
@@ -204,8 +204,8 @@ async def test_another_schedulers_pod_stays_where_it_is(tmp_path):
         assert node_of(pods, "theirs") is None
 
 
-async def test_deleted_pods_give_their_place_back(tmp_path):
-    async with cluster(tmp_path) as (client, pods):
+async def test_deleted_pods_give_their_place_back(tmp_path, pki):
+    async with cluster(tmp_path, pki) as (client, pods):
         for name in ("node1", "node2"):
             await add_node(client, name=name)
         for name in ("a", "b"):

@@ -58,6 +58,7 @@ def test_remedy_names_the_sysctl_that_forbids(tmp_path, name, value, expected):
     assert expected in isolation.namespace_remedy(tmp_path)
 
 
+@pytest.mark.programs
 def test_a_process_with_threads_is_refused_before_anything_happens(run_script):
     done = run_script("""
 import threading

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.programs
 PROLOGUE = """
 import os, select, signal, sys
 from pathlib import Path

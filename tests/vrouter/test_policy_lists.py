@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from multinet.model.policies import EGRESS, INGRESS, Member, Policy, Traffic, allows
@@ -107,7 +107,6 @@ CASES = st.booleans().flatmap(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(CASES)
 def test_the_lists_let_through_what_the_rules_allow(case):
     known, everybody = case

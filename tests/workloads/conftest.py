@@ -101,8 +101,11 @@ class Kubelets:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with ApiServer.start(workdir=tmp_path) as api, Client(load_kubeconfig(api.kubeconfig)) as client:
+async def stage(tmp_path: Path, pki: Path) -> AsyncIterator[Stage]:
+    async with (
+        ApiServer.start(workdir=tmp_path, pki_dir=pki) as api,
+        Client(load_kubeconfig(api.kubeconfig)) as client,
+    ):
         await _nodes(client)
         made = Stage(api, client, Workloads(client))
         kubelets = Kubelets(made)

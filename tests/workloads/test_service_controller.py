@@ -35,10 +35,10 @@ def addresses(store, name):
 
 
 @pytest.fixture
-async def cluster(tmp_path):
+async def cluster(tmp_path, pki):
     """(client, slices informer) of an API server with a running service controller."""
     async with (
-        ApiServer.start(workdir=tmp_path) as server,
+        ApiServer.start(workdir=tmp_path, pki_dir=pki) as server,
         Client(load_kubeconfig(server.kubeconfig)) as client,
         contextlib.AsyncExitStack() as stack,
     ):

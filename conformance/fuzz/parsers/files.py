@@ -34,7 +34,8 @@ spec:
     - name: b
       wait: {pods: {p: Running}}
 """
-_SCENARIOS: list[Any] = [yaml.safe_load(text) for text in (*_TEXTS, _SMALL)]
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SCENARIOS: list[Any] = [yaml.load(text, Loader=_LOADER) for text in (*_TEXTS, _SMALL)]
 
 
 def _printed(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,6 +57,18 @@ _EMPTY_FORM = {
 _HERE = Path(__file__).parent
 
 
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """One for the process: it keeps the templates that it has compiled."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 class Console:
     """Handlers of everything below ``/console/``. ``secure``: the cookie is for TLS only."""
 
@@ -65,13 +78,7 @@ class Console:
         self._secure = secure
         self._sessions = Sessions()
         self._style = (_HERE / "console.css").read_bytes()
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_HERE / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._templates = _environment()
 
     def routes(self) -> list[web.RouteDef]:
         """All routes."""
