@@ -22,6 +22,8 @@ from conformance.child import Child
 from conformance.target import Facts
 from multinet.errors import LabError, MultinetError
 
+#: The name of the spare card that each of the first two nodes has: the ends of one wire.
+DEVICE = "nic0"
 _START_LIMIT_S = 60.0
 _ORDER_LIMIT_S = 30.0
 _END_LIMIT_S = 15.0
@@ -79,12 +81,13 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     # Ctrl-C is the test run's; what ends this process is the end of its standard input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from topology.backend import LabSpec
+    from topology.backend import LabSpec, Wire
     from topology.mininet_backend import MininetBackend
     from topology.roles import Paths
 
     names = tuple(f"node{number}" for number in range(1, options.nodes + 1))
-    spec = LabSpec(names, options.folder, options.dialect, controller=tuple(options.controller))
+    wires = (Wire((names[0], names[1]), DEVICE),) if len(names) > 1 else ()
+    spec = LabSpec(names, options.folder, options.dialect, controller=tuple(options.controller), wires=wires)
     try:
         lab = MininetBackend().start(spec, _note)
     except MultinetError as error:

@@ -98,7 +98,8 @@ class Network:
 
     ``same_as`` asks for another NAD of the network that an earlier wish stands for. ``addressless``: the
     network assigns no addresses. ``without_config``: nothing in ``spec``, a network the implementation knows
-    by the NAD's name.
+    by the NAD's name. ``device``: each member is a spare network card of its node; a wire joins those of the
+    first two nodes.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Network:
     same_as: Network | None = None
     addressless: bool = False
     without_config: bool = False
+    device: bool = False
 
 
 @runtime_checkable

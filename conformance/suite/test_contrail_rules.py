@@ -205,6 +205,20 @@ def test_containers_share_the_namespace(space: Space, cluster: ClusterTarget, ev
     assert [one["name"] for one in states if "running" in one["state"]] == ["one", "two"]
 
 
+@requirement("CTRL-4-c")
+def test_an_interface_may_be_a_network_card(space: Space, evidence: Evidence) -> None:
+    network = space.network("wire", space.subnet(), device=True)
+    evidence.case("a pod on each of two nodes, whose spare cards are the ends of one wire")
+    pods = space.batch(PodWish("wire", node=0), PodWish("wire", node=1))
+    for pod in pods:
+        runs(pod, evidence)
+        attached(pod, network)
+    one, two = ((pod, pod.within(network.subnets[0])[0].interface) for pod in pods)
+    seen = space.probe([(one, two), (two, one)])
+    evidence.saw([f"{each.source} to {each.destination}: {each.outcome}: {each.detail}" for each in seen])
+    assert all(each.outcome == "reached" for each in seen)
+
+
 @pytest.mark.parametrize(("before", "after"), [("a", "a,b"), ("a,b", "a"), ("a,b", "")])
 @requirement("CTRL-5-a", "CTRL-5-b")
 def test_networks_of_a_running_pod_stay(space: Space, evidence: Evidence, before: str, after: str) -> None:

@@ -107,7 +107,8 @@ class LiveTarget:
 
     def nad(self, network: Network) -> Obj:
         """The file's template, filled in."""
-        if network.addressless or network.same_as is not None or network.without_config:
+        special = network.addressless, network.without_config, network.device, network.same_as is not None
+        if any(special):
             raise CannotProvideError("the file describes NADs with a subnet only")
         values = {
             "$NAMESPACE": network.namespace,

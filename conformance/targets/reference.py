@@ -22,6 +22,7 @@ from conformance.target import (
     Network,
 )
 from multinet.errors import InputError
+from multinet.model.nad import ANNOTATION_DEVICE
 from multinet.model.objects import Obj
 from topology.sandboxes import read_sandboxes
 from traffic.endpoint import Endpoint, inspect
@@ -133,7 +134,9 @@ class ReferenceTarget:
         """A network is made by its CIDR, or named as the one that another NAD made."""
         if network.addressless:
             raise CannotProvideError("every network of this implementation has addresses")
-        annotations = {}
+        if network.device and self._mode == _CLASSIC_MODE:
+            raise CannotProvideError("this dialect hands out no network cards")
+        annotations = {ANNOTATION_DEVICE: labhost.DEVICE} if network.device else {}
         if network.same_as is not None:
             other = network.same_as
             name = {
