@@ -16,11 +16,12 @@ from reports.drawing import Picture, layout
 from reports.json_report import document
 from reports.matrix import Grid, arrange
 from reports.model import RunReport, statistics
-from reports.verdicts import MEANING
+from reports.verdicts import MEANING, Verdict
 
 DENSE_FROM = 20
 """Interfaces from which on the matrix is set in small cells."""
 
+_QUIET = (Verdict.PASS, Verdict.NOT_RUN)
 _MARK = {
     "pass": "✓",
     "fail": "✗",
@@ -78,6 +79,7 @@ def render(report: RunReport, run_dir: Path | None = None) -> bytes:
             first_picture=next((pictures[index] for index in sorted(pictures)), None),
             step_counts=statistics(step.verdict for step in report.steps),
             cell_counts=statistics(cell.verdict for cell in report.cells),
+            troubled=[step for step in report.steps if step.verdict not in _QUIET],
             meaning=MEANING.get(report.exit_status, ""),
             digest=document(report)["digest"],
         )

@@ -39,6 +39,9 @@ class Pair:
         return next((cell.crosses for cell in self.cells if cell.crosses), "")
 
 
+_SETTLED = (Verdict.PASS, Verdict.NOT_APPLICABLE)
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """A whole matrix. ``rows[i][j]`` is None where nothing was probed (an interface to itself)."""
@@ -49,10 +52,18 @@ class Grid:
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
-        """All pairs, those that aren't as expected first."""
-        found = [pair for row in self.rows for pair in row if pair is not None]
-        settled = (Verdict.PASS, Verdict.NOT_APPLICABLE)
-        return tuple(sorted(found, key=lambda pair: pair.verdict in settled))
+        """All pairs, row by row."""
+        return tuple(pair for row in self.rows for pair in row if pair is not None)
+
+    @property
+    def wrong(self) -> tuple[Pair, ...]:
+        """The pairs that aren't as expected."""
+        return tuple(pair for pair in self.pairs if pair.verdict not in _SETTLED)
+
+    @property
+    def right(self) -> tuple[Pair, ...]:
+        """The pairs that are, or of which nothing is expected."""
+        return tuple(pair for pair in self.pairs if pair.verdict in _SETTLED)
 
 
 _ORDER = ("arp", "icmp", "udp", "tcp")

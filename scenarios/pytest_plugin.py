@@ -60,8 +60,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """A YAML file that says ``kind: Scenario`` is a test file."""
     if file_path.suffix not in (".yaml", ".yml"):
         return None
-    # One that was named and can't be read is an item all the same: running it says what is wrong with it.
-    if not is_scenario(file_path) and not (parent.session.isinitpath(file_path) and _unreadable(file_path)):
+    # One that was named and can't be read, or is nearly a scenario, is an item all the same: running it says
+    # what is wrong with it.
+    if not is_scenario(file_path) and not (parent.session.isinitpath(file_path) and _is_broken(file_path)):
         return None
     collector: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
     return collector
@@ -73,6 +74,10 @@ def is_scenario(path: Path) -> bool:
         return False
     content = path.read_bytes()
     return _API_VERSION in content and _SCENARIO.search(content) is not None
+
+
+def _is_broken(path: Path) -> bool:
+    return _unreadable(path) or not path.stat().st_size or _API_VERSION in path.read_bytes()
 
 
 def _unreadable(path: Path) -> bool:

@@ -152,6 +152,7 @@ def _apply(scenario: Scenario, step: LoadedStep, known: _Known) -> Iterator[Inpu
         yield from wrong
         if not wrong:
             usable.append(manifest)
+    yield from _twice(usable)
     # kubectl takes the objects of one apply in any order, so names are known before pods are judged.
     for manifest in usable:
         if manifest.kind == "NetworkAttachmentDefinition":
@@ -174,6 +175,20 @@ def _apply(scenario: Scenario, step: LoadedStep, known: _Known) -> Iterator[Inpu
             yield from networks.check_virtual_network(manifest)
         elif manifest.kind == "Pod":
             yield from _pod(scenario, step, manifest, known)
+
+
+def _twice(manifests: list[Manifest]) -> Iterator[InputError]:
+    """A copy that was not renamed would be merged into the first, and the scenario pass with a pod less."""
+    seen: dict[tuple[str, str], Manifest] = {}
+    for manifest in manifests:
+        first = seen.setdefault((manifest.kind, manifest.key), manifest)
+        if first is not manifest:
+            yield _error(
+                manifest.at("metadata", "name"),
+                f"{manifest.kind} {manifest.name!r} is twice in this step",
+                f"the first is at {first.at('metadata', 'name')}, and this would be merged into it",
+                "rename one, or change the object in a step of its own",
+            )
 
 
 def _manifest(manifest: Manifest) -> Iterator[InputError]:

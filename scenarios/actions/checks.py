@@ -51,15 +51,25 @@ async def check(context: Context, step: LoadedStep) -> Result:
     facts.append(f"{len(rows)} values of {len({(row.pod, row.interface) for row in rows})} places compared")
     if not wrong:
         return Result(facts=tuple(facts))
-    shown = "; ".join(
-        f"{row.pod} {row.interface} {row.field}: expected {row.expected or 'nothing'}, "
-        f"annotation {row.annotation or 'nothing'}, kernel {row.kernel or 'nothing'}"
-        + (f" ({row.detail})" if row.detail else "")
-        for row in wrong[:_SHOWN]
-    )
+    shown = "; ".join(_told(row) for row in wrong[:_SHOWN])
     more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
     reason = f"{len(wrong)} of {len(rows)} values disagree: {shown}{more}"
     return Result(Verdict.FAIL, reason, facts=tuple(facts))
+
+
+# What only one of the two can know; the other's silence is no finding.
+_NOT_IN_KERNEL = frozenset({"network", "default", "networks after the first"})
+_NOT_IN_ANNOTATION = frozenset({"default route", "state"})
+
+
+def _told(row: AttachmentRow) -> str:
+    where = " ".join(filter(None, (row.pod, row.interface, row.field)))
+    text = f"{where}: expected {row.expected or 'nothing'}"
+    if row.annotation or row.field not in _NOT_IN_ANNOTATION:
+        text += f", annotation {row.annotation or 'nothing'}"
+    if row.kernel or row.field not in _NOT_IN_KERNEL:
+        text += f", kernel {row.kernel or 'nothing'}"
+    return text + (f" ({row.detail})" if row.detail else "")
 
 
 def _plain(row: AttachmentRow) -> dict[str, str]:

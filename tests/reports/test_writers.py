@@ -31,6 +31,17 @@ def test_deriving_again_gives_the_same_bytes(tmp_path: Path, recorded: list[Even
     assert {name: (tmp_path / name).read_bytes() for name in WRITERS} == first
 
 
+def test_what_went_wrong_is_on_top_and_opened_and_the_rest_is_not(recorded: list[Event]) -> None:
+    page = html.render(fold(recorded)).decode()
+    head = page[: page.index("</header>")]
+    assert re.findall(r'href="(#step-\d+)">([^<]*)</a>', head) == [("#step-2", "2. probe")]
+    assert '<details id="step-2" open>' in page
+    assert re.findall(r"<details( open)?><summary>(Pairs.*)</summary>", page) == [
+        (" open", "Pairs not as expected: 1 of 2"),
+        ("", "Pairs as expected: 1"),
+    ]
+
+
 @pytest.mark.parametrize("name", ["junit.xml", "report.yaml", "report.json"])
 def test_golden(name: str, recorded: list[Event]) -> None:
     assert WRITERS[name](fold(recorded)).decode() == (GOLDEN / name).read_text(encoding="utf-8")

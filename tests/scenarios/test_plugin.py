@@ -127,6 +127,23 @@ def test_a_file_that_cannot_be_read_fails_when_it_is_named(
     result.stdout.fnmatch_lines(["walk.yaml:1: this is not UTF-8 text: *"])
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "walk.yaml: the file is empty*"),
+        (SCENARIO.replace("Scenario", "Scenrio", 1), "*its kind is 'Scenrio'*"),
+    ],
+)
+def test_one_that_is_nearly_a_scenario_fails_when_it_is_named(
+    pytester: pytest.Pytester, content: str, message: str
+) -> None:
+    (pytester.path / "walk.yaml").write_text(content)
+    pytester.runpytest_inprocess().assert_outcomes()
+    result = pytester.runpytest_inprocess("walk.yaml")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([message])
+
+
 def test_a_fifo_is_not_waited_for(pytester: pytest.Pytester) -> None:
     os.mkfifo(pytester.path / "walk.yaml")
     assert not pytest_plugin.is_scenario(pytester.path / "walk.yaml")
