@@ -29,10 +29,20 @@ class Child:
             )
 
     def first_line(self, limit_s: float) -> str:
-        """What it says first; empty when it ends or ``limit_s`` passes before that."""
+        """What it says next; empty when it ends or ``limit_s`` passes before that."""
         assert self._process.stdout is not None
         ready = select.select([self._process.stdout], [], [], limit_s)[0]
         return self._process.stdout.readline() if ready else ""
+
+    def ask(self, line: str, limit_s: float) -> str:
+        """Say a line to it; what it answers, empty when it ends or ``limit_s`` passes before that."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return ""
+        return self.first_line(limit_s)
 
     def end(self, limit_s: float) -> None:
         """Close its standard input and wait; kill it when it has not ended after ``limit_s``."""

@@ -21,6 +21,8 @@ from typing import Any
 from conformance.child import Child
 from conformance.target import Facts
 from multinet.errors import LabError, MultinetError
+from multinet.model.dialect import DEFAULT
+from topology.podnetwork import PodNetwork
 
 #: The name of the spare card that each of the first two nodes has: the ends of one wire.
 DEVICE = "nic0"
@@ -36,13 +38,23 @@ class LabProcess:
         self._owner = owner or ("conformance.labhost",)
         self._child: Child | None = None
 
-    def start(self, folder: Path, *, nodes: int, dialect: str, controller: Sequence[str] = ()) -> Facts:
+    def start(
+        self,
+        folder: Path,
+        *,
+        nodes: int,
+        dialect: str = DEFAULT.name,
+        controller: Sequence[str] = (),
+        pod_network: PodNetwork | None = None,
+    ) -> Facts:
         """Start the lab with its files in ``folder``; ``LabError`` says what its process said.
 
-        ``controller`` are more arguments of the controller.
+        ``controller`` are more arguments of the controller; ``pod_network`` takes the implementation's place.
         """
-        settings = [f"--controller={each}" for each in controller]
-        options = ["--folder", str(folder), "--nodes", str(nodes), "--dialect", dialect, *settings]
+        options = ["--folder", str(folder), "--nodes", str(nodes), "--dialect", dialect]
+        options += [f"--controller={each}" for each in controller]
+        if pod_network is not None:
+            options += ["--pod-network", pod_network.to_json()]
         self._child = Child([*self._owner, *options], folder / "labhost.log")
         line = self._child.first_line(_START_LIMIT_S)
         facts: dict[str, Any] = json.loads(line) if line else {"error": f"see {folder}/labhost.log"}
@@ -78,6 +90,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--nodes", required=True, type=int)
     parser.add_argument("--dialect", required=True)
     parser.add_argument("--controller", action="append", default=[], help="an argument of the controller")
+    parser.add_argument("--pod-network", default="", help="another pod network, as PodNetwork.to_json has it")
     options = parser.parse_args(argv)
     # Ctrl-C is the test run's; what ends this process is the end of its standard input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -87,7 +100,15 @@ def main(argv: list[str]) -> int:
 
     names = tuple(f"node{number}" for number in range(1, options.nodes + 1))
     wires = (Wire((names[0], names[1]), DEVICE),) if len(names) > 1 else ()
-    spec = LabSpec(names, options.folder, options.dialect, controller=tuple(options.controller), wires=wires)
+    network = PodNetwork.from_json(options.pod_network) if options.pod_network else None
+    spec = LabSpec(
+        names,
+        options.folder,
+        options.dialect,
+        pod_network=network,
+        controller=tuple(options.controller),
+        wires=wires,
+    )
     try:
         lab = MininetBackend().start(spec, _note)
     except MultinetError as error:

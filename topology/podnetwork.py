@@ -36,11 +36,31 @@ PLACEHOLDERS = frozenset({_NODE_NAME, _NODE_NUMBER})
 
 @dataclass(frozen=True, slots=True)
 class PodNetwork:
-    """A CNI network configuration list for all nodes of a lab."""
+    """A CNI network configuration list for all nodes of a lab.
+
+    ``folders`` have plugins that are not where such are installed; they are looked at first.
+    """
 
     name: str
     cni_version: str
     plugins: tuple[Mapping[str, Any], ...]
+    folders: tuple[Path, ...] = ()
+
+    @property
+    def binaries(self) -> tuple[Path, ...]:
+        """Where the nodes find plugins."""
+        return (*self.folders, *PLUGIN_DIRS)
+
+    def to_json(self) -> str:
+        """For another process."""
+        folders = [str(path) for path in self.folders]
+        return json.dumps([self.name, self.cni_version, list(self.plugins), folders])
+
+    @classmethod
+    def from_json(cls, text: str) -> PodNetwork:
+        """What :meth:`to_json` wrote."""
+        name, version, plugins, folders = json.loads(text)
+        return cls(name, version, tuple(plugins), tuple(map(Path, folders)))
 
     @property
     def routed(self) -> bool:
@@ -67,11 +87,13 @@ class PodNetwork:
         types |= {
             str(ipam["type"]) for plugin in self.plugins if (ipam := plugin.get("ipam") or {}).get("type")
         }
-        missing = sorted(name for name in types if not any(_is_plugin(where / name) for where in PLUGIN_DIRS))
+        missing = sorted(
+            name for name in types if not any(_is_plugin(where / name) for where in self.binaries)
+        )
         if missing:
             raise EnvironmentLackError(
                 f"this machine lacks the CNI plugins {', '.join(missing)}",
-                why=f"they are not in {', '.join(map(str, PLUGIN_DIRS))}",
+                why=f"they are not in {', '.join(map(str, self.binaries))}",
                 next_step="apt-get install --no-install-recommends containernetworking-plugins",
             )
 

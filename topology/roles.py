@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from topology.backend import LabSpec
-from topology.podnetwork import PLUGIN_DIRS
 
 API_PORT = 6443
 CONFIG_API_PORT = 8082
@@ -127,7 +126,7 @@ def worker(
     }
     if spec.pod_network is not None:
         del arguments["vrouter"]
-        binaries = ":".join(map(str, PLUGIN_DIRS))
+        binaries = ":".join(map(str, spec.pod_network.binaries))
         arguments["kubelet"] = (*arguments["kubelet"], "--cni-bin-dir", binaries)
     return tuple(Role(name, node, entries[name], argv) for name, argv in arguments.items())
 

@@ -32,7 +32,7 @@ async def ask(client: Client, step: Step) -> None:
     """Carry out a step of one of :data:`KINDS`; raises ``KubeError`` when it is refused."""
     match step:
         case steps.ApplyNad():
-            await _apply(client, manifests.nad(step))
+            await apply(client, manifests.nad(step))
         case steps.DeleteNad():
             namespace, _, name = step.key.partition("/")
             await client.delete(NADS, name, namespace)
@@ -40,9 +40,9 @@ async def ask(client: Client, step: Step) -> None:
             await client.create(PODS, manifests.pod(step))
         case steps.EditSelection():
             text = steps.selection_text(step.picks, step.key.partition("/")[0])
-            await _annotate(client, step.key, {ANNOTATION_SELECTION: text or None})
+            await annotate(client, step.key, {ANNOTATION_SELECTION: text or None})
         case steps.DamageStatus():
-            await _annotate(client, step.key, {ANNOTATION_STATUS: "[]"})
+            await annotate(client, step.key, {ANNOTATION_STATUS: "[]"})
         case steps.DeletePod():
             namespace, _, name = step.key.partition("/")
             with contextlib.suppress(KubeError):
@@ -51,20 +51,22 @@ async def ask(client: Client, step: Step) -> None:
             raise ValueError(f"{other} is no request to the Kubernetes API")
 
 
-async def _apply(client: Client, wanted: Obj) -> None:
+async def apply(client: Client, wanted: Obj) -> None:
+    """Create a NAD or change it, as `kubectl apply` does."""
     name, namespace = name_of(wanted), namespace_of(wanted)
     try:
         known = await client.get(NADS, name, namespace)
     except NotFoundError:
         await client.create(NADS, wanted)
         return
-    # As `kubectl apply` has it: annotations that the file no longer has go.
+    # Annotations that the file no longer has go.
     ours = [key for key in annotations_of(known) if "opencontrail.org/c" in key or key.endswith("/network")]
-    annotations = {**dict.fromkeys(ours), **wanted["metadata"]["annotations"]}
+    annotations = {**dict.fromkeys(ours), **wanted["metadata"].get("annotations", {})}
     patch = {"metadata": {"annotations": annotations}, "spec": wanted["spec"]}
     await client.patch(NADS, name, patch, namespace)
 
 
-async def _annotate(client: Client, key: str, annotations: Obj) -> None:
+async def annotate(client: Client, key: str, annotations: Obj) -> None:
+    """Set a pod's annotations, those of None taken away."""
     namespace, _, name = key.partition("/")
     await client.patch(PODS, name, {"metadata": {"annotations": annotations}}, namespace)

@@ -184,7 +184,8 @@ def _batch(machine: Any, plan: Plan, outcome: Outcome, number: int, examples: in
     except Flaky as error:
         broken = machine.broken
         shown = [str(step) for step in broken.taken] if broken is not None else []
-        outcome.flaky.append(f"seed {number}: {broken or error}; steps: {'; '.join(shown)}")
+        what = " ".join(str(broken or error).split())
+        outcome.flaky.append(f"seed {number}: {what}; steps: {'; '.join(shown)}")
         _log.warning("a failure did not come again: %s", outcome.flaky[-1])
         return
     if machine.broken is not None:

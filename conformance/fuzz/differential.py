@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from conformance.fuzz import steps
 from conformance.fuzz.comparing import Asked, Difference, Facet, compare
-from conformance.fuzz.engine import Engine, RestlessError
+from conformance.fuzz.engine import Engine, Patient, RestlessError
 from conformance.fuzz.seen import Seen
 from conformance.fuzz.steps import Step
 from multinet.kube.errors import KubeError
@@ -23,11 +23,15 @@ from multinet.kube.errors import KubeError
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When two worlds differ: what was done so far, what pods asked for, and what the left side shows."""
+    """When two worlds differ: what was done so far, what pods asked for, and what the left side shows.
+
+    ``parted``: what differs already, and is explained.
+    """
 
     taken: Sequence[Step]
     asked: Asked
     left: Seen
+    parted: frozenset[str] = frozenset()
 
 
 class Other(Engine, Protocol):
@@ -105,6 +109,12 @@ class Pair:
         """The left side, and what nobody explains."""
         return replace(self.left.observe(), differs=self._differs)
 
+    def more_time(self) -> bool:
+        """Wait until something happens, as long as a side may still do something."""
+        sides = [side for side in (self.left, self.right) if isinstance(side, Patient)]
+        more = [side.more_time() for side in sides]
+        return any(more)
+
     def close(self) -> None:
         """End both."""
         self.left.close()
@@ -124,24 +134,29 @@ class Pair:
         self._taken: list[Step] = []
         self._asked = Asked()
         self._differs: tuple[str, ...] = ()
-        self._known: set[tuple[Facet, str]] = set()
+        self._known: set[tuple[str, str]] = set()
 
     def _compare(self) -> None:
-        moment = Moment(self._taken, self._asked, self.left.observe())
         while True:
-            right = self.right.observe()
-            found = compare(moment.left, right, self._asked, exact=self.right.exact)
+            left, right = self.left.observe(), self.right.observe()
+            found = compare(left, right, self._asked, exact=self.right.exact)
             # What has been explained may end, and come again for another reason.
-            self._known &= {(item.facet, item.about) for item in found}
-            new = [item for item in found if (item.facet, item.about) not in self._known]
+            self._known &= set(map(self._place, found))
+            new = [item for item in found if self._place(item) not in self._known]
             if not new:
                 return
-            self._known.add((new[0].facet, new[0].about))
-            why = self.right.explain(new[0], moment)
-            if not why:
+            parted = frozenset(about for _, about in self._known)
+            why = self.right.explain(new[0], Moment(self._taken, self._asked, left, parted))
+            if why:
+                self._known.add(self._place(new[0]))
+                self._book(why, new[0], left, right)
+            elif not self.more_time():
                 self._part(new[0])
                 return
-            self._book(why, new[0], moment.left, right)
+
+    def _place(self, difference: Difference) -> tuple[str, str]:
+        """What an explanation covers: of another implementation, all of a pod."""
+        return (str(difference.facet) if self.right.exact else "", difference.about)
 
     def _book(self, why: str, difference: Difference, left: Seen, right: Seen) -> None:
         self.explained[why] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from conformance.fuzz.seen import Seen
 from conformance.fuzz.steps import Step
@@ -11,6 +11,14 @@ from multinet.errors import LabError
 
 class RestlessError(LabError):
     """What follows from a step goes on for ever: two parts wake each other in turns."""
+
+
+@runtime_checkable
+class Patient(Protocol):
+    """An engine that does not know when its world is at rest."""
+
+    def more_time(self) -> bool:
+        """Wait until something happens; False when it is too late for another look."""
 
 
 class Engine(Protocol):

@@ -30,8 +30,8 @@ RULES = {
     "forwarding-is-current": "each node knows where each member of a network is, and no other",
     "targets-agree": "two worlds in which the same is done differ only as a decision or a row explains",
 }
-# What a bad connection may delay.
-_IN_TIME = frozenset(
+#: What may still come: a bad connection delays it, and so does a world that can't be told to be at rest.
+IN_TIME = frozenset(
     {
         "starts-once-it-can",
         "refused-whole",
@@ -77,7 +77,9 @@ def judge(model: Model, seen: Seen) -> list[Violation]:
         found += _pod(model, pod, there)
     model.settle()
     found += _world(model, seen)
-    return [item for item in found if not (model.unsettled and item.rule in _IN_TIME)]
+    if seen.judged is not None:
+        found = [item for item in found if item.rule in seen.judged]
+    return [item for item in found if not (model.unsettled and item.rule in IN_TIME)]
 
 
 def unfinished(there: SeenPod) -> bool:
@@ -115,7 +117,7 @@ def _decide(model: Model, pod: Pod, there: SeenPod) -> Iterator[Violation]:
         yield Violation("no-network-from-nowhere", f"{pod.key} is attached although {reason}")
     if [item.nad for item in there.recorded[1:]] == [pick.nad for pick in pod.picks]:
         yield from _requests(pod, there)
-    else:
+    elif pod.valid:
         wanted = ", ".join(pick.nad for pick in pod.picks) or "nothing"
         yield Violation(
             "attached-as-selected", f"{pod.key} selects {wanted}; it has {_listed(there.recorded)}"
@@ -167,7 +169,7 @@ def _status(there: SeenPod) -> str:
             (entry["interface"], entry["mac"], tuple(ip.partition("/")[0] for ip in entry["ips"]))
             for entry in entries
         ]
-        defaults = sum(entry["default"] is True for entry in entries)
+        defaults = sum(entry.get("default") is True for entry in entries)
         names = [entry["name"] for entry in entries]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return f"it can't be read ({error!r}): {there.status[:200]}"

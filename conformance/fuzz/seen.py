@@ -50,6 +50,7 @@ class Seen:
 
     ``owners``: pod by (network, address), as far as an address is owned at all. ``leftovers`` and
     ``misled``: what belongs to nobody, and where a node forwards to a place where nobody is, in words.
+    ``judged``: the rules that can be judged by what was seen; None: all.
     ``differs``: where another world, in which the same was done, is another, and nothing explains it.
     """
 
@@ -61,3 +62,4 @@ class Seen:
     services: tuple[str, ...] = ()
     """Addresses that Kubernetes' endpoints know."""
     differs: tuple[str, ...] = ()
+    judged: frozenset[str] | None = None

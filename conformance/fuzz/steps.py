@@ -25,8 +25,13 @@ class Pick:
     mac: str = ""
 
 
+def name_of(kind: type[Step]) -> str:
+    """Name of a kind of step: ``create-pod``."""
+    return _hyphened(kind.__name__)
+
+
 @functools.cache
-def _name(words: str) -> str:
+def _hyphened(words: str) -> str:
     return "".join(f"-{c.lower()}" if c.isupper() else c for c in words).lstrip("-")
 
 
@@ -36,8 +41,8 @@ class Step:
 
     @property
     def name(self) -> str:
-        """Name of the kind of step: ``create-pod``."""
-        return _name(type(self).__name__)
+        """Name of the kind of step."""
+        return name_of(type(self))
 
     def __str__(self) -> str:
         told = (f"{item.name}={getattr(self, item.name)!r}" for item in fields(self))
@@ -202,7 +207,7 @@ KINDS: tuple[type[Step], ...] = (
     LoseAnswers,
     Elapse,
 )
-BY_NAME = {_name(kind.__name__): kind for kind in KINDS}
+BY_NAME = {name_of(kind): kind for kind in KINDS}
 
 
 def selection_text(picks: tuple[Pick, ...], namespace: str) -> str:

@@ -6,14 +6,14 @@ A mode is a dialect, or ``isolation``: the default dialect, with pods kept to ne
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
 from conformance import labhost
+from conformance.labtarget import LabTarget
 from conformance.profiles import Feature, Profile
 from conformance.target import (
-    CannotObserveError,
     CannotProvideError,
     Claim,
     Facts,
@@ -24,8 +24,6 @@ from conformance.target import (
 from multinet.errors import InputError
 from multinet.model.nad import ANNOTATION_DEVICE
 from multinet.model.objects import Obj
-from topology.sandboxes import read_sandboxes
-from traffic.endpoint import Endpoint, inspect
 
 _NODES = 3
 _DEFAULT, _CLASSIC_MODE, _ISOLATION = _MODES = ("default", "contrail-classic", "isolation")
@@ -75,19 +73,12 @@ def make(argument: str) -> ReferenceTarget:
     return ReferenceTarget(mode)
 
 
-class ReferenceTarget:
+class ReferenceTarget(LabTarget):
     """A lab for the whole session; the last node is the one that may be disturbed."""
 
-    isolated = True
-
     def __init__(self, mode: str) -> None:
+        super().__init__()
         self._mode = mode
-        self._lab = labhost.LabProcess()
-        self._facts: Facts = {}
-
-    def own_lab(self, *owner: str) -> None:
-        """Have the lab owned by another module than :mod:`conformance.labhost`."""
-        self._lab = labhost.LabProcess(*owner)
 
     @property
     def claim(self) -> Claim:
@@ -111,24 +102,6 @@ class ReferenceTarget:
         dialect = _CLASSIC_MODE if self._mode == _CLASSIC_MODE else _DEFAULT
         settings = ("--namespace-isolation",) if self._mode == _ISOLATION else ()
         return self._lab.start(folder, nodes=_NODES, dialect=dialect, controller=settings)
-
-    def attach(self, facts: Facts) -> None:
-        """The lab is reached from any process in its namespaces."""
-        self._facts = facts
-
-    def stop(self) -> None:
-        """End the lab."""
-        self._lab.stop()
-
-    @property
-    def kubeconfig(self) -> Path:
-        """The lab's."""
-        return Path(self._facts["kubeconfig"])
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        """The lab's nodes."""
-        return tuple(self._facts["nodes"])
 
     def nad(self, network: Network) -> Obj:
         """A network is made by its CIDR, or named as the one that another NAD made."""
@@ -158,30 +131,10 @@ class ReferenceTarget:
             "spec": {} if network.without_config else {"config": json.dumps(_CONFIG)},
         }
 
-    def container(self) -> Obj:
-        """Without a command a container of a lab idles."""
-        return {"name": "main", "image": "none"}
-
     def broken_default(self) -> Mapping[str, str]:
         """A pod may name the network of its first interface (docs/dialects.md, P14)."""
         missing = {"domain": "default-domain", "project": "k8s-default", "name": "missing"}
         return {"opencontrail.org/network": json.dumps(missing)}
-
-    def interfaces(self, namespace: str, pod: str) -> Sequence[Endpoint]:
-        """By netlink, in the sandbox that the kubelet notes."""
-        found = read_sandboxes(Path(self._facts["sandboxes"]))
-        paths = [one.netns for one in found if (one.namespace, one.pod) == (namespace, pod)]
-        if not paths:
-            raise CannotObserveError("this pod has no sandbox", where=f"{namespace}/{pod}")
-        return inspect(f"{namespace}/{pod}", paths[-1])
-
-    def control_netns(self) -> Sequence[str]:
-        """The nodes' namespaces."""
-        return list(self._facts["node_netns"].values())
-
-    def logs(self) -> Mapping[str, Path]:
-        """One per role and node."""
-        return {path.stem: path for path in sorted(Path(self._facts["logs"]).glob("*.log"))}
 
     def take_down(self, node: str) -> None:
         """Kill the node agent."""

@@ -24,6 +24,8 @@ from multinet.model.objects import Obj
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
+# The shift of a number's tenth and last byte.
+_WIDEST = 63
 
 
 _PORT: Message = {
@@ -74,7 +76,7 @@ _DELETE_OPTIONS: Message = {
     4: Field("propagationPolicy"),
     5: Field("dryRun", repeated=True),
 }
-_KINDS: Mapping[str, Message] = {
+KINDS: Mapping[str, Message] = {
     "Namespace": {1: METADATA, 2: part("spec", {1: Field("finalizers", repeated=True)}), 3: STATUS},
     "ConfigMap": {
         1: METADATA,
@@ -120,9 +122,9 @@ def decode(body: bytes) -> Obj:
     try:
         envelope = _message(body[len(_MAGIC) :], _ENVELOPE)
         kind = envelope.get("typeMeta", {}).get("kind", "")
-        if kind not in _KINDS:
+        if kind not in KINDS:
             raise unsupported_media(f"{MEDIA_TYPE} of kind {kind}", ["application/json", "application/yaml"])
-        obj = _message(envelope.get("raw", b""), _KINDS[kind])
+        obj = _message(envelope.get("raw", b""), KINDS[kind])
     except (IndexError, UnicodeDecodeError, KeyError) as error:
         raise bad_request(f"the protobuf body can't be read: {error!r}") from error
     obj.update(envelope["typeMeta"])
@@ -232,6 +234,8 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:
+        if byte < 0x80 and value >> 64 == 0:
             return value, position
+        if shift >= _WIDEST:
+            raise bad_request("the protobuf body has a number of more than 64 bits")
         shift += 7

@@ -152,14 +152,10 @@ def check_conformance(
     raise typer.Exit(status)
 
 
-class EngineName(StrEnum):
-    """What the fuzzer's steps are carried out on."""
-
-    MODEL = "model"
-    LAB = "lab"
-
-
-EngineOption = Annotated[EngineName, typer.Option(help="One process in virtual time, or a real lab.")]
+EngineOption = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="model (one process, virtual time), lab, or target:NAME[:ARGUMENT]."),
+]
 Bugs = Annotated[
     list[str] | None, typer.Option("--bug", metavar="NAME", help="Have a planted bug, again for more.")
 ]
@@ -167,7 +163,7 @@ Bugs = Annotated[
 
 @app.command()
 def fuzz(
-    engine: EngineOption = EngineName.MODEL,
+    engine: EngineOption = "model",
     against: Annotated[
         str, typer.Option(metavar="NAME", help="Do the same there and compare: contrail-classic.")
     ] = "",
@@ -193,21 +189,21 @@ def fuzz(
 
     budget_s = None if budget is None else budget * 60
     plan = Plan(seed, examples, steps, budget_s=budget_s, database=database, swarm=swarm)
-    wish = fuzzing.Wish(engine.value, against, export, tuple(bug or ()), output.value)
+    wish = fuzzing.Wish(engine, against, export, tuple(bug or ()), output.value)
     raise typer.Exit(fuzzing.fuzz(plan, wish))
 
 
 @app.command()
 def replay(
     files: Annotated[list[Path], typer.Argument(metavar="DIR_OR_FILE...", help="What `fuzz` exported.")],
-    engine: EngineOption = EngineName.MODEL,
+    engine: EngineOption = "model",
     output: Format = Output.TEXT,
     bug: Bugs = None,
 ) -> None:
     """Say of each file that the fuzzer wrote: FIXED, STILL FAILS or ERROR."""
     from multinet.cli import fuzzing
 
-    raise typer.Exit(fuzzing.replay(files, engine.value, tuple(bug or ()), output.value))
+    raise typer.Exit(fuzzing.replay(files, engine, tuple(bug or ()), output.value))
 
 
 @app.command("test", context_settings=_PASS_ON)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 
+import pytest
+
+from multinet.apiserver.errors import StatusError
 from multinet.apiserver.protobuf import MEDIA_TYPE, decode
 
 EVENT = """
@@ -95,3 +98,15 @@ def test_a_time_has_its_microseconds_where_the_kind_has_them():
     event = decode(enveloped("Event", field(6, moment) + field(10, moment)))
     assert event["firstTimestamp"] == "1970-01-01T00:01:30Z"
     assert event["eventTime"] == "1970-01-01T00:01:30.000000Z"
+
+
+def test_numbers_have_64_bits_at_most():
+    pod = b"k8s\x00\x0a\x09\x0a\x02v1\x12\x03Pod"
+    for number in (b"\xff" * 9 + b"\x02", b"\xff" * 10 + b"\x01", b"\xff" * 1_000_000):
+        raw = b"\x0a" + bytes([len(number) + 1]) + b"\x38" + number if len(number) < 99 else number
+        body = pod + b"\x12" + bytes([len(raw)]) + raw if len(raw) < 99 else pod + raw
+        with pytest.raises(StatusError, match="more than 64 bits"):
+            decode(body)
+    # -1 is the largest of them.
+    raw = b"\x0a\x0b\x38" + b"\xff" * 9 + b"\x01"
+    assert decode(pod + b"\x12" + bytes([len(raw)]) + raw)["metadata"]["generation"] == -1

@@ -7,6 +7,7 @@ connection is left out. A watch is answered by its first lines: the client hangs
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,10 +59,12 @@ class ApiHost:
         return entry.view() if entry else None
 
     async def ask(self, asked: Mapping[str, Any]) -> Answer:
-        """Answer ``{"method", "path", "query": {..}, "type", "accept", "body" or "raw"}``."""
+        """Answer ``{"method", "path", "query": {..}, "type", "accept", "body", "raw" or "base64"}``."""
         query = urlencode(asked.get("query") or {}, errors="surrogatepass")
         path = quote(asked["path"], safe="/%", errors="surrogatepass")
         body = as_bytes(asked["raw"]) if "raw" in asked else b""
+        if "base64" in asked:
+            body = base64.b64decode(asked["base64"])
         if "body" in asked:
             body = json.dumps(asked["body"]).encode()
         headers = {

@@ -26,6 +26,7 @@ from conformance.fuzz.parsers.grammar import (
     text_of,
     values,
 )
+from conformance.fuzz.parsers.protobufs import bodies
 from conformance.fuzz.parsers.subject import NotTotalError, Subject
 from multinet.apiserver import protobuf
 from multinet.apiserver.builtins import BUILTINS
@@ -110,6 +111,10 @@ _SUBRESOURCES: tuple[tuple[str, Any], ...] = (
     ("exec", {}),
     ("log", {}),
 )
+_WAYS = (
+    *("create", "replace", "patch", "patch", "get", "list", "delete", "status", "raw", "protobuf", "sub"),
+    "odd",
+)
 _TEXTS = (*ODD, *HALF_PAIRS)
 
 
@@ -161,8 +166,7 @@ def _request(draw: st.DrawFn, plural: str, sample: Any) -> Any:
     keys = draw(st.lists(st.sampled_from(sorted(_QUERIES)), max_size=3, unique=True))
     query = {key: draw(_QUERIES[key]) for key in keys}
     common = {"query": query, "accept": draw(_ACCEPTS)} if keys else {}
-    ways = ["create", "replace", "patch", "patch", "get", "list", "delete", "status", "raw", "sub", "odd"]
-    way = draw(st.sampled_from(ways))
+    way = draw(st.sampled_from(_WAYS))
     if way == "create":
         other = {**sample, "metadata": {**sample["metadata"], "name": "other"}}
         return {"method": "POST", "path": path, "body": draw(mutated([other], _TEXTS, least=1)), **common}
@@ -181,6 +185,8 @@ def _request(draw: st.DrawFn, plural: str, sample: Any) -> Any:
         return {"method": "DELETE", "path": draw(st.sampled_from([one, path])), **body, **common}
     if way == "raw":
         return {"method": "POST", "path": path, **draw(_raw(sample)), **common}
+    if way == "protobuf":
+        return draw(_protobuf(plural, sample)) | common
     if way == "sub":
         name, body = draw(st.sampled_from(_SUBRESOURCES))
         method = "PUT" if name == "scale" else draw(st.sampled_from(["POST", "GET"]))
@@ -196,6 +202,23 @@ def _request(draw: st.DrawFn, plural: str, sample: Any) -> Any:
 def _raw(draw: st.DrawFn, sample: Any) -> Any:
     media = draw(st.sampled_from([JSON, "application/yaml", protobuf.MEDIA_TYPE, "", "text/plain", "é;q=1"]))
     return {"type": media, "raw": draw(text_of([sample], _TEXTS) | st.text(max_size=20))}
+
+
+@st.composite
+def _protobuf(draw: st.DrawFn, plural: str, sample: Any) -> Any:
+    """What a client that knows the kind sends: the object, its end, its eviction; or another kind's."""
+    one = f"{collection(plural)}/{sample['metadata']['name']}"
+    ways: list[tuple[str, str, Any]] = [("DELETE", one, _OPTIONS), ("POST", f"{one}/eviction", _EVICTION)]
+    other = {**sample, "metadata": {**sample["metadata"], "name": "other"}}
+    if str(sample["kind"]) in protobuf.KINDS:
+        ways += [("POST", collection(plural), other), ("PUT", one, sample), ("PUT", f"{one}/status", sample)]
+    method, path, body = draw(st.sampled_from(ways))
+    return {
+        "method": method,
+        "path": path,
+        "type": protobuf.MEDIA_TYPE,
+        "base64": draw(bodies([body], _TEXTS)),
+    }
 
 
 def _answer_requests(given: Any) -> str:
