@@ -65,7 +65,7 @@ class Api:
                     events.append(json.loads(line))
             return events
 
-        return await waits.wait_for("watch events", read(), 5)
+        return await waits.wait_for("watch events", read(), 30)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ class Kubectl:
 
     async def run(self, *words: str, stdin: str = "") -> tuple[int, str, str]:
         process = await self.start(*words)
-        out, err = await waits.wait_for(f"kubectl {words}", process.communicate(stdin.encode()), 20)
+        out, err = await waits.wait_for(f"kubectl {words}", process.communicate(stdin.encode()), 60)
         return process.returncode or 0, out.decode(), err.decode()
 
     async def ok(self, *words: str, stdin: str = "") -> str:

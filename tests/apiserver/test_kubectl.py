@@ -147,7 +147,7 @@ async def test_watch_and_wait(api, kubectl):
     conditions = [{"type": "Ready", "status": "True"}]
     containers = [{"name": "main", "ready": True, "restartCount": 0, "state": {"running": {}}}]
     waiting = asyncio.create_task(
-        kubectl.ok("wait", "--for=condition=Ready", "pod/web", "-n", "demo", "--timeout=10s")
+        kubectl.ok("wait", "--for=condition=Ready", "pod/web", "-n", "demo", "--timeout=50s")
     )
     status = {"phase": "Running", "conditions": conditions, "containerStatuses": containers}
     await api.merge("/api/v1/namespaces/demo/pods/web/status", {"status": status})
@@ -157,7 +157,7 @@ async def test_watch_and_wait(api, kubectl):
     watching.terminate()
     await watching.communicate()
     waiting = asyncio.create_task(
-        kubectl.ok("wait", "--for=delete", "pod/web", "-n", "demo", "--timeout=10s")
+        kubectl.ok("wait", "--for=delete", "pod/web", "-n", "demo", "--timeout=50s")
     )
     await kubectl.ok("delete", "pod", "web", "-n", "demo")
     await waiting

@@ -38,7 +38,7 @@ async def test_ready_then_clean_stop(tmp_path):
             assert config["clusters"][0]["cluster"]["server"] == "https://127.0.0.1:6443"
             assert {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "pki").iterdir()} == {0o600}
             process.send_signal(signal.SIGTERM)
-            assert await waits.wait_for("the end", process.wait(), 5) == 0
+            assert await waits.wait_for("the end", process.wait(), 30) == 0
         finally:
             if process.returncode is None:
                 process.kill()

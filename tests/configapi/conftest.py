@@ -111,7 +111,7 @@ async def cluster(tmp_path: Path, pki: Path) -> AsyncIterator[Cluster]:
             ready = asyncio.Event()
             working = asyncio.create_task(controller.run(ready.set))
             async with ConfigApi.start(access) as config, aiohttp.ClientSession() as session:
-                await wait_for("controller", ready.wait(), 10)
+                await wait_for("controller", ready.wait(), 30)
                 yield Cluster(api, config, kube, session)
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)

@@ -132,7 +132,7 @@ async def test_the_controller_completes_a_network_made_here(cluster: Any) -> Non
         found = [vn for vn in store.values() if vn["spec"]["fqName"][2] == "n"]
         return found[0] if found and conditions.find(found[0], conditions.READY) else None
 
-    vn = await view.informers[VIRTUAL_NETWORKS].wait_until("ready", ready, 5)
+    vn = await view.informers[VIRTUAL_NETWORKS].wait_until("ready", ready, 30)
     assert vn["metadata"]["uid"] == uuid
     assert vn["metadata"]["labels"]["multinet.opencontrail.org/origin"] == "config-api"
     _, body = await cluster.call("GET", f"/virtual-network/{uuid}")
@@ -149,7 +149,7 @@ async def test_a_pods_objects_are_shown_and_not_to_be_changed_here(cluster: Any)
         return len(store) == 2 or None
 
     view = cluster.config.service.view
-    await view.informers[VIRTUAL_MACHINE_INTERFACES].wait_until("interfaces", two, 10)
+    await view.informers[VIRTUAL_MACHINE_INTERFACES].wait_until("interfaces", two, 30)
     path = f"/virtual-machine-interfaces?back_ref_id={uuid}&detail=True&fields=instance_ip_back_refs"
     _, listed = await cluster.call("GET", path)
     (vmi,) = [item["virtual-machine-interface"] for item in listed["virtual-machine-interfaces"]]

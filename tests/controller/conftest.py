@@ -121,7 +121,7 @@ class Api:
         gone["metadata"]["resourceVersion"] = str(self.version)
         self._emit(resource, "DELETED", gone)
 
-    async def until(self, what: str, predicate: Callable[[], Any], limit_s: float = 10.0) -> Any:
+    async def until(self, what: str, predicate: Callable[[], Any], limit_s: float = 30.0) -> Any:
         """The first true answer of ``predicate``, asked after each change."""
         changed = asyncio.Event()
         self.watchers.add(changed)
@@ -317,7 +317,7 @@ class World:
             FakeClient(self.api), self.said, settings=self.settings, clock=QuickClock()
         )
         self._task = asyncio.create_task(self.controller.run(ready.set))
-        await wait_for("the controller", ready.wait(), 5.0)
+        await wait_for("the controller", ready.wait(), 30.0)
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -333,7 +333,7 @@ class World:
         while quiet < enough:
             for queue in self.controller.queues:
                 if not queue._idle.is_set():
-                    await queue.wait_idle(10.0)
+                    await queue.wait_idle(30.0)
             await pause("a turn", 0.002 if self.api.mood else 0)
             behind = any(
                 int(informer.resource_version or 0) < self.api.latest.get(informer.resource, 0)

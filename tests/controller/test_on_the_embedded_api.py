@@ -102,7 +102,7 @@ async def test_a_pod_comes_and_goes(cluster):
     assert owned == {"10.47.255.252", "10.30.30.252", "10.30.30.251"}
     await client.delete(NADS, "left", "default")
     await client.delete(PODS, "p", "default", grace_seconds=0)
-    await controller.view.networks.wait_until("the NAD's network gone", lambda s: len(s) == 1, 10)
+    await controller.view.networks.wait_until("the NAD's network gone", lambda s: len(s) == 1, 30)
     assert (await client.list(INSTANCE_IPS)).items == []
     assert (await client.list(VIRTUAL_MACHINES)).items == []
     assert len((await client.list(VIRTUAL_NETWORKS)).items) == 1
@@ -132,7 +132,7 @@ async def test_a_protected_nad_waits_for_its_pod(make_cluster):
     assert (await client.get(NADS, "left", "default"))["metadata"]["deletionTimestamp"]
     await client.delete(PODS, "p", "default", grace_seconds=0)
     await controller.view.nads.wait_until("the NAD gone", lambda s: "default/left" not in s, 10)
-    await controller.view.networks.wait_until("its network gone", lambda s: len(s) == 1, 10)
+    await controller.view.networks.wait_until("its network gone", lambda s: len(s) == 1, 30)
 
 
 async def test_a_bad_nad_carries_its_condition(make_cluster):
@@ -140,7 +140,7 @@ async def test_a_bad_nad_carries_its_condition(make_cluster):
     await client.create(NADS, nad("left", "10.30.30.0/33"))
     key = "multinet.opencontrail.org/condition"
     text = await controller.view.nads.wait_until(
-        "the condition", lambda s: annotations_of(s.get("default/left", {})).get(key), 10
+        "the condition", lambda s: annotations_of(s.get("default/left", {})).get(key), 30
     )
     assert json.loads(text)["reason"] == "CIDRInvalid"
 
@@ -153,7 +153,7 @@ async def test_the_lease_passes_from_one_to_the_other(make_cluster):
     await pause("the standby to look at the lease", 0.05)
     assert not waiting.done()
     await first.release()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 30)
     spec = (await client.get(LEASES, "multinet-controller", "kube-system"))["spec"]
     assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("second", 2)
 
@@ -163,6 +163,6 @@ async def test_classic_writes_the_status_of_a_pod(make_cluster):
     await client.create(PODS, pod("p", "missing"))
     key = "k8s.v1.cni.cncf.io/network-status"
     text = await controller.view.pods.wait_until(
-        "the status", lambda s: annotations_of(s.get("default/p", {})).get(key), 10
+        "the status", lambda s: annotations_of(s.get("default/p", {})).get(key), 30
     )
     assert [entry["name"] for entry in json.loads(text)] == ["cluster-wide-default"]

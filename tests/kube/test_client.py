@@ -165,7 +165,7 @@ async def test_names_cannot_leave_their_place_in_the_path(api, client):
 async def test_watch_yields_events_and_ends_when_the_server_ends_it(api, client, make_pod):
     api.put("a")
     api.put("b")
-    async with contextlib.aclosing(client.watch(PODS, resource_version="1", timeout_s=1)) as events:
+    async with contextlib.aclosing(client.watch(PODS, resource_version="1", timeout_s=60)) as events:
         event = await anext(events)
         assert (event.type, event.object["metadata"]["name"]) == ("ADDED", "b")
         await api.stop()
@@ -174,7 +174,7 @@ async def test_watch_yields_events_and_ends_when_the_server_ends_it(api, client,
         "watch": "1",
         "allowWatchBookmarks": "true",
         "resourceVersion": "1",
-        "timeoutSeconds": "1",
+        "timeoutSeconds": "60",
     }
 
 

@@ -83,15 +83,15 @@ async def test_an_informer_sees_events_quickly(server, running):
     async with Client(load_kubeconfig(server.kubeconfig)) as client:
         informer = Informer(client, CONFIGMAPS, namespace="default", label_selector="mine=yes")
         async with running(informer):
-            await wait_for("sync", informer.synced.wait(), 3)
+            await wait_for("sync", informer.synced.wait(), 30)
             labelled = configmap("a")
             labelled["metadata"]["labels"] = {"mine": "yes"}
             await client.create(CONFIGMAPS, configmap("other"))
             await client.create(CONFIGMAPS, labelled)
-            await informer.wait_until("a", lambda s: "default/a" in s, 2)
+            await informer.wait_until("a", lambda s: "default/a" in s, 30)
             assert list(informer.store) == ["default/a"]
             await client.patch(CONFIGMAPS, "a", {"metadata": {"labels": {"mine": None}}}, "default")
-            await informer.wait_until("a left the selection", lambda s: not s, 2)
+            await informer.wait_until("a left the selection", lambda s: not s, 30)
 
 
 async def test_a_server_restarted_with_an_empty_store_is_followed(tmp_path, running, pauses):
@@ -102,13 +102,13 @@ async def test_a_server_restarted_with_an_empty_store_is_followed(tmp_path, runn
             client = await stack.enter_async_context(Client(load_kubeconfig(first.kubeconfig)))
             informer = Informer(client, CONFIGMAPS, namespace="default", wait=pauses)
             await stack.enter_async_context(running(informer))
-            await wait_for("sync", informer.synced.wait(), 3)
+            await wait_for("sync", informer.synced.wait(), 30)
             for number in range(20):
                 await client.create(CONFIGMAPS, configmap(f"old{number}"))
-            await informer.wait_until("the old ones", lambda s: "default/old19" in s, 3)
+            await informer.wait_until("the old ones", lambda s: "default/old19" in s, 30)
         async with ApiServer.start(workdir=tmp_path, port=port):
             await client.create(CONFIGMAPS, configmap("new"))
-            await informer.wait_until("the new one", lambda s: "default/new" in s, 5)
+            await informer.wait_until("the new one", lambda s: "default/new" in s, 30)
             assert [key for key in informer.store if "old" in key] == []
 
 

@@ -32,7 +32,7 @@ def version_of(store, name):
 
 
 async def until(informer, predicate):
-    return await informer.wait_until("the store", predicate, 3)
+    return await informer.wait_until("the store", predicate, 30)
 
 
 async def watching(api):
@@ -45,7 +45,7 @@ async def test_list_then_events(api, client, running):
     informer = Informer(client, PODS)
     seen = recorded(informer)
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
         assert list(informer.store) == ["ns/a"]
         api.put("b")
         api.put("a")
@@ -59,7 +59,7 @@ async def test_a_late_callback_hears_of_what_is_there(api, client, running):
     api.put("a")
     informer = Informer(client, PODS)
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
         assert recorded(informer) == [("a", None, "1")]
 
 
@@ -69,7 +69,7 @@ async def test_expired_version_lists_again_and_reports_vanished_objects(api, cli
     informer = Informer(client, PODS, wait=pauses)
     seen = recorded(informer)
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
         await watching(api)
         seen.clear()
         queues, api.watchers = api.watchers, set()
@@ -88,7 +88,7 @@ async def test_a_clean_end_of_a_watch_is_resumed_without_listing(api, client, ru
     api.put("a")
     informer = Informer(client, PODS, watch_s=1.2)
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
         await watching(api)
         api.put("b")
         await until(informer, lambda s: "ns/b" in s)
@@ -103,7 +103,7 @@ async def test_bookmarks_move_the_version_and_change_nothing(api, client, runnin
     informer = Informer(client, PODS)
     seen = recorded(informer)
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
         await watching(api)
         for queue in api.watchers:
             queue.put_nowait(("BOOKMARK", {"kind": "Pod", "metadata": {"resourceVersion": "77"}}))
@@ -120,7 +120,7 @@ async def test_duplicate_and_stale_events_change_nothing(api, client, running, m
     informer = Informer(client, PODS)
     seen = recorded(informer)
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
         await watching(api)
         api.send("MODIFIED", make_pod("a", 10))
         api.send("MODIFIED", make_pod("a", 8))
@@ -136,7 +136,7 @@ async def test_an_object_made_anew_is_two_changes(api, client, running):
     informer = Informer(client, PODS)
     seen = recorded(informer)
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
         await watching(api)
         api.put("a", uid="second")
         await until(informer, lambda s: version_of(s, "a") == "2")
@@ -149,7 +149,7 @@ async def test_a_restarted_server_with_a_younger_store_is_listed_again(api, clie
     api.put("a")
     informer = Informer(client, PODS, wait=pauses)
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
         await watching(api)
         await api.stop()
         api.history.clear()
@@ -173,7 +173,7 @@ async def test_too_large_resource_version_lists_again(api, client, running, paus
     api.put("a")
     informer = Informer(client, PODS, wait=pauses)
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
         await watching(api)
         api.watchers, queues = set(), api.watchers
         api.history.clear()
@@ -190,7 +190,7 @@ async def test_a_refused_connection_means_another_store_so_it_is_listed_again(ap
     api.put("ours")
     informer = Informer(client, PODS, wait=pauses)
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
         await watching(api)
         await api.stop()
         refused = len(pauses.asked)
@@ -220,11 +220,11 @@ async def test_a_silent_link_is_noticed_and_the_next_watch_resumes(api, client, 
     api.on_watch = fall_silent
     started = asyncio.get_running_loop().time()
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
-        await wait_for("silence", silent.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
+        await wait_for("silence", silent.wait(), 30)
         api.put("b")
         await until(informer, lambda s: "ns/b" in s)
-    assert asyncio.get_running_loop().time() - started < 3
+    assert asyncio.get_running_loop().time() - started < 60
     assert len(api.lists()) == 1
 
 
@@ -237,7 +237,7 @@ async def test_a_server_that_ends_watches_at_once_is_not_stormed(api, client, ru
     api.on_watch = end_at_once
     informer = Informer(client, PODS, wait=pauses)
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
 
         await pauses.signal.until("eight pauses", lambda: len(pauses.asked) >= 8)
     delays = [seconds for _, seconds in pauses.asked]
@@ -255,7 +255,7 @@ async def test_a_failing_callback_is_logged_and_stops_nobody(api, client, runnin
     seen = recorded(informer)
     with caplog.at_level(logging.ERROR, "multinet.kube.informer"):
         async with running(informer):
-            await wait_for("sync", informer.synced.wait(), 3)
+            await wait_for("sync", informer.synced.wait(), 30)
             api.put("a")
             await until(informer, lambda s: "ns/a" in s)
     assert seen == [("a", None, "1")]
@@ -269,7 +269,7 @@ async def test_indexes_follow_events_and_are_current_in_callbacks(api, client, r
     inside = []
     informer.on_change(lambda _old, _new: inside.append(len(informer.by_index("node", "n1"))))
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
+        await wait_for("sync", informer.synced.wait(), 30)
         api.put("b", node="n1")
         await until(informer, lambda s: "ns/b" in s)
         api.put("a", node="n2")
@@ -299,8 +299,8 @@ async def test_wait_until_waits_for_the_first_list(api, client):
 async def test_wait_until_hands_on_the_predicates_error(api, client, running):
     informer = Informer(client, PODS)
     async with running(informer):
-        await wait_for("sync", informer.synced.wait(), 3)
-        waiting = asyncio.create_task(informer.wait_until("x", lambda s: s["missing"] if s else None, 3))
+        await wait_for("sync", informer.synced.wait(), 30)
+        waiting = asyncio.create_task(informer.wait_until("x", lambda s: s["missing"] if s else None, 30))
         await watching(api)
         api.put("a")
         with pytest.raises(KeyError):

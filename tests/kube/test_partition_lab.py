@@ -39,7 +39,7 @@ async def test_a_dead_link_is_noticed_within_ten_seconds_and_healed(api, running
     async with Client(api.access, wait=pauses) as client:
         informer = Informer(client, PODS, watch_s=300, wait=pauses)
         async with running(informer):
-            await wait_for("sync", informer.synced.wait(), 3)
+            await wait_for("sync", informer.synced.wait(), 30)
             await api.signal.until("a watch", lambda: api.watchers)
             loop = asyncio.get_running_loop()
             swallow()

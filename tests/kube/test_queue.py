@@ -81,7 +81,7 @@ async def test_a_key_never_runs_twice_at_once_and_runs_again_if_added_meanwhile(
     queue = KeyedQueue(reconcile, workers=4)
     async with running(queue):
         queue.add("a")
-        await wait_for("first run", entered.wait(), 2)
+        await wait_for("first run", entered.wait(), 30)
         for _ in range(5):
             queue.add("a")
         gate.set()
@@ -106,7 +106,7 @@ async def test_different_keys_run_side_by_side_up_to_the_number_of_workers(runni
     async with running(queue):
         for number in range(7):
             queue.add(str(number))
-        await wait_for("three at once", together.wait(), 2)
+        await wait_for("three at once", together.wait(), 30)
         await queue.wait_idle(2)
     assert most == 3
 
@@ -174,7 +174,7 @@ async def test_cancellation_lets_a_running_key_end_and_starts_no_other():
     queue.add("a")
     queue.add("b")
     task = asyncio.create_task(queue.run())
-    await wait_for("start", started.wait(), 2)
+    await wait_for("start", started.wait(), 30)
     task.cancel()
     asyncio.get_running_loop().call_soon(gate.set)
     with pytest.raises(asyncio.CancelledError):
@@ -199,10 +199,10 @@ async def test_cancellation_ends_a_key_that_overstays_its_grace():
     queue.add("a")
     queue.add_after("b", 60)
     task = asyncio.create_task(queue.run())
-    await wait_for("start", started.wait(), 2)
+    await wait_for("start", started.wait(), 30)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await wait_for("the end", task, 2)
+        await wait_for("the end", task, 30)
     assert cancelled == ["a"]
 
 

@@ -93,7 +93,7 @@ class KubeletLab:
         return await self.client.create(PODS, manifest)
 
     async def until(
-        self, name: str, what: str, holds: Callable[[dict[str, Any]], Any], limit: float = 8.0
+        self, name: str, what: str, holds: Callable[[dict[str, Any]], Any], limit: float = 30.0
     ) -> Any:
         def check(store: Any) -> Any:
             pod = store.get(f"default/{name}")
@@ -104,7 +104,7 @@ class KubeletLab:
     async def running(self, name: str) -> dict[str, Any]:
         return await self.until(name, "Running", lambda pod: pod["status"].get("phase") == "Running")
 
-    async def vanished(self, name: str, limit: float = 8.0) -> None:
+    async def vanished(self, name: str, limit: float = 30.0) -> None:
         await self.pods.wait_until(f"{name} gone", lambda store: f"default/{name}" not in store, limit)
 
     async def event(self, reason: str) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class KubeletLab:
             return await informer.wait_until(
                 f"event {reason}",
                 lambda store: next((e for e in store.values() if e["reason"] == reason), None),
-                8.0,
+                30.0,
             )
         finally:
             task.cancel()
@@ -178,7 +178,7 @@ def node_condition() -> Callable[[KubeletLab, str], Awaitable[dict[str, Any]]]:
             return next((c for c in conditions if c["type"] == "Ready" and c["status"] == status), None)
 
         try:
-            return await informer.wait_until(f"node Ready={status}", check, 8.0)
+            return await informer.wait_until(f"node Ready={status}", check, 30.0)
         finally:
             task.cancel()
 

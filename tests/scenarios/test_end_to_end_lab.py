@@ -153,6 +153,6 @@ def test_an_interrupt_tears_down_and_reports(tmp_path: Path, how: signal.Signals
     assert outcome.exit_status == 3
     assert outcome.report is not None
     assert [step.verdict for step in outcome.report.steps] == ["pass", "pass", "interrupted"]
-    assert outcome.report.seconds < 15
+    assert outcome.report.seconds < 45
     assert outcome.run_dir is not None
     assert read(outcome.run_dir / "events.jsonl")[-1].data["verdict"] == "interrupted"

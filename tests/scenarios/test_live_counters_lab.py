@@ -34,7 +34,7 @@ spec:
       exec: { pod: a, command: [python3, -c, "FETCH"], contains: "403", exitCode: 1 }
 """.replace(
     "FETCH",
-    "import urllib.request as r; print(r.urlopen('http://100.64.0.11:8085/counters', timeout=3).read())",
+    "import urllib.request as r; print(r.urlopen('http://100.64.0.11:8085/counters', timeout=20).read())",
 )
 
 

@@ -144,7 +144,7 @@ async def test_pods_go_to_the_emptiest_node_and_the_name_breaks_ties(tmp_path, p
         await add_node(client, name="node1")
         for name in ("a", "b", "c", "d"):
             await client.create(PODS, pod(name))
-            await pods.wait_until(f"{name} bound", lambda _, name=name: node_of(pods, name), 5)
+            await pods.wait_until(f"{name} bound", lambda _, name=name: node_of(pods, name), 30)
         assert [node_of(pods, name) for name in "abcd"] == ["node1", "node2", "node1", "node2"]
         bound = pods.store["default/a"]
         scheduled = [c for c in bound["status"]["conditions"] if c["type"] == "PodScheduled"]
@@ -174,18 +174,18 @@ async def test_a_pod_without_a_node_says_why_and_is_placed_when_a_node_fits(tmp_
             conditions = store.get("default/p", {}).get("status", {}).get("conditions", [])
             return next((c for c in conditions if c["type"] == "PodScheduled"), None)
 
-        condition = await pods.wait_until("refused", refusal, 5)
+        condition = await pods.wait_until("refused", refusal, 30)
         message = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
         assert condition["status"] == "False"
         assert (condition["reason"], condition["message"]) == ("Unschedulable", message)
         await client.patch(NODES, "node1", {"metadata": {"labels": {"zone": "b"}}})
-        await pods.wait_until("bound after the label", lambda _: node_of(pods, "p") == "node1", 5)
+        await pods.wait_until("bound after the label", lambda _: node_of(pods, "p") == "node1", 30)
 
         def both(store):
             said = {e["reason"]: e for e in store.values()}
             return said if {"FailedScheduling", "Scheduled"} <= set(said) else None
 
-        said = await events.wait_until("events", both, 5)
+        said = await events.wait_until("events", both, 30)
         assert said["FailedScheduling"]["type"] == "Warning"
         assert said["FailedScheduling"]["message"] == message
         # The refusal's own status write must not make the scheduler try (and complain) again.
@@ -200,7 +200,7 @@ async def test_another_schedulers_pod_stays_where_it_is(tmp_path, pki):
         await add_node(client, name="node1")
         await client.create(PODS, pod("theirs", schedulerName="mine"))
         await client.create(PODS, pod("ours"))
-        await pods.wait_until("ours bound", lambda _: node_of(pods, "ours"), 5)
+        await pods.wait_until("ours bound", lambda _: node_of(pods, "ours"), 30)
         assert node_of(pods, "theirs") is None
 
 
@@ -210,9 +210,9 @@ async def test_deleted_pods_give_their_place_back(tmp_path, pki):
             await add_node(client, name=name)
         for name in ("a", "b"):
             await client.create(PODS, pod(name))
-            await pods.wait_until("bound", lambda _, name=name: node_of(pods, name), 5)
+            await pods.wait_until("bound", lambda _, name=name: node_of(pods, name), 30)
         await client.delete(PODS, "a", "default", grace_seconds=0)
-        await pods.wait_until("a gone", lambda store: "default/a" not in store, 5)
+        await pods.wait_until("a gone", lambda store: "default/a" not in store, 30)
         await client.create(PODS, pod("c"))
-        await pods.wait_until("c bound", lambda _: node_of(pods, "c"), 5)
+        await pods.wait_until("c bound", lambda _: node_of(pods, "c"), 30)
         assert node_of(pods, "c") == "node1"

@@ -32,7 +32,7 @@ async def test_ready_then_a_clean_stop(tmp_path):
                 message = await wait_for("READY", asyncio.get_running_loop().sock_recv(notified, 100), 15)
                 assert message == b"READY=1"
                 process.send_signal(signal.SIGTERM)
-                assert await wait_for("the end", process.wait(), 5) == 0
+                assert await wait_for("the end", process.wait(), 30) == 0
             finally:
                 if process.returncode is None:
                     process.kill()

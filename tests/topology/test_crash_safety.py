@@ -8,7 +8,7 @@ pytestmark = pytest.mark.lab
 
 
 def test_kill_9_at_ten_moments_leaves_nothing(run_script, prefix, tmp_path):
-    done = run_script("crash_script.py", 20, tmp_path / "runs", prefix=prefix, limit_s=110)
+    done = run_script("crash_script.py", 20, tmp_path / "runs", prefix=prefix, limit_s=280)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert [one["left"] for one in result["rounds"]] == [[]] * 10, result
@@ -17,4 +17,4 @@ def test_kill_9_at_ten_moments_leaves_nothing(run_script, prefix, tmp_path):
     moments = {one["last"] for one in result["rounds"]}
     assert moments & {"lab-ready", "ready"}, moments
     assert len(moments) > 1, moments
-    assert max(one["gone_s"] for one in result["rounds"]) < 5.0
+    assert max(one["gone_s"] for one in result["rounds"]) < 20.0

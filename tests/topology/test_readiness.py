@@ -56,7 +56,7 @@ def test_the_missing_are_named_when_the_limit_is_reached(board, silence):
     say(board.open("b"), b"READY=0")
     begun = time.monotonic()
     assert board.wait(["a", "b"], 0.1, also=silence, check=lambda: None) == ("b",)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 30
 
 
 def test_the_wait_ends_at_once_when_the_check_raises(board):

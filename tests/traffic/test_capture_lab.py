@@ -82,12 +82,19 @@ def test_a_namespace_that_can_not_be_entered_is_named_and_the_others_go_on(net, 
         assert list(capture.counters()) == ["default/a"]
 
 
-def test_many_captures_close_together(net, pod):
-    """One after the other, 40 packet sockets would take about half a second (12-14 ms each)."""
-    capture = Capture({f"default/{number}": net.path(pod) for number in range(40)}, lambda _batch: None)
-    with capture:
+def closing_time(net, pod, captures):
+    """Seconds that it takes to close captures in that many namespaces."""
+    places = {f"default/{number}": net.path(pod) for number in range(captures)}
+    with Capture(places, lambda _batch: None):
         started = time.perf_counter()
-    assert time.perf_counter() - started < 0.35
+    return time.perf_counter() - started
+
+
+def test_many_captures_close_together(net, pod):
+    """A packet socket takes 12 to 14 ms to close, for the kernel waits meanwhile; they wait side by side."""
+    alone = sorted(closing_time(net, pod, 1) for _ in range(5))[2]
+    together = min(closing_time(net, pod, 40) for _ in range(5))
+    assert together < 40 * alone
 
 
 def test_a_callback_that_fails_ends_the_run_and_not_silently(net, pod):
@@ -103,7 +110,7 @@ def test_a_callback_that_fails_ends_the_run_and_not_silently(net, pod):
         senders.send(
             net.path(pod), "eth1", frames.control(NONCE, 1, "02:00:00:00:00:01", "02:00:00:00:00:02")
         )
-        assert failed.wait(5)
+        assert failed.wait(30)
     with pytest.raises(LabError, match="no such nonce"):
         capture.check()
 

@@ -58,7 +58,7 @@ async def serving(name, port, *, text=None, kind=socket.SOCK_STREAM, device=""):
         transport.close()
 
 
-async def ask(name, address, port, *, kind=socket.SOCK_STREAM, limit_s=2.0):
+async def ask(name, address, port, *, kind=socket.SOCK_STREAM, limit_s=20.0):
     """What a server says to a client in a namespace: (its text, the address it saw)."""
     loop = asyncio.get_running_loop()
     with within(name):
@@ -88,7 +88,7 @@ async def talking(name, address, port):
 
     async def again():
         await loop.sock_sendall(client, b"?")
-        said = await wait_for(f"{address}:{port} to answer {name}", loop.sock_recv(client, 100), 2)
+        said = await wait_for(f"{address}:{port} to answer {name}", loop.sock_recv(client, 100), 20)
         return tuple(said.decode().split())
 
     with contextlib.closing(client):

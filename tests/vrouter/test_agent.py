@@ -331,10 +331,10 @@ async def test_a_plugin_that_is_killed_takes_its_add_with_it(rig, tmp_path_facto
         }
         writer.write(wire.encode_call(Call(environment, json.dumps(CONFIG).encode())))
         await writer.drain()
-        await asyncio.wait_for(rig.datapath.attaching.wait(), 5)
+        await asyncio.wait_for(rig.datapath.attaching.wait(), 30)
         writer.close()
         await writer.wait_closed()
-        await asyncio.wait_for(rig.datapath.detached.wait(), 5)
+        await asyncio.wait_for(rig.datapath.detached.wait(), 30)
     assert rig.datapath.log == [("attach", "c1"), ("detach", "c1")]
     assert rig.agent.attachments == ()
 

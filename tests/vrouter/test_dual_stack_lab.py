@@ -106,7 +106,7 @@ async def test_a_tcp_connection_over_ipv6_across_nodes(lab):
     served.start()
     try:
         port = listener.getsockname()[1]
-        with inside("a", lambda: socket.create_connection((v6, port), timeout=5)) as client:
+        with inside("a", lambda: socket.create_connection((v6, port), timeout=30)) as client:
             client.sendall(b"six")
             assert client.recv(100) == b"SIX"
     finally:

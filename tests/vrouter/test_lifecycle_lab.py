@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 
 import pytest
 
@@ -250,14 +249,14 @@ async def test_an_mtu_beyond_the_underlay_is_refused_in_words(lab):
 
 
 async def test_del_does_not_wait_for_the_kernels_grace_period(lab):
+    """The request comes back some 16 ms after the devices are gone; DEL is over when they are."""
     node = await node_with_default(lab)
-    taken = []
-    for number in range(6):
+    for number in range(50):
         name = f"p{number}"
         await lab.run(node, name, ["default"])
-        started = time.perf_counter()
         assert (await node.call("DEL", f"c-{name}", name))[0] == 0
-        taken.append(time.perf_counter() - started)
+        request_under_way = bool(node.datapath._remover._runs)
         assert set(pod_links(name)) == {"lo"}
-    # A delete that waits takes 16 ms and more, each time.
-    assert min(taken) < 0.012, taken
+        if request_under_way:
+            return
+    pytest.fail("no DEL of 50 was over before its request: on a busy machine some are late, but not all")

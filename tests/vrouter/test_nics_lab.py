@@ -191,7 +191,7 @@ async def test_a_nic_that_comes_to_the_node_again_goes_back_to_its_pod(wired):
     ip("link", "del", "eth1", netns="a")
     wire = ["nic0", "type", "veth", "peer", "name", "nic0", "netns", "node2"]
     ip("link", "add", *wire, netns="node1")
-    await wait_for("the NIC to be announced", seen.wait(), 5.0)
+    await wait_for("the NIC to be announced", seen.wait(), 30.0)
     watch.close()
     assert node.datapath.places().names["nic0"] == "c-a"
     assert await node.datapath.repair(attachment) == ("eth1: the NIC nic0",)

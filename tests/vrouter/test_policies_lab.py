@@ -38,7 +38,7 @@ def listen(namespace, address, port):
     return inside(namespace, lambda: socket.create_server((address, port), family=family))
 
 
-def connect(namespace, address, port, limit_s=3.0):
+def connect(namespace, address, port, limit_s=20.0):
     """A connection, None when nothing comes back."""
     try:
         return inside(namespace, lambda: socket.create_connection((address, port), timeout=limit_s))
@@ -46,7 +46,7 @@ def connect(namespace, address, port, limit_s=3.0):
         return None
 
 
-async def connects(namespace, address, port, limit_s=3.0):
+async def connects(namespace, address, port, limit_s=20.0):
     made = await asyncio.to_thread(connect, namespace, address, port, limit_s)
     if made is not None:
         made.close()
@@ -149,7 +149,7 @@ async def test_established_connections_outlive_policies_and_agents(lab, network)
     target = addresses(web, len(nets) - 1)[0]
     with listen("web", target, 80) as server:
         connection = await asyncio.to_thread(connect, "client", target, 80)
-        server.settimeout(2)
+        server.settimeout(20)
         accepted, _ = server.accept()
         with connection, accepted:
             await lab.policy("policy", policy("closed", **multi))
@@ -160,7 +160,7 @@ async def test_established_connections_outlive_policies_and_agents(lab, network)
             await node.policing.update()
             assert not await connects("client", target, 80, 0.4)
             connection.sendall(b"still there")
-            accepted.settimeout(2)
+            accepted.settimeout(20)
             assert accepted.recv(64) == b"still there"
             accepted.sendall(b"and back")
             assert connection.recv(64) == b"and back"

@@ -45,7 +45,7 @@ class Told:
     async def hears(self, who, words):
         while not any(each[0] == who and words in each[1] for each in self.said):
             self.heard.clear()
-            await wait_for(f"{who} to be told of {words!r}", self.heard.wait(), 5.0, hint=str(self.said))
+            await wait_for(f"{who} to be told of {words!r}", self.heard.wait(), 30.0, hint=str(self.said))
         self.said.clear()
 
 
@@ -61,7 +61,7 @@ async def repairing(node, clock=time.monotonic, tables=None):
     task = asyncio.create_task(repairs.run())
     try:
         await asyncio.sleep(0)
-        await repairs._queue.wait_idle(5.0)
+        await repairs._queue.wait_idle(30.0)
         assert told.said == []  # nothing is wrong with what was just made
         yield told
     finally:
@@ -214,7 +214,7 @@ async def test_tables_come_back_whole_after_somebody_flushed_the_ruleset(pods, k
         for what in (*keepers, "rules of port security"):
             while not any(what in message for _, message in told.said):
                 told.heard.clear()
-                await wait_for(f"{what} to be made again", told.heard.wait(), 5.0, hint=str(told.said))
+                await wait_for(f"{what} to be made again", told.heard.wait(), 30.0, hint=str(told.said))
     assert listed() == before
 
 
@@ -269,7 +269,7 @@ async def test_our_own_scripts_are_no_accidents(lab, pods, keepers):
         await node.datapath.settled()
         run(*nft_of(node, "flush", "chain", "inet", servicetable.TABLE, "prerouting"))
         while not told.said:
-            await wait_for("the accident", told.heard.wait(), 10.0)
+            await wait_for("the accident", told.heard.wait(), 30.0)
     (said,) = told.said
     assert f"nft table {servicetable.TABLE}" in said[1]
 
@@ -283,7 +283,7 @@ async def test_our_own_deletions_are_no_accidents(lab, pods):
         await lab.run(node, "last", NETWORKS)
         run("ip", "-n", "last", "addr", "flush", "dev", "eth1")
         while not told.said:
-            await wait_for("the accident", told.heard.wait(), 5.0)
+            await wait_for("the accident", told.heard.wait(), 30.0)
     assert {who for who, _ in told.said} == {"default/last"}
 
 

@@ -183,4 +183,4 @@ async def test_an_endpoint_that_is_no_pod_sees_the_node(cluster):
     manual = await cluster.endpoints("api", [], target=6443)
     await cluster.tell("slice_changed", {**manual, "endpoints": [{"addresses": ["100.64.0.99"]}]}, manual)
     async with serving("out", 6443):
-        assert await wait_for("the API", ask("c", WEB, 80), 3) == ("out", "100.64.0.11")
+        assert await wait_for("the API", ask("c", WEB, 80), 30) == ("out", "100.64.0.11")

@@ -141,7 +141,7 @@ def rig(cluster, tmp_path):
 async def ran(rig, event):
     """Let the agent work by itself until ``event`` is set, and end what it began."""
     running = asyncio.create_task(rig.workloads.run())
-    await asyncio.wait_for(event.wait(), 5)
+    await asyncio.wait_for(event.wait(), 30)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -337,7 +337,7 @@ async def test_names_are_watched(tmp_path):
     for change in ((tmp_path / "a").touch, (tmp_path / "a").unlink):
         told.clear()
         change()
-        await asyncio.wait_for(told.wait(), 2)
+        await asyncio.wait_for(told.wait(), 30)
     watch.close()
     assert not NamesWatch(Path("/nowhere"), told.set).open()
 

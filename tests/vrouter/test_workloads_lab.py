@@ -100,7 +100,7 @@ class Machine:
         self.workloads.changed(obj, None)
 
     async def until(self, *reason):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not self.reasons or self.reasons[-1] != reason:
                 self.told.clear()
                 await self.told.wait()
@@ -108,7 +108,7 @@ class Machine:
     async def until_links(self, netns, expected):
         """The kernel tells nobody here; looked at until it is so."""
         found = set()
-        for _ in range(400):
+        for _ in range(3000):
             found = {link["ifname"] for link in shown("link", netns=netns)} - {"lo"}
             if found == expected:
                 return

@@ -22,7 +22,7 @@ from multinet.kubelet.scheduler import Scheduler
 from multinet.workloads.controllers import Workloads
 
 NODE_NAMES = ("node1", "node2")
-LIMIT_S = 15.0
+LIMIT_S = 60.0
 
 
 @dataclass

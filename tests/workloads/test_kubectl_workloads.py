@@ -48,17 +48,17 @@ def images(pods):
 async def test_a_deployment_is_made_scaled_rolled_undone_and_deleted(stage):
     await stage.kubectl("create", "deployment", "web", "--image=v1", "--replicas=3", "--port=80")
     assert "successfully rolled out" in await stage.kubectl(
-        "rollout", "status", "deployment/web", "--timeout=10s"
+        "rollout", "status", "deployment/web", "--timeout=50s"
     )
     assert [line.split()[1:4] for line in (await stage.kubectl("get", "deploy")).splitlines()[1:]] == [
         ["3/3", "3", "3"]
     ]
     assert "READY" in await stage.kubectl("get", "all", "-o", "wide")
     await stage.kubectl("scale", "deployment/web", "--replicas=5", "--current-replicas=3")
-    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=50s")
     assert len(stage.owned("ReplicaSet", "web-")) == 5
     await stage.kubectl("set", "image", "deployment/web", "*=v2")
-    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=50s")
     assert (
         images(
             pod for pod in stage.owned("ReplicaSet", "web-") if not pod["metadata"].get("deletionTimestamp")
@@ -66,7 +66,7 @@ async def test_a_deployment_is_made_scaled_rolled_undone_and_deleted(stage):
         == ["v2"] * 5
     )
     await stage.kubectl("rollout", "undo", "deployment/web")
-    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=50s")
     sets = {
         item["spec"]["template"]["spec"]["containers"][0]["image"]: item
         for item in stage.workloads.cluster.all(REPLICA_SETS)
@@ -97,16 +97,16 @@ async def test_a_rolling_update_keeps_its_bounds_and_stops_at_a_broken_template(
         seen.append((len(alive), len(ready)))
 
     await stage.kubectl("create", "deployment", "web", "--image=v1", "--replicas=4")
-    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=50s")
     stage.workloads.cluster.on_change(PODS, watch)
     del seen[:]
     await stage.kubectl("set", "image", "deployment/web", "*=v2")
-    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=50s")
     assert max(alive for alive, _ in seen) == 5
     assert min(ready for _, ready in seen) >= 3
     change = {"spec": {"progressDeadlineSeconds": 1, "template": template("web", "bad")}}
     await stage.client.patch(DEPLOYMENTS, "web", change, "default")
-    message = await stage.kubectl("rollout", "status", "deployment/web", "--timeout=10s", status=1)
+    message = await stage.kubectl("rollout", "status", "deployment/web", "--timeout=50s", status=1)
     assert "exceeded its progress deadline" in message
     assert min(ready for _, ready in seen) >= 3
 
@@ -114,8 +114,8 @@ async def test_a_rolling_update_keeps_its_bounds_and_stops_at_a_broken_template(
 async def test_cascade_orphan_background_and_foreground(stage):
     for name, cascade in (("one", "orphan"), ("two", "foreground")):
         await stage.kubectl("create", "deployment", name, "--image=v1", "--replicas=2")
-        await stage.kubectl("rollout", "status", f"deployment/{name}", "--timeout=10s")
-        await stage.kubectl("delete", "deployment", name, f"--cascade={cascade}", "--timeout=10s")
+        await stage.kubectl("rollout", "status", f"deployment/{name}", "--timeout=50s")
+        await stage.kubectl("delete", "deployment", name, f"--cascade={cascade}", "--timeout=50s")
         left = [
             item
             for item in stage.workloads.cluster.all(REPLICA_SETS)
@@ -130,7 +130,7 @@ async def test_cascade_orphan_background_and_foreground(stage):
             assert not await stage.kubectl("get", "rs,pods", "-l", "app=two", "-o", "name")
     # A Deployment of the same name adopts what its selector matches.
     await stage.kubectl("create", "deployment", "one", "--image=v1", "--replicas=2")
-    await stage.kubectl("rollout", "status", "deployment/one", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "deployment/one", "--timeout=50s")
     assert len(stage.owned("ReplicaSet", "one-")) == 2
 
 
@@ -159,11 +159,11 @@ async def test_what_a_deletion_orphaned_is_not_adopted_by_its_dead_owner(stage):
 async def test_drain_evicts_all_but_daemons_and_uncordon_brings_the_node_back(stage):
     await stage.client.create(DAEMON_SETS, daemon_set())
     await stage.kubectl("create", "deployment", "web", "--image=v1", "--replicas=4")
-    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=10s")
-    await stage.kubectl("rollout", "status", "daemonset/agent", "--timeout=10s")
-    told = await stage.kubectl("drain", "node1", "--ignore-daemonsets", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=50s")
+    await stage.kubectl("rollout", "status", "daemonset/agent", "--timeout=50s")
+    told = await stage.kubectl("drain", "node1", "--ignore-daemonsets", "--timeout=50s")
     assert "evicting pod default/web-" in told
-    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=50s")
     nodes = {pod["spec"]["nodeName"] for pod in stage.owned("ReplicaSet", "web-")}
     assert nodes == {"node2"}
     assert {pod["spec"]["nodeName"] for pod in stage.owned("DaemonSet", "agent")} == {"node1", "node2"}
@@ -177,15 +177,15 @@ async def test_drain_evicts_all_but_daemons_and_uncordon_brings_the_node_back(st
     await stage.kubectl("uncordon", "node1")
     await stage.until("no taint", NODES, lambda: not tainted())
     await stage.kubectl("scale", "deployment/web", "--replicas=8")
-    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "deployment/web", "--timeout=50s")
     assert {pod["spec"]["nodeName"] for pod in stage.owned("ReplicaSet", "web-")} == {"node1", "node2"}
 
 
 async def test_a_daemon_set_follows_nodes_and_template(stage):
     await stage.client.create(DAEMON_SETS, daemon_set())
-    await stage.kubectl("rollout", "status", "daemonset/agent", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "daemonset/agent", "--timeout=50s")
     await stage.kubectl("set", "image", "daemonset/agent", "c=v2")
-    await stage.kubectl("rollout", "status", "daemonset/agent", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "daemonset/agent", "--timeout=50s")
     assert images(stage.owned("DaemonSet", "agent")) == ["v2", "v2"]
     third = {"metadata": {"name": "node3"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
     await stage.client.create(NODES, third)
@@ -206,12 +206,12 @@ async def test_a_stateful_set_keeps_names_and_order(stage):
     await stage.client.delete(STATEFUL_SETS, "db", "default")
     await stage.until("it to go", PODS, lambda: not stage.owned("StatefulSet", "db"))
     await stage.client.create(STATEFUL_SETS, stateful_set(replicas=3))
-    await stage.kubectl("rollout", "status", "statefulset/db", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "statefulset/db", "--timeout=50s")
     pods = stage.owned("StatefulSet", "db")
     assert [pod["metadata"]["name"] for pod in pods] == ["db-0", "db-1", "db-2"]
     assert pods[2]["spec"]["hostname"] == "db-2"
     await stage.kubectl("set", "image", "statefulset/db", "c=v2")
-    await stage.kubectl("rollout", "status", "statefulset/db", "--timeout=10s")
+    await stage.kubectl("rollout", "status", "statefulset/db", "--timeout=50s")
     assert images(stage.owned("StatefulSet", "db")) == ["v2"] * 3
     await stage.kubectl("scale", "statefulset/db", "--replicas=1")
     await stage.until("two to go", PODS, lambda: len(stage.owned("StatefulSet", "db")) == 1)
@@ -221,7 +221,7 @@ async def test_a_stateful_set_keeps_names_and_order(stage):
 async def test_jobs_complete_or_fail(stage):
     stage.ends |= {"good": "Succeeded", "bad": "Failed"}
     await stage.kubectl("create", "job", "once", "--image=good")
-    await stage.kubectl("wait", "--for=condition=Complete", "job/once", "--timeout=10s")
+    await stage.kubectl("wait", "--for=condition=Complete", "job/once", "--timeout=50s")
     assert (await stage.kubectl("get", "jobs")).splitlines()[1].split()[:3] == ["once", "Complete", "1/1"]
     job = {
         "apiVersion": "batch/v1",
@@ -233,7 +233,7 @@ async def test_jobs_complete_or_fail(stage):
         },
     }
     await stage.client.create(JOBS, job)
-    await stage.kubectl("wait", "--for=condition=Failed", "job/never", "--timeout=10s")
+    await stage.kubectl("wait", "--for=condition=Failed", "job/never", "--timeout=50s")
     assert len(stage.owned("Job", "never")) == 2
     change = '{"spec": {"ttlSecondsAfterFinished": 1}}'
     await stage.kubectl("patch", "job/never", "--type=merge", "-p", change)

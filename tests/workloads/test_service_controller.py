@@ -47,7 +47,7 @@ async def cluster(tmp_path, pki):
         for work in (ServiceController(client).run(ready), slices.run()):
             task = asyncio.create_task(work)
             stack.push_async_callback(ended, task)
-        await wait_for("the service controller", ready.wait(), 5)
+        await wait_for("the service controller", ready.wait(), 30)
         yield client, slices
 
 
@@ -60,7 +60,7 @@ async def test_slices_follow_pods_and_go_with_the_service(cluster):
     client, slices = cluster
 
     async def until(name, expected):
-        await slices.wait_until(name, lambda store: addresses(store, "web") == expected, 5)
+        await slices.wait_until(name, lambda store: addresses(store, "web") == expected, 30)
 
     await client.create(SERVICES, service("web", selector={"app": "web"}))
     await client.create(PODS, pod("a", {"app": "web"}))
@@ -97,6 +97,6 @@ async def test_what_somebody_wrote_by_hand_stays(cluster):
     subsets = [{"addresses": [{"ip": "192.0.2.2"}], "ports": [{"port": 5432}]}]
     await client.create(ENDPOINTS, {"metadata": {"namespace": "default", "name": "db"}, "subsets": subsets})
     both = [("192.0.2.1", True), ("192.0.2.2", True)]
-    await slices.wait_until("both slices", lambda store: addresses(store, "db") == both, 5)
+    await slices.wait_until("both slices", lambda store: addresses(store, "db") == both, 30)
     await client.delete(ENDPOINTS, "db", "default")
-    await slices.wait_until("the mirror to go", lambda store: addresses(store, "db") == both[:1], 5)
+    await slices.wait_until("the mirror to go", lambda store: addresses(store, "db") == both[:1], 30)
