@@ -13,6 +13,7 @@ from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
 from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import (
+    BUNDLES,
     EVENTS,
     INSTANCE_IPS,
     LEASES,
@@ -28,12 +29,15 @@ from multinet.waits import pause
 
 
 @pytest.fixture
-async def make_cluster(tmp_path, pki):
+async def server(tmp_path, pki):
+    async with ApiServer.start(workdir=tmp_path, pki_dir=pki) as started:
+        yield started
+
+
+@pytest.fixture
+async def make_cluster(server):
     """Starts a controller with settings on an embedded API."""
-    async with (
-        ApiServer.start(workdir=tmp_path, pki_dir=pki) as server,
-        Client(load_kubeconfig(server.kubeconfig)) as client,
-    ):
+    async with Client(load_kubeconfig(server.kubeconfig)) as client:
         recorder = EventRecorder(client, "multinet-controller")
         tasks = []
 
@@ -106,6 +110,17 @@ async def test_a_pod_comes_and_goes(cluster):
     assert (await client.list(INSTANCE_IPS)).items == []
     assert (await client.list(VIRTUAL_MACHINES)).items == []
     assert len((await client.list(VIRTUAL_NETWORKS)).items) == 1
+
+
+async def test_an_api_without_bundles_gets_one_object_at_a_time(server, make_cluster):
+    server.operations.types.discard(BUNDLES.group, BUNDLES.plural)
+    client, controller = await make_cluster()
+    await client.create(PODS, pod("p", ""))
+    vm = await machine(controller, "p", "True")
+    found = await client.get(VIRTUAL_MACHINES, vm.name, vm.namespace)
+    assert found["status"]["conditions"][0]["reason"] == "Attached"
+    assert len((await client.list(INSTANCE_IPS)).items) == 1
+    assert not await client.create_together([])
 
 
 async def test_a_refused_pod_is_told_and_mended(cluster):
