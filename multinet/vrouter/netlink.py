@@ -226,7 +226,7 @@ class Socket:
 def monitor(groups: int) -> socket.socket:
     """A non-blocking socket of the current network namespace, subscribed to a mask of multicast groups."""
     made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
     made.bind((0, groups))
     return made
 
