@@ -44,8 +44,12 @@ _SETTLED = (Verdict.PASS, Verdict.NOT_APPLICABLE)
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A whole matrix. ``rows[i][j]`` is None where nothing was probed (an interface to itself)."""
+    """A whole matrix. ``rows[i][j]`` is None where nothing was probed (an interface to itself).
 
+    ``sources`` name the rows. ``ends`` are the columns: all of those, and what only was a destination.
+    """
+
+    sources: tuple[End, ...]
     ends: tuple[End, ...]
     protocols: tuple[str, ...]
     rows: tuple[tuple[Pair | None, ...], ...]
@@ -82,16 +86,18 @@ def arrange(cells: Iterable[Cell], prefix: str) -> Grid:
             End(cell.destination, cell.destination_interface),
         )
         by_pair.setdefault(key, []).append(cell)
-    ends = tuple(sorted({end for key in by_pair for end in key}))
+    sources = tuple(sorted({source for source, _ in by_pair}))
+    others = {destination for _, destination in by_pair} - set(sources)
+    ends = (*sources, *sorted(others))
     protocols = tuple(sorted({cell.protocol for found in by_pair.values() for cell in found}, key=_rank))
     rows = []
-    for i, source in enumerate(ends):
+    for i, source in enumerate(sources):
         row: list[Pair | None] = []
         for j, destination in enumerate(ends):
             found = by_pair.get((source, destination))
             row.append(_pair(source, destination, found, f"{prefix}-{i}-{j}") if found else None)
         rows.append(tuple(row))
-    return Grid(ends, protocols, tuple(rows))
+    return Grid(sources, ends, protocols, tuple(rows))
 
 
 def _pair(source: End, destination: End, cells: list[Cell], anchor: str) -> Pair:

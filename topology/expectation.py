@@ -23,7 +23,7 @@ from multinet.errors import InputError
 from multinet.model import default_network, naming, requests
 from multinet.model.definitions import NadReader, check_made_network, check_target, selected_by
 from multinet.model.dialect import DEFAULT, Dialect
-from multinet.model.networks import DEFAULT_POD_CIDR, L2_L3, L3, Subnet, VirtualNetwork
+from multinet.model.networks import DEFAULT_POD_CIDR, L2_L3, L3, IPAddress, Subnet, VirtualNetwork
 from multinet.model.objects import (
     ANNOTATION_SELECTION,
     Obj,
@@ -51,7 +51,8 @@ class ExpectedInterface:
     them (empty: none through it); None without such a request, when index 0 alone has its network's. Of a
     network that is not ``joined`` nobody knows whether its nodes reach each other. An empty ``mac`` and no
     ``subnets`` stand for any. ``device``: it is that NIC of the node, and the network is what it is wired to.
-    ``underlay``: the network is routed in the nodes' own, without an overlay.
+    ``underlay``: the network is routed in the nodes' own, without an overlay. ``services`` are the IPv4
+    addresses that the network itself answers for: ``("gateway", address)`` and ``("dns", address)``.
     """
 
     index: int
@@ -68,6 +69,7 @@ class ExpectedInterface:
     joined: bool = True
     device: str = ""
     underlay: bool = False
+    services: tuple[tuple[str, str], ...] = ()
 
     @property
     def carries_default_route(self) -> bool:
@@ -102,6 +104,7 @@ class ExpectedPod:
             item["subnets"] = list(interface.subnets)
             item["addresses"] = list(interface.addresses)
             item["gateways"] = None if interface.gateways is None else list(interface.gateways)
+            item["services"] = dict(interface.services)
             item["status_name"] = interface.status_name
         made["interfaces"] = list(made["interfaces"])
         return made
@@ -297,7 +300,18 @@ def _expected(wanted: Wanted) -> ExpectedInterface:
         gateways=wanted.default_route,
         device=network.device,
         underlay=network.is_underlay,
+        services=services_of(network, wanted.fixed),
     )
+
+
+def services_of(network: VirtualNetwork, addresses: Iterable[IPAddress] = ()) -> tuple[tuple[str, str], ...]:
+    """Gateway and DNS address of the IPv4 subnet that an interface has its address in, asked for or not."""
+    if network.device:
+        return ()
+    blocks = _subnets(network, tuple(map(str, addresses)))
+    found = [subnet for subnet in network.subnets if subnet.family == "v4" and str(subnet.cidr) in blocks]
+    named = (("gateway", found[0].completed().gateway), ("dns", found[0].completed().dns)) if found else ()
+    return tuple((name, str(address)) for name, address in named if address is not None)
 
 
 def _subnets(network: VirtualNetwork, addresses: tuple[str, ...]) -> tuple[str, ...]:
@@ -325,6 +339,7 @@ def _with_vnis(pod: ExpectedPod, networks: Mapping[FqName, VirtualNetwork]) -> E
             forwarding_mode=network.mode,
             subnets=_subnets(network, item.addresses),
             underlay=network.is_underlay,
+            services=services_of(network, map(ipaddress.ip_address, item.addresses)),
         )
 
     return replace(pod, interfaces=tuple(map(named, pod.interfaces)))

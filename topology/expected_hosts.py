@@ -8,11 +8,12 @@ from the moment when it has an address; what its network reaches follows as for 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 
 from multinet.model.attachments import Interface
 from multinet.model.networks import VirtualNetwork
 from multinet.model.objects import API_GROUP, Obj, annotations_of
-from topology.expectation import ExpectedInterface, ExpectedPod
+from topology.expectation import ExpectedInterface, ExpectedPod, services_of
 
 ANNOTATION_NETNS = f"{API_GROUP}/netns"
 
@@ -51,5 +52,6 @@ def _expected(interface: Interface, network: VirtualNetwork) -> ExpectedInterfac
         vni=network.vni,
         forwarding_mode=network.mode,
         underlay=network.is_underlay,
+        services=services_of(network, [ip_address(each.address) for each in interface.addresses]),
         subnets=tuple(str(subnet.cidr) for subnet in network.subnets),
     )

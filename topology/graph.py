@@ -28,6 +28,8 @@ Place = tuple[str, str]
 """``(namespace/pod, interface)``."""
 Key = tuple[str, str, str, str, str]
 """``(source, source interface, destination, destination interface, protocol)``, as in traffic's matrix."""
+NETWORK = "network"
+"""``(NETWORK, "gateway")`` and ``(NETWORK, "dns")`` stand for addresses of the source's own network."""
 Segment = tuple[str, str]
 """``(network, node)``."""
 
@@ -54,7 +56,10 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is expected of one ordered pair and protocol, and why; ``must_reach`` None: nothing is."""
+    """What is expected of one ordered pair and protocol, and why; ``must_reach`` None: nothing is.
+
+    ``address`` is set where the destination is no interface but an address that the network answers for.
+    """
 
     source: Place
     destination: Place
@@ -62,6 +67,7 @@ class Verdict:
     must_reach: bool | None
     reason: str
     tunnel: Tunnel | None = None
+    address: str = ""
 
     @property
     def key(self) -> Key:
@@ -178,6 +184,28 @@ class Reachability:
             if source != destination
             for protocol in asked
         )
+
+    def services(self, protocols: Iterable[str] = PROTOCOLS) -> tuple[Verdict, ...]:
+        """Each interface and what its network answers for: ARP and echo requests for gateway and DNS address.
+
+        As the original's agent does, on every node. Policies may keep a pod from asking by ICMP.
+        """
+        asked = [protocol for protocol in protocols if protocol in ("arp", "icmp")]
+        return tuple(
+            self._service(place, name, address, protocol)
+            for place in self.interfaces()
+            for name, address in self._interface(place).services
+            for protocol in asked
+        )
+
+    def _service(self, place: Place, name: str, address: str, protocol: str) -> Verdict:
+        interface, pod = self._interface(place), self.graph.nodes[place]["pod"]
+        nobody = (ExpectedPod("", "", pod.node, ()), interface)
+        seen = self.addresses.get(place, ()), (address,)
+        allowed = protocol == "arp" or self.policies.decide((pod, interface), nobody, protocol, seen).allowed
+        reason = f"{address} is the {name} address of {interface.network}, which answers on each node"
+        must = True if allowed else None
+        return Verdict(place, (NETWORK, name), protocol, must, reason, address=address)
 
     def expectation(self, protocols: Iterable[str] = PROTOCOLS) -> dict[Key, bool]:
         """The plain form that traffic's matrix takes; pairs of which nothing is expected are left out."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from traffic import frames
 from traffic.endpoint import Endpoint, Place, label
 from traffic.observation import Observation, Outcome, Reason
-from traffic.plan import Planner, Probe, owns
+from traffic.plan import AskProbe, Planner, Probe, owns
 from traffic.tally import Tally
 
 
@@ -61,6 +61,29 @@ def judge(probe: Probe, evidence: Evidence, window: Window, check: Probe | None 
     if probe.protocol == "arp":
         return _judge_arp(probe, evidence, window, check)
     return _judge_routed(probe, evidence, window)
+
+
+def judge_ask(probe: AskProbe, evidence: Evidence, window: Window) -> Observation:
+    """The observation of one probe of an address that the network itself answers for."""
+    tally, source, ask = evidence.tally, probe.source, probe.ask
+    if probe.problem:
+        text = f"{source.label}: {probe.problem.replace('-', ' ')}; nothing was sent"
+        return _observe(probe, window, "unknown", text, reason=probe.problem)
+    answers = tally.arp_answers.get((source.place, ask.address), [])
+    wrong = [mac for mac in answers if ask.mac and mac != ask.mac]
+    if wrong:
+        text = f"{ask.address} was answered with the MAC {wrong[0]}, not {ask.mac}"
+        owners = [one.label for one in evidence.planner.owners(wrong[0])]
+        return _observe(probe, window, "wrong-path", text, seen_at=tuple(owners), replied=True)
+    if probe.replied(tally):
+        text = f"{ask.address} answered" + (f" with {answers[0]}" if probe.protocol == "arp" else "")
+        return _observe(probe, window, "reached", text, replied=True)
+    if not probe.shots:
+        text = f"nobody answered ARP for {ask.address}, so nothing was sent to it"
+        return _observe(probe, window, "not-reached", text)
+    blind = _blind(probe, source, evidence, window)
+    text = f"{ask.address} did not answer"
+    return _observe(probe, window, "unknown" if blind else "not-reached", text, reason=blind)
 
 
 def _judge_arp(probe: Probe, evidence: Evidence, window: Window, check: Probe | None) -> Observation:

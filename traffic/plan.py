@@ -85,6 +85,35 @@ class Probe:
         return self.arrived(tally) and (self.protocol == "udp" or self.replied(tally))
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """An address that no interface of the run has, and which is to answer ``source`` by ARP and ICMP echo.
+
+    ``target`` is what the answerer is called in observations; ``mac`` the MAC it must have, empty for any.
+    """
+
+    source: Place
+    target: Place
+    address: str
+    mac: str = ""
+
+
+@dataclass(slots=True)
+class AskProbe(Probe):
+    """The probe of an :class:`Ask`: only the answer shows that it arrived."""
+
+    ask: Ask = Ask(("", ""), ("", ""), "")
+
+    @property
+    def key(self) -> Key:
+        """The key of its observation."""
+        return key_of(self.source.place, self.ask.target, self.protocol)
+
+    def arrived(self, tally: Tally) -> bool:
+        """Nobody looks where it goes."""
+        return self.replied(tally)
+
+
 class Planner:
     """Makes the probes of one run.
 
@@ -117,6 +146,25 @@ class Planner:
         probe = Probe(source, source, "arp", target_ip=gateway)
         probe.shots.append(self._shot(probe, "broadcast", frames.BROADCAST))
         return probe
+
+    def ask_arp(self, source: Endpoint, ask: Ask) -> AskProbe:
+        """An ARP request for an address of the network's own."""
+        probe = self._ask(source, ask, "arp")
+        if not probe.problem:
+            probe.shots.append(self._shot(probe, "broadcast", frames.BROADCAST))
+        return probe
+
+    def ask_echo(self, source: Endpoint, ask: Ask, tally: Tally) -> AskProbe:
+        """An echo request for it, to whom the ARP answers in ``tally`` name; without one, nothing is sent."""
+        probe = self._ask(source, ask, "icmp")
+        answers = tally.arp_answers.get((source.place, ask.address), [])
+        if answers and not probe.problem:
+            probe.shots.append(self._shot(probe, "arp", ask.mac if ask.mac in answers else answers[0]))
+        return probe
+
+    def _ask(self, source: Endpoint, ask: Ask, protocol: str) -> AskProbe:
+        problem = self._faults.get(source.place, "")
+        return AskProbe(source, source, protocol, target_ip=ask.address, problem=problem, ask=ask)
 
     def routed(self, source: Endpoint, destination: Endpoint, protocol: str, tally: Tally) -> Probe:
         """A probe of an IPv4 protocol, by the ways the ARP answers in ``tally`` allow."""

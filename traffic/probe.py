@@ -20,9 +20,9 @@ from traffic import frames, netns
 from traffic.batch import Batcher
 from traffic.capture import Capture, Frame
 from traffic.endpoint import Endpoint, Place, inspect_all
-from traffic.judge import Evidence, Window, judge
+from traffic.judge import Evidence, Window, judge, judge_ask
 from traffic.observation import Key, Observation, Reason, key_of
-from traffic.plan import Planner, Probe, gateways_of
+from traffic.plan import Ask, AskProbe, Planner, Probe, gateways_of
 from traffic.senders import Senders, find_peers
 from traffic.tally import Tally
 
@@ -81,17 +81,19 @@ class Prober:
         *,
         window_s: float = 0.25,
         expected: Collection[Key] | None = None,
+        asks: Sequence[Ask] = (),
     ) -> list[Observation]:
         """Probe each ordered pair of places by each protocol; blocks, in the order of pairs and protocols.
 
         ``pairs`` default to all ordered pairs of endpoints. ``expected`` holds the keys that should be
         reached: they end a wait early and are re-sent when lost. Without it every probe is hoped for, which
-        costs ``attempts`` windows per batch as soon as one isn't seen. Raises ``InputError`` for an unknown
-        protocol or a place without endpoint, ``LabError`` when the capture breaks.
+        costs ``attempts`` windows per batch as soon as one isn't seen. ``asks`` are asked beside them, by ARP
+        and ICMP as far as ``protocols`` has these; their observations come last. Raises ``InputError`` for an
+        unknown protocol or a place without endpoint, ``LabError`` when the capture breaks.
         """
         started = time.monotonic()
         chosen = list(ordered_pairs(self._given)) if pairs is None else list(pairs)
-        self._check(chosen, protocols)
+        self._check([*chosen, *((ask.source, ask.source) for ask in asks)], protocols)
         endpoints, faults = self._refresh()
         tally = Tally(self._nonce)
         planner = Planner(self._nonce, endpoints, faults)
@@ -105,7 +107,7 @@ class Prober:
             Senders([*namespaces.values(), *(peer.netns for peer in peers.values())]) as senders,
         ):
             batcher = Batcher(capture, senders, tally, planner, peers, destinations)
-            run = _Run(batcher, planner, tally, endpoints, chosen, protocols, expected)
+            run = _Run(batcher, planner, tally, endpoints, chosen, protocols, expected, asks)
             run.resolve(window_s, self._attempts)
             run.route(window_s, self._attempts)
         if self._pcap_dir is not None:
@@ -164,6 +166,7 @@ class _Run:
         pairs: Sequence[Pair],
         protocols: Sequence[str],
         expected: Collection[Key] | None,
+        asks: Sequence[Ask],
     ) -> None:
         self._batcher = batcher
         self._planner = planner
@@ -172,7 +175,9 @@ class _Run:
         self._pairs = pairs
         self._protocols = protocols
         self._expected = expected
+        self._asks = asks
         self._probes: dict[Key, Probe] = {}
+        self._asked: list[AskProbe] = []
         self._windows: dict[str, Window] = {}
 
     def resolve(self, window_s: float, attempts: int) -> None:
@@ -186,14 +191,15 @@ class _Run:
             for place in sorted(senders)
             for address in gateways_of(self._endpoints[place])
         ]
-        probes = [*self._probes.values(), *gateways]
+        self._asked = [self._planner.ask_arp(self._endpoints[ask.source], ask) for ask in self._asks]
+        probes = [*self._probes.values(), *gateways, *self._asked]
         self._windows["arp"] = self._batcher.run(
             probes, self._pair_is_hoped_for, window_s=window_s, attempts=attempts
         )
 
     def route(self, window_s: float, attempts: int) -> None:
         """Second batch: the IPv4 protocols, and the UDP probes that show where an ARP answer leads."""
-        routed = []
+        routed: list[Probe] = []
         for pair in self._pairs:
             source, destination = (self._endpoints[place] for place in pair)
             asked = [protocol for protocol in self._protocols if protocol != "arp"]
@@ -203,6 +209,11 @@ class _Run:
                 probe = self._planner.routed(source, destination, protocol, self._tally)
                 self._probes[probe.key] = probe
                 routed.append(probe)
+        if "icmp" in self._protocols:
+            tally, endpoints = self._tally, self._endpoints
+            echoes = [self._planner.ask_echo(endpoints[ask.source], ask, tally) for ask in self._asks]
+            self._asked += echoes
+            routed += echoes
         if routed:
             self._windows["routed"] = self._batcher.run(
                 routed, self._is_hoped_for, window_s=window_s, attempts=attempts
@@ -222,7 +233,9 @@ class _Run:
                 if protocol == "arp":
                     window = both if check is not None and probe.replied(self._tally) else arp_window
                 found.append(judge(probe, evidence, window, check))
-        return found
+        asked = (probe for probe in self._asked if probe.protocol in self._protocols)
+        windows = {"arp": arp_window, "icmp": routed_window}
+        return found + [judge_ask(probe, evidence, windows[probe.protocol]) for probe in asked]
 
     def _needs_check(self, probe: Probe) -> bool:
         """An ARP answer proves the way only if the request itself was seen at the destination."""

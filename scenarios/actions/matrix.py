@@ -18,9 +18,12 @@ from traffic import matrix as cells
 from traffic.endpoint import Endpoint, Place, inspect_all
 from traffic.matrix import Cell
 from traffic.observation import Key, Observation
+from traffic.plan import Ask
 from traffic.probe import Prober
 
 _SHOWN = 3
+# Of gateway and DNS address, in every network.
+GATEWAY_MAC = "00:00:5e:00:01:00"
 _EXPECTED = {True: "reached", False: "not-reached", None: "nothing"}
 
 
@@ -39,7 +42,8 @@ async def matrix(context: Context, step: LoadedStep) -> Result:
     addresses = {endpoint.place: endpoint.addresses for endpoint in endpoints}
     reachability = Reachability(pods, addresses, context.expected_policies(), context.lab.wires)
     context.tell("drawing", step, **drawing.draw(reachability, context.lab.nodes))
-    verdicts = [_overridden(verdict, body, pods) for verdict in reachability.verdicts(body.protocols)]
+    every = (*reachability.verdicts(body.protocols), *reachability.services(body.protocols))
+    verdicts = [_overridden(verdict, body, pods) for verdict in every]
     if not verdicts:
         return Result(Verdict.FAIL, "there is no pair of pod interfaces to probe")
     folder = context.run_dir / "captures" / f"step-{step.index + 1:02d}"
@@ -73,9 +77,12 @@ def _endpoints(pods: Iterable[ExpectedPod], spaces: Mapping[str, str]) -> list[E
 
 
 def _probe(prober: Prober, verdicts: list[graph.Verdict], body: Matrix) -> list[Observation]:
-    pairs = list(dict.fromkeys((verdict.source, verdict.destination) for verdict in verdicts))
+    pairs = dict.fromkeys((each.source, each.destination) for each in verdicts if not each.address)
+    asks = dict.fromkeys(
+        Ask(each.source, each.destination, each.address, GATEWAY_MAC) for each in verdicts if each.address
+    )
     expected = frozenset(verdict.key for verdict in verdicts if verdict.must_reach)
-    return prober.run(pairs, body.protocols, expected=expected)
+    return prober.run(list(pairs), body.protocols, expected=expected, asks=list(asks))
 
 
 def _overridden(verdict: graph.Verdict, body: Matrix, pods: Iterable[ExpectedPod]) -> graph.Verdict:
@@ -91,7 +98,7 @@ def _matches(override: Override, verdict: graph.Verdict, nodes: Mapping[str, str
     if override.protocols is not None and verdict.protocol not in override.protocols:
         return False
     ends = (verdict.source, verdict.destination)
-    if override.nodes is not None and {nodes[pod] for pod, _ in ends} != set(override.nodes):
+    if override.nodes is not None and {nodes.get(pod) for pod, _ in ends} != set(override.nodes):
         return False
     forward = _is(override.source, ends[0]) and _is(override.to, ends[1])
     return forward or (override.both and _is(override.source, ends[1]) and _is(override.to, ends[0]))

@@ -9,7 +9,8 @@ import pytest
 
 from reports import junit
 from reports.events import Event
-from reports.model import fold
+from reports.matrix import arrange
+from reports.model import Cell, fold
 from reports.verdicts import Verdict, combine, combine_statuses, exit_status
 
 
@@ -93,4 +94,22 @@ def test_combining_exit_statuses() -> None:
         2,
         0,
         3,
+    ]
+
+
+def test_what_only_was_a_destination_is_a_column_and_no_row() -> None:
+    cells = [
+        Cell(source, "eth1", destination, name, "arp", "reached", "reached", Verdict.PASS)
+        for source, destination, name in (
+            ("ns/a", "ns/b", "eth1"),
+            ("ns/b", "ns/a", "eth1"),
+            ("ns/a", "network", "gateway"),
+        )
+    ]
+    grid = arrange(cells, "m")
+    assert [end.pod for end in grid.sources] == ["ns/a", "ns/b"]
+    assert [end.interface for end in grid.ends] == ["eth1", "eth1", "gateway"]
+    assert [[pair is not None for pair in row] for row in grid.rows] == [
+        [False, True, True],
+        [True, False, False],
     ]

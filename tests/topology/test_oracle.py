@@ -297,3 +297,25 @@ def test_a_network_of_the_underlay_is_routed_without_an_overlay():
     assert verdict.must_reach
     assert "over the underlay between node1 and node2, and the node answers ARP for it" in verdict.reason
     assert Reachability(pods).judge((A, "eth1"), (B, "eth0"), "icmp").must_reach is False
+
+
+def test_gateway_and_dns_address_of_each_network_answer_by_arp_and_echo(three):
+    verdicts = three.services()
+    assert {(each.source, each.destination) for each in verdicts if each.address == "10.1.1.254"} == {
+        (place, ("network", "gateway")) for place in ((A, "eth1"), (B, "eth1"), (C, "eth1"))
+    }
+    assert {each.address for each in verdicts if each.source == (A, "eth1")} == {"10.1.1.254", "10.1.1.253"}
+    assert {each.address for each in verdicts if each.source == (A, "eth0")} == {
+        "10.47.255.254",
+        "10.47.255.253",
+    }
+    assert {each.protocol for each in verdicts} == {"arp", "icmp"}
+    assert all(each.must_reach for each in verdicts)
+    assert [each.protocol for each in three.services(["udp", "icmp"])] == ["icmp"] * (len(verdicts) // 2)
+
+
+def test_a_network_of_nics_and_one_without_ipv4_answer_for_nothing():
+    nads = [nad("six", cidr="fd00::/64"), nad("wire", cidr="10.9.0.0/24")]
+    nads[1]["metadata"]["annotations"]["multinet.opencontrail.org/device"] = "nic0"
+    (found,) = expect(pod("a", networks="six,wire"), nads=nads)
+    assert [item.services for item in found.interfaces[1:]] == [(), ()]

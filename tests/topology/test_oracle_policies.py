@@ -1,5 +1,7 @@
 """The oracle under network policies: what they close within a network, and why."""
 
+from dataclasses import replace
+
 import pytest
 
 from topology.expectation import ExpectedInterface, ExpectedPod
@@ -111,3 +113,14 @@ def test_policies_stay_when_a_tunnel_dies_and_show_in_the_plain_form():
     far = Reachability(two, ADDRESSES, found.policies)
     left = next(tunnel for tunnel in far.tunnels() if tunnel.network == "left")
     assert plain(far.without_tunnel(left).verdicts())[FRIEND, "eth0", WEB, "eth0", "udp"] is False
+
+
+def test_nothing_is_expected_of_an_echo_to_the_gateway_that_a_policy_of_the_pod_closes():
+    first = pod(WEB, replace(interface(1, "left", "l2_l3"), services=(("gateway", "10.1.1.254"),)))
+    closed, apart = (
+        policy("MultiNetworkPolicy", "left", policyTypes=["Egress"]),
+        policy(policyTypes=["Egress"]),
+    )
+    for found, expected in ((closed, None), (apart, True)):
+        verdicts = Reachability([first], {}, ExpectedPolicies([found], OBJECTS, [])).services()
+        assert {each.protocol: each.must_reach for each in verdicts} == {"arp": True, "icmp": expected}

@@ -12,6 +12,7 @@ from scapy.utils import RawPcapNgReader, RawPcapReader
 from traffic import frames, matrix
 from traffic.capture import Capture, Counters
 from traffic.observation import Observation
+from traffic.plan import Ask
 from traffic.probe import Prober, ordered_pairs
 
 pytestmark = pytest.mark.lab
@@ -320,3 +321,29 @@ def test_fourteen_interfaces_in_four_protocols(net):
     result = matrix.build(found, expectation)
     assert result.verdict == "pass", [cell.text for cell in result.cells if cell.verdict == "fail"]
     assert result.counts["pass"] == 14 * 12 * 4
+
+
+def test_an_address_of_the_network_itself_is_asked_by_arp_and_echo(net, two_networks):
+    """What answers is no endpoint: here the bridges have the addresses, and one of them another MAC."""
+    pods, _ports = two_networks
+    endpoints = net.endpoints(*pods)
+    for name, mac, address in (("red", "02:00:5e:00:01:00", "10.1.0.254"), ("blue", "02:bb::", "10.2.0.254")):
+        net.ip("-n", net.switch, "link", "set", name, "address", mac.replace("::", ":00:00:00:00"))
+        net.ip("-n", net.switch, "addr", "add", f"{address}/24", "dev", name)
+    place = next(one.place for one in endpoints if one.place[0].endswith("a") and one.interface == "eth1")
+    other = (place[0], "eth2")
+    good = Ask(place, ("network", "gateway"), "10.1.0.254", "02:00:5e:00:01:00")
+    asks = [
+        good,
+        Ask(place, ("network", "dns"), "10.1.0.253"),
+        Ask(other, ("network", "gateway"), "10.2.0.254", good.mac),
+    ]
+    prober = Prober(endpoints, control_netns=net.control)
+    found = prober.run([], expected=frozenset({(*place, "network", "gateway", "icmp")}), asks=asks)
+    seen = {(one.source_interface, one.destination_interface, one.protocol): one for one in found}
+    assert [key[2] for key in seen] == ["arp"] * 3 + ["icmp"] * 3
+    assert seen["eth1", "gateway", "arp"].outcome == seen["eth1", "gateway", "icmp"].outcome == "reached"
+    assert seen["eth1", "dns", "arp"].outcome == seen["eth1", "dns", "icmp"].outcome == "not-reached"
+    assert seen["eth2", "gateway", "arp"].outcome == "wrong-path"
+    assert "not 02:00:5e:00:01:00" in seen["eth2", "gateway", "arp"].detail
+    assert {one.protocol for one in prober.run([], ["arp"], asks=[good])} == {"arp"}
