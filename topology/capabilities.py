@@ -7,6 +7,7 @@ looked up in configuration where trying it out is possible.
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import os
 import platform
@@ -86,7 +87,7 @@ def main() -> int:
             _vlan_filtering(),
             _tun(),
             _netem(),
-            _nft(),
+            nft(),
             _nft_families(),
             _bpf(),
             _capture(),
@@ -167,13 +168,14 @@ def _netem() -> Capability:
     return _tried("tc netem", attempt, remedy)
 
 
-def _nft() -> Capability:
+@functools.cache
+def nft() -> Capability:
+    """Whether packet filter rules can be made in the current namespaces; found out once, and makes none."""
     program = shutil.which("nft")
     if program is None:
         return Capability("nft", False, "program nft not found", f"apt-get install nftables {_NFT_FOR}")
-    done = subprocess.run(
-        [program, "add", "table", "inet", "probe"], capture_output=True, text=True, check=False, timeout=10
-    )
+    words = [program, "--check", "add", "table", "inet", "probe"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=10)
     if done.returncode:
         why = done.stderr.strip() or f"status {done.returncode}"
         remedy = f"a kernel with nf_tables; as root: modprobe nf_tables {_NFT_FOR}"

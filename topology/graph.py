@@ -185,26 +185,29 @@ class Reachability:
             for protocol in asked
         )
 
-    def services(self, protocols: Iterable[str] = PROTOCOLS) -> tuple[Verdict, ...]:
+    def services(self, protocols: Iterable[str] = PROTOCOLS, *, lack: str = "") -> tuple[Verdict, ...]:
         """Each interface and what its network answers for: ARP and echo requests for gateway and DNS address.
 
         As the original's agent does, on every node. Policies may keep a pod from asking by ICMP.
+        ``lack``: why bridged networks can't have a gateway on this machine.
         """
         asked = [protocol for protocol in protocols if protocol in ("arp", "icmp")]
         return tuple(
-            self._service(place, name, address, protocol)
+            self._service(place, name, address, protocol, lack)
             for place in self.interfaces()
             for name, address in self._interface(place).services
             for protocol in asked
         )
 
-    def _service(self, place: Place, name: str, address: str, protocol: str) -> Verdict:
+    def _service(self, place: Place, name: str, address: str, protocol: str, lack: str) -> Verdict:
         interface, pod = self._interface(place), self.graph.nodes[place]["pod"]
         nobody = (ExpectedPod("", "", pod.node, ()), interface)
         seen = self.addresses.get(place, ()), (address,)
         allowed = protocol == "arp" or self.policies.decide((pod, interface), nobody, protocol, seen).allowed
         reason = f"{address} is the {name} address of {interface.network}, which answers on each node"
-        must = True if allowed else None
+        lacking = lack if interface.forwarding_mode != L3 else ""
+        reason = f"{reason}, but: {lacking}" if lacking else reason
+        must = True if allowed and not lacking else None
         return Verdict(place, (NETWORK, name), protocol, must, reason, address=address)
 
     def expectation(self, protocols: Iterable[str] = PROTOCOLS) -> dict[Key, bool]:

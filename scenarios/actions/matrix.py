@@ -11,7 +11,7 @@ from scenarios.context import Context, Result
 from scenarios.loader import LoadedStep
 from scenarios.schema import Matrix, Override
 from scenarios.threads import in_thread
-from topology import drawing, graph
+from topology import capabilities, drawing, graph
 from topology.expectation import ExpectedPod
 from topology.graph import Reachability
 from traffic import matrix as cells
@@ -42,7 +42,9 @@ async def matrix(context: Context, step: LoadedStep) -> Result:
     addresses = {endpoint.place: endpoint.addresses for endpoint in endpoints}
     reachability = Reachability(pods, addresses, context.expected_policies(), context.lab.wires)
     context.tell("drawing", step, **drawing.draw(reachability, context.lab.nodes))
-    every = (*reachability.verdicts(body.protocols), *reachability.services(body.protocols))
+    nft = capabilities.nft()
+    lack = "" if nft.available else f"gateways of bridged networks need nft ({nft.detail})"
+    every = (*reachability.verdicts(body.protocols), *reachability.services(body.protocols, lack=lack))
     verdicts = [_overridden(verdict, body, pods) for verdict in every]
     if not verdicts:
         return Result(Verdict.FAIL, "there is no pair of pod interfaces to probe")

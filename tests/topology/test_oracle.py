@@ -312,6 +312,8 @@ def test_gateway_and_dns_address_of_each_network_answer_by_arp_and_echo(three):
     assert {each.protocol for each in verdicts} == {"arp", "icmp"}
     assert all(each.must_reach for each in verdicts)
     assert [each.protocol for each in three.services(["udp", "icmp"])] == ["icmp"] * (len(verdicts) // 2)
+    without = {each.source[1]: each.must_reach for each in three.services(lack="no nft")}
+    assert without == {"eth0": True, "eth1": None}
 
 
 def test_a_network_of_nics_and_one_without_ipv4_answer_for_nothing():
