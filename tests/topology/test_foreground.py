@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 # Interrupted, it goes on until it is told to end: as long as a report takes, say.
 PROGRAM = """
 import sys
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     sys.stdin.read()
 except KeyboardInterrupt:
     print("interrupted", flush=True)
