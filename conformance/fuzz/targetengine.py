@@ -26,7 +26,7 @@ from conformance.target import CannotProvideError, ClusterTarget, Network
 from multinet.errors import InputError, LabError
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
-from multinet.kube.errors import KubeError
+from multinet.kube.errors import AlreadyExistsError, KubeError
 from multinet.kube.informer import Informer
 from multinet.kube.resources import NADS, PODS
 from multinet.kube.resources import NAMESPACES as NAMESPACE
@@ -128,7 +128,14 @@ class TargetEngine:
         await self._client.__aenter__()
         for name in self._spaces.values():
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-            await self._client.create(NAMESPACE, body)
+            try:
+                await self._client.create(NAMESPACE, body)
+            except AlreadyExistsError as error:
+                raise InputError(
+                    f"the namespace {name} is there already",
+                    why="another fuzzer is at work on this cluster, or was killed there",
+                    next_step=f"kubectl delete namespace {' '.join(self._spaces.values())}",
+                ) from error
         self._pods = Informer(self._client, PODS)
         self._pods.on_change(lambda _old, _new: self._changed.set())
         self._watching = asyncio.create_task(self._pods.run(), name="pods")

@@ -154,7 +154,7 @@ def check_conformance(
 
 EngineOption = Annotated[
     str,
-    typer.Option(metavar="NAME", help="model (one process, virtual time), lab, or target:NAME[:ARGUMENT]."),
+    typer.Option(metavar="NAME", help="model (virtual time), lab, target:NAME[:ARGUMENT], or fuzz: parsers."),
 ]
 Bugs = Annotated[
     list[str] | None, typer.Option("--bug", metavar="NAME", help="Have a planted bug, again for more.")
@@ -165,7 +165,7 @@ Bugs = Annotated[
 def fuzz(
     engine: EngineOption = "model",
     against: Annotated[
-        str, typer.Option(metavar="NAME", help="Do the same there and compare: contrail-classic.")
+        str, typer.Option(metavar="NAME", help="Do the same there: contrail-classic, target:NAME[:ARGUMENT].")
     ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Where the choice of steps begins.")] = 0,
     examples: Annotated[int, typer.Option(min=1, help="How many sequences, without a budget.")] = 200,
@@ -182,12 +182,21 @@ def fuzz(
         "runs/fuzz"
     ),
     bug: Bugs = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A reader for engine parsers, again for more.")
+    ] = None,
 ) -> None:
     """Do random things to networks and pods, and hold what follows against the documented rules."""
     from conformance.fuzz.campaign import Plan
     from multinet.cli import fuzzing
 
     budget_s = None if budget is None else budget * 60
+    if engine == "parsers":
+        from multinet.cli import parsing
+
+        raise typer.Exit(
+            parsing.fuzz(60.0 if budget_s is None else budget_s, seed, only or (), export, output.value)
+        )
     plan = Plan(seed, examples, steps, budget_s=budget_s, database=database, swarm=swarm)
     wish = fuzzing.Wish(engine, against, export, tuple(bug or ()), output.value)
     raise typer.Exit(fuzzing.fuzz(plan, wish))

@@ -181,3 +181,25 @@ def test_an_output_that_nobody_takes(verb: str, redirection: str, status: int, m
     finally:
         os.close(output)
     assert (done.returncode, done.stderr) == (status, message)
+
+
+def test_fuzz_of_one_reader_for_no_time_tries_what_is_kept(multinet: Command, tmp_path: Path) -> None:
+    done = multinet("fuzz", "--engine", "parsers", "--only", "nad", "--budget", "0", "--export", tmp_path)
+    assert (done.returncode, last_line(done)) == (0, "exit status 0: passed")
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert set(told["coverage"]["subjects"]) == {"nad"}
+    assert told["figures"]["steps"] == sum(told["coverage"]["subjects"]["nad"].values()) > 0
+
+
+def test_fuzz_of_a_reader_that_is_none_is_wrong_use(multinet: Command, tmp_path: Path) -> None:
+    done = multinet("fuzz", "--engine", "parsers", "--only", "x", "--export", tmp_path)
+    assert done.returncode == 2
+    assert "no reader is called x" in done.stdout + done.stderr
+
+
+def test_fuzz_against_a_dialect_says_what_differs_and_why(multinet: Command, tmp_path: Path) -> None:
+    options = ("--against", "contrail-classic", "--examples", "1", "--steps", "3", "--export", tmp_path)
+    assert multinet("fuzz", *options).returncode == 0
+    told = json.loads((tmp_path / "report.json").read_text())["differential"]
+    assert told["against"] == "contrail-classic"
+    assert "differences from contrail-classic that are explained" in (tmp_path / "report.txt").read_text()

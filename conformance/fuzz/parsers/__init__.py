@@ -6,7 +6,7 @@ never another exception, never a server error, never a hang. What is printable i
 Inputs that once failed, and interesting ones, are files of ``conformance/fuzz/corpus`` and tried first
 (``corpus``).
 
-``python -m conformance.fuzz.parsers --budget MIN`` runs all of it for a time (``campaign``).
+``./lab fuzz --engine parsers --budget MIN`` runs all of it for a time (``campaign``).
 """
 
 from conformance.fuzz.parsers.campaign import Failure, Outcome, run
