@@ -165,7 +165,7 @@ def _collecting_between_batches() -> Iterator[Callable[[], object]]:
 
 
 def _batch(machine: Any, plan: Plan, outcome: Outcome, number: int, examples: int) -> None:
-    machine.broken = None
+    machine.broken, machine.number = None, number
     chosen = settings(
         max_examples=examples,
         stateful_step_count=plan.steps,

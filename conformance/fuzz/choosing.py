@@ -43,10 +43,6 @@ LUCK: SearchStrategy[Luck] = st.nothing()
 _SWARM = 64
 
 
-def _scrambled(number: int) -> int:
-    return int.from_bytes(hashlib.blake2b(number.to_bytes(4, "big"), digest_size=_BYTES).digest(), "big")
-
-
 class Choosing(SearchStrategy[Any]):
     """Chooses a rule whose preconditions hold, in place of the strategy that hypothesis makes for a machine.
 
@@ -66,11 +62,15 @@ class Choosing(SearchStrategy[Any]):
         if not self._left_in:
             self._left_in = self._subset(data.draw_bytes(_SWARM, _SWARM))
         self._steps += 1
-        # Each batch of examples begins with the simplest draws of all, zeros: no step is simpler than others.
-        luck = Luck(int.from_bytes(data.draw_bytes(_BYTES, _BYTES), "big") or _scrambled(self._steps))
+        # Each batch of examples begins with the simplest draws of all, zeros: here a walk of the batch's own.
+        luck = Luck(int.from_bytes(data.draw_bytes(_BYTES, _BYTES), "big") or self._scrambled())
         found = self._valid(self._left_in, luck) or self._valid(self._rules, luck)
         assert found is not None, "time may always pass"
         return found, {"luck": luck}
+
+    def _scrambled(self) -> int:
+        told = f"{self._machine.number} {self._steps}".encode()
+        return int.from_bytes(hashlib.blake2b(told, digest_size=_BYTES).digest(), "big")
 
     def _subset(self, drawn: bytes) -> list[Any]:
         chance, *each = drawn

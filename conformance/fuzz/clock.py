@@ -60,6 +60,7 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
         self._turn: deque[_Call] = deque()
         self._timers: list[tuple[float, int, _Call]] = []
         self._made = 0
+        self.on_error: Callable[[str, BaseException], None] = lambda _what, _error: None
 
     def time(self) -> float:
         """Virtual seconds."""
@@ -103,6 +104,12 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
         heapq.heappush(self._timers, (when, self._made, call))
         return call
 
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """A task has ended with an error for which nobody waits."""
+        error = context.get("exception")
+        if error is not None:
+            self.on_error(str(context.get("message")), error)
+
     def _run_once(self) -> None:
         """Called by ``run_forever`` until the loop is stopped: here, once."""
         turns = 0
@@ -119,8 +126,7 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
                 except (SystemExit, KeyboardInterrupt):
                     raise
                 except BaseException as error:
-                    told = {"message": f"in {call.callback}", "exception": error, "handle": call}
-                    self.call_exception_handler(told)
+                    self.on_error(f"in {call.callback}", error)
         self.stop()
 
     def _wake(self) -> bool:

@@ -21,6 +21,10 @@ class Patient(Protocol):
         """Wait until something happens; False when it is too late for another look."""
 
 
+class UnforeseenError(LabError):
+    """The implementation met an error that nobody foresaw, whatever came of it."""
+
+
 class Engine(Protocol):
     """A world in which steps are carried out and looked at."""
 
@@ -31,7 +35,10 @@ class Engine(Protocol):
         """Make the world empty again: two nodes, two namespaces, the default network."""
 
     def do(self, step: Step) -> None:
-        """Carry out a step, and return when all that follows from it has happened; or ``RestlessError``."""
+        """Carry out a step, and return when all that follows from it has happened; or ``RestlessError``.
+
+        ``UnforeseenError``, and any other exception, is a failure of the implementation.
+        """
 
     def observe(self) -> Seen:
         """Look at everything."""

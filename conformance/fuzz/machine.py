@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from conformance.fuzz import steps
 from conformance.fuzz.choosing import LUCK, Choosing, Luck
-from conformance.fuzz.engine import Engine, Patient, RestlessError
+from conformance.fuzz.engine import Engine, Patient, RestlessError, UnforeseenError
 from conformance.fuzz.judge import IN_TIME, Violation, judge
 from conformance.fuzz.model import Model
 from conformance.fuzz.steps import NODES, Pick, Step
@@ -58,8 +58,19 @@ class Driver:
             self.engine.do(step)
         except RestlessError as error:
             raise RuleBrokenError([Violation("comes-to-rest", str(error))], list(self.taken)) from error
+        except Exception as error:
+            raise self._unforeseen(error) from error
         self.model.apply(step)
-        self.check()
+        try:
+            self.check()
+        except RuleBrokenError:
+            raise
+        except Exception as error:
+            raise self._unforeseen(error) from error
+
+    def _unforeseen(self, error: Exception) -> RuleBrokenError:
+        evidence = str(error) if isinstance(error, UnforeseenError) else repr(error)
+        return RuleBrokenError([Violation("fails-as-foreseen", evidence)], list(self.taken))
 
     def check(self) -> None:
         """Judge the world as it is."""
@@ -152,6 +163,8 @@ class AttachmentMachine(RuleBasedStateMachine):
     engine: Engine
     broken: RuleBrokenError | None = None
     swarm: bool = True
+    number: int = 0
+    """Of the batch of examples."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -61,7 +61,7 @@ class News:
     def __init__(self) -> None:
         self._everywhere = 0
         self._of_pod: dict[str, int] = {}
-        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
     def stir(self, *_what: object) -> None:
         """Something that may concern every pod has changed."""
@@ -90,7 +90,8 @@ class News:
     async def since(self, pod: str, count: tuple[int, int]) -> None:
         """Wait, without a limit, for a change that is not counted in ``count``."""
         while self.count(pod) == count:
-            future = self._waiting[pod] = asyncio.get_running_loop().create_future()
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(pod, []).append(future)
             await future
 
     def _stir_pod(self, pod: str) -> None:
@@ -98,9 +99,9 @@ class News:
         self._wake(pod)
 
     def _wake(self, pod: str) -> None:
-        future = self._waiting.pop(pod, None)
-        if future is not None and not future.done():
-            future.set_result(None)
+        for future in self._waiting.pop(pod, ()):
+            if not future.done():
+                future.set_result(None)
 
 
 class SimulatedNode:
@@ -226,6 +227,8 @@ class SimulatedNode:
         """A pod that vanished without the kubelet: its sandbox still has to go."""
         if uid_of(pod) in self.sandboxes:
             self._look_at({**pod, "metadata": {**metadata_of(pod), "deletionTimestamp": "now"}})
+        elif (running := self._tasks.pop(uid_of(pod), None)) is not None:
+            running.cancel()  # between two sandboxes
 
     async def _run(self, pod: Obj) -> None:
         """Bring one pod up: ADD until it succeeds, each failure followed by a DEL."""

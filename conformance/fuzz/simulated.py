@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Callable
 
 from conformance.fuzz import asking, manifests, simlook, steps
+from conformance.fuzz.engine import UnforeseenError
 from conformance.fuzz.seen import Seen
 from conformance.fuzz.simcluster import SimulatedCluster
 from conformance.fuzz.steps import Step
+from conformance.fuzz.witness import Witness
 from multinet.errors import MultinetError
 from multinet.kube.resources import NADS, NAMESPACES
 from multinet.model.dialect import DEFAULT, Dialect
@@ -22,6 +24,8 @@ class SimulatedEngine:
     def __init__(self, dialect: Dialect = DEFAULT) -> None:
         self._dialect = dialect
         self._cluster: SimulatedCluster | None = None
+        self._witness = Witness()
+        self._spoiled = False
         self._do: dict[type[Step], Callable[..., None]] = {
             **dict.fromkeys(asking.KINDS, self._ask),
             steps.MakeNetwork: self._make_network,
@@ -41,7 +45,9 @@ class SimulatedEngine:
     def cluster(self) -> SimulatedCluster:
         """The cluster of this example."""
         if self._cluster is None:
+            self._witness.begin()
             self._cluster = SimulatedCluster(dialect=self._dialect)
+            self._cluster.loop.on_error = self._witness.see
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
             self._cluster.do("namespace", self._cluster.client.create(NAMESPACES, body))
         return self._cluster
@@ -53,6 +59,9 @@ class SimulatedEngine:
     def reset(self) -> None:
         """An empty cluster: the one there is, if nothing of the last example is left in it."""
         if self._cluster is None:
+            return
+        if self._spoiled:
+            self.close()
             return
         seen = self.observe()
         made = seen.pods or seen.networks or seen.owners or self.cluster.api.objects(NADS)
@@ -68,12 +77,20 @@ class SimulatedEngine:
     def close(self) -> None:
         """End the cluster."""
         if self._cluster is not None:
+            self._cluster.loop.on_error = lambda _what, _error: None
             self._cluster.close()
             self._cluster = None
+            self._witness.end()
+            self._witness.take()
+            self._spoiled = False
 
     def do(self, step: Step) -> None:
         """Carry out a step."""
+        self._spoiled = True
         self._do[type(step)](step)
+        if seen := self._witness.take():
+            raise UnforeseenError("; ".join(seen))
+        self._spoiled = False
 
     def observe(self) -> Seen:
         """Look at everything."""

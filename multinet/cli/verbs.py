@@ -161,6 +161,13 @@ Bugs = Annotated[
 ]
 
 
+def _some_time(minutes: float | None) -> float | None:
+    """Without any time nothing would be examined, and nothing found."""
+    if minutes is not None and minutes <= 0:
+        raise typer.BadParameter(f"{minutes:g} is no time: give it more than 0 minutes")
+    return minutes
+
+
 @app.command()
 def fuzz(
     engine: EngineOption = "model",
@@ -171,7 +178,8 @@ def fuzz(
     examples: Annotated[int, typer.Option(min=1, help="How many sequences, without a budget.")] = 200,
     steps: Annotated[int, typer.Option(min=1, help="Length of a sequence at most.")] = 30,
     budget: Annotated[
-        float | None, typer.Option(min=0, metavar="MIN", help="Go on for so many minutes instead.")
+        float | None,
+        typer.Option(callback=_some_time, metavar="MIN", help="Go on for so many minutes instead."),
     ] = None,
     swarm: Annotated[bool, typer.Option(help="Let each sequence do with some of the rules.")] = True,
     output: Format = Output.TEXT,

@@ -150,6 +150,12 @@ def test_replay_of_a_path_that_is_not_there_is_wrong_use_and_names_it_once(
     assert (done.returncode, (done.stdout + done.stderr).count(str(missing))) == (2, 1)
 
 
+def test_a_campaign_without_any_time_is_wrong_use(multinet: Command, tmp_path: Path) -> None:
+    done = multinet("fuzz", "--budget", "0", "--export", tmp_path)
+    assert done.returncode == 2
+    assert "more than 0 minutes" in done.stderr
+
+
 def test_after_a_campaign_that_found_nothing_there_is_nothing_to_replay(
     multinet: Command, tmp_path: Path
 ) -> None:

@@ -7,19 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from conformance.fuzz import campaign, steps
+from conformance.fuzz import campaign, exporting, replaying, steps
 from conformance.fuzz.campaign import Plan
+from conformance.fuzz.exporting import Origin
 from conformance.fuzz.machine import Driver
+from conformance.fuzz.replaying import State
 from conformance.fuzz.shrink import replay, shrink
 from conformance.fuzz.simulated import SimulatedEngine
 from conformance.fuzz.steps import CreatePod
+from multinet.controller.nads import Nads
 from multinet.model.planted import BUGS, plant
+from multinet.vrouter.view import ClusterView
 from tests.fuzz.ways import OTHER, WAYS, A
 
 
 @pytest.fixture(autouse=True)
 def _quiet():
-    logging.disable(logging.CRITICAL)
+    logging.disable(logging.WARNING)
     yield
     logging.disable(logging.NOTSET)
 
@@ -120,6 +124,39 @@ def test_a_short_campaign_finds_nothing_and_says_what_it_did(engine, tmp_path: P
     told = outcome.figures()
     assert told["examples"] >= 8
     assert told["steps"] == sum(outcome.kinds.values()) == sum(outcome.transitions.values())
+
+
+@pytest.mark.parametrize("place", [Nads, ClusterView])
+def test_an_error_that_nobody_foresaw_is_a_failure_with_a_file(engine, tmp_path: Path, monkeypatch, place):
+    """In a reconciler, which tries again and again; in a callback, which is passed over."""
+
+    def fail(*_args: object) -> None:
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr(place, "reconcile" if place is Nads else "network_changed", fail)
+    outcome = campaign.run(engine, Plan(seed=3, examples=30, steps=10, stop_at_first=True))
+    (failure,) = outcome.failures
+    assert failure.rules == ("fails-as-foreseen",)
+    assert "nobody thought of this" in failure.evidence[0]
+    path = exporting.write(tmp_path, failure, Origin("model"))
+    assert replaying.once(path, engine).state is State.STILL_FAILS
+    monkeypatch.undo()
+    assert replaying.once(path, engine).state is State.FIXED
+
+
+def test_an_engine_that_fails_is_a_failure_and_no_end():
+    class Broken(SimulatedEngine):
+        def do(self, step: steps.Step) -> None:
+            if isinstance(step, steps.MakeNetwork):
+                raise KeyError(step.network)
+            super().do(step)
+
+    broken = Broken()
+    outcome = campaign.run(broken, Plan(seed=3, examples=60, steps=10))
+    broken.close()
+    assert outcome.failures
+    assert {failure.rules for failure in outcome.failures} == {("fails-as-foreseen",)}
+    assert outcome.examples >= 3
 
 
 def test_steps_are_written_and_read_again():
