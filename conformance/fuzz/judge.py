@@ -27,7 +27,7 @@ RULES = {
     "networks-follow-nads": "documented: a NAD creates its network; in use it stays as it is until unused",
     "nothing-is-left": "what is deleted leaves no object, address or device",
     "comes-to-rest": "when nothing happens any more, nothing is done any more (level-triggered control)",
-    "fails-as-foreseen": "every error has an answer: a refusal, an Event, a condition, another try (NPWG 7.2)",
+    "fails-as-foreseen": "every error has an answer: a refusal, an Event, a condition, a new try (NPWG 7.2)",
     "forwarding-is-current": "each node knows where each member of a network is, and no other",
     "targets-agree": "two worlds in which the same is done differ only as a decision or a row explains",
 }
