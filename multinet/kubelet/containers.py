@@ -117,6 +117,9 @@ class Container:
         self.previous, self.exit = self.exit or self.previous, None
         self.attempts += 1
         prefix = self._prefix(self.attempts)
+        for suffix in (".log", ".old"):
+            # Nobody can ask for them any more: there are a container's log and that of the run before it.
+            self._prefix(self.attempts - 2).with_suffix(suffix).unlink(missing_ok=True)
         try:
             monitor, pid = await self._launcher.container(
                 sandbox_pid, prefix, cwd, command or self._launcher.idle, env, mounts=mounts

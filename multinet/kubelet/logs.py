@@ -1,20 +1,25 @@
 """Reading container logs: the options of ``kubectl logs`` on files in the CRI log format.
 
-A line is ``<RFC 3339 time> stdout|stderr F|P <text>``; P marks a part that the next line continues.
+A line is ``<RFC 3339 time> stdout|stderr F|P <text>``; P marks a part that the next line continues. A log
+that has grown too large is renamed to ``.old`` by who writes it, and a new one begins.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 from multinet.errors import InputError
 from multinet.kubelet.inotify import FILE_EVENTS, DirectoryWatch
 from multinet.kubelet.wakeup import wait_or_timeout
 
 _FOLLOW_RECHECK_S = 1.0
+_REOPEN_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,28 +108,55 @@ async def stream(path: Path, options: LogOptions, running: Callable[[], bool]) -
 
 
 async def _chunks(path: Path, options: LogOptions, running: Callable[[], bool]) -> AsyncIterator[bytes]:
-    data = _read_from(path, 0)
-    yield b"".join(read_existing(data, options))
-    if not options.follow:
-        return
-    position = data.rfind(b"\n") + 1
-    with DirectoryWatch((path,), FILE_EVENTS) as watch:
-        while True:
-            alive = running()
-            watch.changed.clear()
-            data = _read_from(path, position)
-            complete = data.rfind(b"\n") + 1
-            position += complete
-            for line in data[:complete].split(b"\n")[:-1]:
-                yield format_line(line, options)
+    file: BinaryIO = path.open("rb")
+    try:
+        # A log is on a memory file system or in the page cache: reading it does not block.
+        data = _before(path, file) + file.read()
+        yield b"".join(read_existing(data, options))
+        rest = data[data.rfind(b"\n") + 1 :]
+        while options.follow:
+            with DirectoryWatch((path,), FILE_EVENTS) as watch:
+                turned = False
+                while not turned:
+                    alive = running()
+                    watch.changed.clear()
+                    # Before the last read: what was written before a new log began is in it then.
+                    turned = not _is_at(path, file)
+                    *lines, rest = (rest + file.read()).split(b"\n")
+                    for line in lines:
+                        yield format_line(line, options)
+                    if not alive and not turned:
+                        return
+                    if not lines and not turned:
+                        await wait_or_timeout(watch.changed, _FOLLOW_RECHECK_S)
+            file.close()
+            file = await _next(path, running)
+    finally:
+        file.close()
+
+
+async def _next(path: Path, running: Callable[[], bool]) -> BinaryIO:
+    while True:
+        alive = running()
+        try:
+            return path.open("rb")
+        except FileNotFoundError:
             if not alive:
-                return
-            if not complete:
-                await wait_or_timeout(watch.changed, _FOLLOW_RECHECK_S)
+                raise
+        await asyncio.sleep(_REOPEN_S)
 
 
-def _read_from(path: Path, position: int) -> bytes:
-    # A log is on a memory file system or in the page cache: reading it does not block.
-    with path.open("rb") as file:
-        file.seek(position)
-        return file.read()
+def _before(path: Path, file: BinaryIO) -> bytes:
+    """What the log had before it grew too large and a new one, ``file``, began."""
+    old = path.with_suffix(".old")
+    try:
+        return b"" if _is_at(old, file) else old.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False

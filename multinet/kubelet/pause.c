@@ -18,7 +18,8 @@
  * the kubelet restarts. ID and PREFIX are in their command lines: that is how a restarted kubelet tells
  * them from a stranger that got the same PID.
  *
- * Files of `run`: PREFIX.log (lines `<RFC 3339 time> stdout|stderr F|P <text>`, the CRI log format),
+ * Files of `run`: PREFIX.log (lines `<RFC 3339 time> stdout|stderr F|P <text>`, the CRI log format; at LOG_LIMIT
+ * bytes it becomes PREFIX.old, in place of an older one, and a new one begins),
  * PREFIX.started ("<monitor pid> <container pid> <unix time>"), PREFIX.exit ("<code> <signal> <unix time>",
  * complete when it exists). `run` prints "<monitor pid> <container pid>" once the command was executed, and
  * exits 128 with the reason on stderr when it could not be.
@@ -45,6 +46,7 @@
 #include <unistd.h>
 
 #define LINE 16384
+#define LOG_LIMIT (10 << 20)
 #define CANNOT_START 128
 
 static const char *const NAMESPACES[] = {"net", "uts", "ipc", "mnt"}; /* mnt last: it changes the paths */
@@ -207,7 +209,32 @@ struct stream {
   char text[LINE];
 };
 
-static void write_line(int log, const char *name, char tag, const char *text, size_t size) {
+static struct {
+  int fd;
+  size_t size;
+  const char *prefix;
+} log_file;
+
+static int open_log(void) {
+  char path[4096];
+  snprintf(path, sizeof path, "%s.log", log_file.prefix);
+  return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+}
+
+/* What can't be renamed or made goes on growing: a container's output is never lost for that. */
+static void turn_log(void) {
+  char path[4096], old[4096];
+  snprintf(path, sizeof path, "%s.log", log_file.prefix);
+  snprintf(old, sizeof old, "%s.old", log_file.prefix);
+  log_file.size = 0;
+  if (rename(path, old)) return;
+  int fd = open_log();
+  if (fd < 0) return;
+  close(log_file.fd);
+  log_file.fd = fd;
+}
+
+static void write_line(const char *name, char tag, const char *text, size_t size) {
   char out[LINE + 64];
   struct timespec now;
   struct tm parts;
@@ -219,21 +246,23 @@ static void write_line(int log, const char *name, char tag, const char *text, si
   n += size;
   out[n++] = '\n';
   for (size_t done = 0; done < n;) {
-    ssize_t written = write(log, out + done, n - done);
+    ssize_t written = write(log_file.fd, out + done, n - done);
     if (written < 0 && errno != EINTR) return; /* a full disk must not stop the container */
     if (written > 0) done += written;
   }
+  log_file.size += n;
+  if (log_file.size >= LOG_LIMIT) turn_log();
 }
 
-static void log_text(int log, struct stream *stream, int at_end) {
+static void log_text(struct stream *stream, int at_end) {
   char *start = stream->text, *end = stream->text + stream->used, *newline;
   while ((newline = memchr(start, '\n', end - start))) {
-    write_line(log, stream->name, 'F', start, newline - start);
+    write_line(stream->name, 'F', start, newline - start);
     start = newline + 1;
   }
   size_t rest = end - start;
   if (rest && (at_end || rest == LINE)) {
-    write_line(log, stream->name, 'P', start, rest);
+    write_line(stream->name, 'P', start, rest);
     rest = 0;
   }
   memmove(stream->text, end - rest, rest);
@@ -241,7 +270,7 @@ static void log_text(int log, struct stream *stream, int at_end) {
 }
 
 /* Returns how many bytes were read: 0 when there is nothing (more) to read. */
-static size_t copy(int log, struct stream *stream) {
+static size_t copy(struct stream *stream) {
   ssize_t n;
   do n = read(stream->fd, stream->text + stream->used, LINE - stream->used);
   while (n < 0 && errno == EINTR);
@@ -252,7 +281,7 @@ static size_t copy(int log, struct stream *stream) {
     return 0;
   }
   stream->used += n;
-  log_text(log, stream, 0);
+  log_text(stream, 0);
   return n;
 }
 
@@ -274,13 +303,13 @@ static int now_text(char *out, size_t size, long a, long b) {
 }
 
 /* Copies output until the child ended; what its own orphans write later is not waited for. */
-static int watch(int log, struct stream *streams, int child_signals, pid_t pid) {
+static int watch(struct stream *streams, int child_signals, pid_t pid) {
   int status = 0, ended = 0;
   while (!ended) {
     struct pollfd fds[3] = {{streams[0].fd, POLLIN, 0}, {streams[1].fd, POLLIN, 0}, {child_signals, POLLIN, 0}};
     if (poll(fds, 3, -1) < 0) continue;
     for (int i = 0; i < 2; i++)
-      if (fds[i].revents) copy(log, &streams[i]);
+      if (fds[i].revents) copy(&streams[i]);
     if (fds[2].revents) {
       char drop[16];
       if (read(child_signals, drop, sizeof drop) < 0) continue;
@@ -292,11 +321,11 @@ static int watch(int log, struct stream *streams, int child_signals, pid_t pid) 
     int left = 0;
     if (streams[i].fd >= 0 && !fcntl(streams[i].fd, F_SETFL, O_NONBLOCK)) ioctl(streams[i].fd, FIONREAD, &left);
     while (left > 0 && streams[i].fd >= 0) {
-      size_t n = copy(log, &streams[i]);
+      size_t n = copy(&streams[i]);
       if (n == 0) break;
       left -= n;
     }
-    log_text(log, &streams[i], 1);
+    log_text(&streams[i], 1);
   }
   return status;
 }
@@ -371,13 +400,13 @@ static void on_child(int number) {
 static void monitor(struct target *target, const char *mounts, char **argv, int report) {
   static struct stream streams[2] = {{-1, "stdout", 0, {0}}, {-1, "stderr", 0, {0}}};
   const char *prefix = argv[3];
-  char path[4096], text[128];
+  char text[128];
   int out[2], err[2], failure[2], signals[2];
-  snprintf(path, sizeof path, "%s.log", prefix);
-  int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-  if (log < 0 || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC) || pipe2(failure, O_CLOEXEC) ||
+  log_file.prefix = prefix;
+  log_file.fd = open_log();
+  if (log_file.fd < 0 || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC) || pipe2(failure, O_CLOEXEC) ||
       pipe2(signals, O_CLOEXEC | O_NONBLOCK)) {
-    dprintf(report, "!%s: %s", path, strerror(errno));
+    dprintf(report, "!%s.log: %s", prefix, strerror(errno));
     _exit(1);
   }
   if (setns(target->pid_ns, CLONE_NEWPID)) {
@@ -430,7 +459,7 @@ static void monitor(struct target *target, const char *mounts, char **argv, int 
   null_stdio();
   streams[0].fd = out[0];
   streams[1].fd = err[0];
-  int status = watch(log, streams, signals[0], pid);
+  int status = watch(streams, signals[0], pid);
   int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   now_text(text, sizeof text, number ? 128 + number : WEXITSTATUS(status), number);
   _exit(write_file(prefix, "exit", text) ? 1 : 0);

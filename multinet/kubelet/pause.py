@@ -20,6 +20,7 @@ import time
 from typing import NoReturn
 
 LINE = 16384
+LOG_LIMIT = 10 << 20
 CANNOT_START = 128
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
@@ -242,10 +243,37 @@ def _exec(arguments: list[str]) -> int:
     return 128 - code if code < 0 else code
 
 
+class _Log:
+    """``<prefix>.log``; at ``LOG_LIMIT`` bytes it becomes ``<prefix>.old``, and a new one begins."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._size = 0
+        self._descriptor = self._open()
+
+    def write(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):  # a full disk must not stop the container
+            os.write(self._descriptor, line)
+        self._size += len(line)
+        if self._size >= LOG_LIMIT:
+            self._turn()
+
+    def _open(self) -> int:
+        return os.open(f"{self._prefix}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+
+    def _turn(self) -> None:
+        # What can't be renamed or made goes on growing: a container's output is never lost for that.
+        self._size = 0
+        with contextlib.suppress(OSError):
+            os.rename(f"{self._prefix}.log", f"{self._prefix}.old")  # noqa: PTH104 - pathlib costs 3 ms
+            before, self._descriptor = self._descriptor, self._open()
+            os.close(before)
+
+
 class _Stream:
     """One output of a container, cut into log lines."""
 
-    def __init__(self, descriptor: int, name: bytes, log: int) -> None:
+    def __init__(self, descriptor: int, name: bytes, log: _Log) -> None:
         self.descriptor = descriptor
         self._name = name
         self._log = log
@@ -284,8 +312,7 @@ class _Stream:
         now = time.time_ns()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9))
         head = f"{stamp}.{now % 10**9:09d}Z ".encode()
-        with contextlib.suppress(OSError):  # a full disk must not stop the container
-            os.write(self._log, head + self._name + b" " + tag + b" " + text + b"\n")
+        self._log.write(head + self._name + b" " + tag + b" " + text + b"\n")
 
 
 def _write_file(path: str, first: int, second: int) -> None:
@@ -305,7 +332,7 @@ def _read_steps(path: str) -> list[str]:
 def _monitor(arguments: list[str], mounts: str, target: _Target, report: int) -> NoReturn:
     steps = _read_steps(mounts) if mounts else None
     prefix, cwd, command = arguments[1], arguments[2], arguments[4:]
-    log = os.open(f"{prefix}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    log = _Log(prefix)
     (out, out_end), (err, err_end), (failure, failure_end) = os.pipe(), os.pipe(), os.pipe()
     target.enter_for_children()
     pid = os.fork()

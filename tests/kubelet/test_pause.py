@@ -156,6 +156,19 @@ def test_run_logs_in_cri_format_and_leaves_the_exit_status(helper, sandbox, tmp_
     assert (tmp_path / "1.started").read_text().split()[:2] == [str(monitor), str(pid)]
 
 
+def test_log_that_has_grown_large_makes_room_for_a_new_one(helper, sandbox, tmp_path):
+    script = "seq -f %0999.0f 34000; echo end"
+    started = call(helper, "run", str(sandbox), str(tmp_path / "1"), "/", "--", "sh", "-c", script)
+    wait_end(int(started.stdout.split()[0]))
+    old, log = (tmp_path / "1.old").read_bytes(), (tmp_path / "1.log").read_bytes()
+    limit = 10 << 20
+    assert limit <= len(old) < limit + 20_000
+    assert len(log) < limit
+    *numbers, end = (line.split(b" ", 3)[3] for line in (old + log).splitlines())
+    assert end == b"end"
+    assert [int(number) for number in numbers] == list(range(34_001 - len(numbers), 34_001))
+
+
 def test_run_ends_with_the_container_even_if_an_orphan_keeps_the_output(helper, sandbox, tmp_path):
     started = call(
         helper, "run", str(sandbox), str(tmp_path / "1"), "/", "--", "sh", "-c", "sleep 1000 & echo x"
