@@ -10,18 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import ssl
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from multinet.errors import InputError
+from multinet.errors import InputError, WaitExpiredError
 from multinet.kube.config import ClusterAccess, ExecPlugin
+from multinet.kube.errors import UnreachableError
 from multinet.waits import wait_for
 
+_log = logging.getLogger(__name__)
+
 _TOKEN_FILE_PERIOD_S = 60.0
+_TOKEN_RETRY_S = 5.0
 _PLUGIN_LIMIT_S = 60.0
 _EXPIRY_MARGIN_S = 10.0
 
@@ -45,6 +51,7 @@ class Credentials:
         self._header = f"Bearer {access.token}" if access.token else None
         self._renewable = access.token_file is not None or access.exec_plugin is not None
         self._fresh_until = 0.0
+        self._supplied = False
         self._lock = asyncio.Lock()
 
     async def header(self) -> str | None:
@@ -68,11 +75,34 @@ class Credentials:
             if time.time() < self._fresh_until:
                 return
             if self._access.exec_plugin is not None:
-                self._take(await run_plugin(self._access.exec_plugin, self._access))
+                await self._ask(self._access.exec_plugin)
             elif self._access.token_file is not None:
-                token = await asyncio.to_thread(self._access.token_file.read_text, encoding="ascii")
-                self._header = f"Bearer {token.strip()}"
-                self._fresh_until = time.time() + _TOKEN_FILE_PERIOD_S
+                await self._read(self._access.token_file)
+
+    async def _ask(self, plugin: ExecPlugin) -> None:
+        try:
+            self._take(await run_plugin(plugin, self._access))
+            self._supplied = True
+        except (InputError, WaitExpiredError) as error:
+            if not self._supplied:
+                raise
+            # It worked before: who supplies the credentials may be away for a while, as the server may be.
+            raise UnreachableError(
+                "can't renew the credentials", where=f"exec plugin {plugin.command}", why=str(error)
+            ) from error
+
+    async def _read(self, file: Path) -> None:
+        try:
+            token = (await asyncio.to_thread(file.read_text, encoding="ascii")).strip()
+            if not token:
+                raise ValueError("it is empty")
+        except (OSError, ValueError) as error:
+            # As client-go: the token that was in it may still be good, else the server says so.
+            _log.warning("%s: no new token: %s", file, error)
+            self._fresh_until = time.time() + _TOKEN_RETRY_S
+            return
+        self._header = f"Bearer {token}"
+        self._fresh_until = time.time() + _TOKEN_FILE_PERIOD_S
 
     def _take(self, credential: ExecCredential) -> None:
         if credential.token is not None:

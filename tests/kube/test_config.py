@@ -12,8 +12,8 @@ import yaml
 from multinet.errors import InputError
 from multinet.kube.client import Client
 from multinet.kube.config import ClusterAccess, ExecPlugin, in_cluster, load_kubeconfig
-from multinet.kube.credentials import run_plugin
-from multinet.kube.errors import UnauthorizedError
+from multinet.kube.credentials import ExecCredential, run_plugin
+from multinet.kube.errors import UnauthorizedError, UnreachableError
 from multinet.kube.resources import PODS
 
 PEM = "-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----\n"
@@ -198,6 +198,41 @@ async def test_a_renewed_token_file_is_used_after_401(api, tmp_path, kube_status
         await client.list(PODS)
         file.write_text("two")
         api.answers = [(401, kube_status(401, "Unauthorized", "expired"))]
+        await client.list(PODS)
+    assert [r[2]["Authorization"] for r in api.requests] == ["Bearer one", "Bearer one", "Bearer two"]
+
+
+@pytest.mark.parametrize("content", [None, "", "\u00e9"])
+async def test_a_token_file_that_is_spoilt_leaves_the_last_token(api, tmp_path, caplog, content):
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    access = ClusterAccess(server=api.access.server, token="one", token_file=file)
+    async with Client(access) as client:
+        await client.list(PODS)
+        await client.list(PODS)
+    assert [r[2]["Authorization"] for r in api.requests] == ["Bearer one"] * 2
+    assert len([r for r in caplog.records if "no new token" in r.message]) == 1
+
+
+async def test_a_plugin_that_fails_later_is_an_outage_that_ends(api, tmp_path, monkeypatch, kube_status):
+    answers = ["one", InputError("ended with status 1", where="exec plugin login", why="no route"), "two"]
+
+    async def run(*_):
+        answer = answers.pop(0)
+        if isinstance(answer, InputError):
+            raise answer
+        return ExecCredential(answer, None, None, None)
+
+    monkeypatch.setattr("multinet.kube.credentials.run_plugin", run)
+    access = ClusterAccess(
+        server=api.access.server, exec_plugin=ExecPlugin("client.authentication.k8s.io/v1", "login")
+    )
+    async with Client(access) as client:
+        await client.list(PODS)
+        api.answers = [(401, kube_status(401, "Unauthorized", "expired"))]
+        with pytest.raises(UnreachableError, match=r"can't renew the credentials.*no route"):
+            await client.list(PODS)
         await client.list(PODS)
     assert [r[2]["Authorization"] for r in api.requests] == ["Bearer one", "Bearer one", "Bearer two"]
 
