@@ -1,4 +1,4 @@
-"""Reading the log of a container that writes on, and whose log makes room for a new one."""
+"""Logs that make room for new ones: reading them, and what is kept of earlier runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 
 import pytest
 
+from multinet.kubelet.containers import Container
+from multinet.kubelet.launcher import StartError
 from multinet.kubelet.logs import LogOptions, stream
 
 
@@ -47,3 +49,27 @@ async def test_follow_goes_on_in_the_new_log(path):
         alive = False
         path.write_text(line("f") + line("g"))
         assert [chunk async for chunk in chunks] == [b"g\n"]
+
+
+class Refusing:
+    """A launcher that makes a log and starts nothing."""
+
+    idle = ()
+
+    async def container(self, _sandbox, prefix, *_, **__):
+        for suffix in (".log", ".old"):
+            prefix.with_suffix(suffix).touch()
+        raise StartError("no", where="here", why="not today")
+
+
+async def test_only_the_logs_of_the_last_two_runs_are_kept(tmp_path):
+    container = Container("c", tmp_path, Refusing(), lambda: None)
+    for _ in range(4):
+        await container.start(1, [], {}, "/")
+    assert {path.name for path in tmp_path.iterdir() if path.suffix != ".exit"} == {
+        "3.log",
+        "3.old",
+        "4.log",
+        "4.old",
+    }
+    assert container.log_path(previous=True).name == "3.log"
