@@ -40,7 +40,10 @@ class KubeReporter:
             metadata: Obj = {"uid": pod.uid, "annotations": {ANNOTATION_STATUS: network_status}}
             patches.append(MergePatch(PODS, pod.name, pod.namespace, {"metadata": metadata}))
         if not await self._client.patch_together(patches):
-            await asyncio.gather(*map(self._write, patches))
+            # All have ended when the first refusal is raised: who then undoes the ADD meets no later write.
+            for answer in await asyncio.gather(*map(self._write, patches), return_exceptions=True):
+                if answer is not None:
+                    raise answer
 
     async def _write(self, each: MergePatch) -> None:
         await self._client.patch(

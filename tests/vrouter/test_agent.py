@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from multinet.cni import spec, wire
 from multinet.cni.wire import Call
+from multinet.kube.errors import NotFoundError
 from multinet.model.conditions import Condition
 from multinet.model.dialect import CONTRAIL_CLASSIC, DEFAULT, DIALECTS
 from multinet.vrouter.agent import Agent
@@ -274,6 +275,25 @@ async def test_without_an_annotation_only_the_virtual_machine_is_written(cluster
     machine, _ = cluster.pod("node1", "a", ["default"])
     await KubeReporter(Client()).report(machine, (), written)
     assert patched == [("VirtualMachine", "status")] + ([("Pod", "")] if written else [])
+
+
+async def test_a_refused_report_has_no_write_under_way(cluster):
+    written = []
+
+    class Client:
+        async def patch_together(self, patches):
+            return False
+
+        async def patch(self, resource, name, patch, namespace, *, subresource=""):
+            if subresource:
+                raise NotFoundError("not found", where=name)
+            await asyncio.sleep(0.05)
+            written.append(resource.kind)
+
+    machine, _ = cluster.pod("node1", "a", ["default"])
+    with pytest.raises(NotFoundError):
+        await KubeReporter(Client()).report(machine, (), "[]")
+    assert written == ["Pod"], "the ADD that failed may be undone now: nothing may be said of it later"
 
 
 def test_the_command_line_has_the_dialect():
