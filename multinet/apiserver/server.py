@@ -17,6 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from multinet.apiserver import cluster, pki
 from multinet.apiserver.dispatch import Dispatcher
+from multinet.apiserver.expiry import EventExpiry
 from multinet.apiserver.kubelet_proxy import KubeletProxy
 from multinet.apiserver.operations import Operations
 from multinet.apiserver.service_kinds import API_ADDRESS, api_service
@@ -73,6 +74,7 @@ class ApiServer:
         )
         runner = web.ServerRunner(server, shutdown_timeout=_STOP_S)
         await runner.setup()
+        expiring = asyncio.create_task(EventExpiry(operations.store).run())
         try:
             bound = await listen(runner, host, port, credentials.tls(), what="the API server", backlog=1024)
             url = advertise or f"https://{host}:{bound}"
@@ -83,6 +85,7 @@ class ApiServer:
             _log.info("serving %s", url)
             yield ApiServer(url, path, credentials.token, credentials.ca_pem, operations)
         finally:
+            expiring.cancel()
             operations.store.close_watchers()
             await kubelets.close()
             await runner.cleanup()
