@@ -58,11 +58,11 @@ class KubeletProxy:
         container = _container(pod, query.get("container", ""))
         url = self._url(pod, "containerLogs", container)
         options = {name: query[name] for name in _LOG_OPTIONS if name in query}
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         try:
             async with self._client().get(url, params=options) as answer:
                 if answer.status != 200:
                     raise _kubelet_said(answer.status, await answer.text())
-                response = web.StreamResponse(headers={"Content-Type": "text/plain"})
                 response.enable_chunked_encoding()
                 await response.prepare(request)
                 async for chunk in answer.content.iter_any():
@@ -70,6 +70,10 @@ class KubeletProxy:
                 await response.write_eof()
                 return response
         except aiohttp.ClientError as error:
+            if response.prepared and request.transport is not None:
+                # An error's text would be taken for a part of the log: the client sees an end too early.
+                request.transport.abort()
+                return response
             raise internal(f'Get "{url}": {error}') from error
 
     async def exec(self, request: web.BaseRequest, pod: Obj) -> web.StreamResponse:

@@ -129,20 +129,24 @@ async def _chunks(path: Path, options: LogOptions, running: Callable[[], bool]) 
                         return
                     if not lines and not turned:
                         await wait_or_timeout(watch.changed, _FOLLOW_RECHECK_S)
+            following = await _next(path, running)
+            if following is None:
+                return
             file.close()
-            file = await _next(path, running)
+            file = following
     finally:
         file.close()
 
 
-async def _next(path: Path, running: Callable[[], bool]) -> BinaryIO:
+async def _next(path: Path, running: Callable[[], bool]) -> BinaryIO | None:
+    """The log that began anew; None where it has gone with its container, as when the pod is deleted."""
     while True:
         alive = running()
         try:
             return path.open("rb")
         except FileNotFoundError:
             if not alive:
-                raise
+                return None
         await asyncio.sleep(_REOPEN_S)
 
 

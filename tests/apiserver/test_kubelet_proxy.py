@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,7 @@ class FakeKubelet:
     def __init__(self):
         self.requests = []
         self.port = 0
+        self.read = asyncio.Event()
 
     @asynccontextmanager
     async def serving(self):
@@ -45,6 +47,9 @@ class FakeKubelet:
         await response.prepare(request)
         for number in range(2):
             await response.write(f"line {number}\n".encode())
+        if request.match_info["container"] == "dying":
+            await self.read.wait()
+            request.transport.abort()
         return response
 
     async def exec(self, request):
@@ -72,7 +77,7 @@ async def kubelet(api):
             "daemonEndpoints": {"kubeletEndpoint": {"Port": fake.port}},
         }
         await api.post("/api/v1/nodes", {"metadata": {"name": "n1"}, "status": status})
-        for name, containers in (("one", ["c"]), ("two", ["c", "broken"])):
+        for name, containers in (("one", ["c"]), ("two", ["c", "broken", "dying"])):
             spec = {"nodeName": "n1", "containers": [{"name": c, "image": "x"} for c in containers]}
             await api.post(PODS, {"metadata": {"name": name}, "spec": spec})
         await api.post(
@@ -100,7 +105,7 @@ async def test_exec_carries_output_input_and_status(kubelet, kubectl):
 async def test_what_can_not_be_reached_is_said(api, kubelet, kubectl):
     no_name = await api.get(f"{PODS}/two/log")
     assert no_name.body["message"] == (
-        "a container name must be specified for pod two, choose one of: [c broken]"
+        "a container name must be specified for pod two, choose one of: [c broken dying]"
     )
     assert (await api.get(f"{PODS}/two/log?container=zz")).status == 400
     waiting = await api.get(f"{PODS}/two/log?container=broken")
@@ -137,3 +142,18 @@ async def test_frames_pass_unchanged_and_the_end_of_one_side_ends_the_other(api,
         assert (await socket.receive()).data == STDOUT + b"got x"
         assert (await socket.receive()).data == ERROR + SUCCESS
         assert (await socket.receive()).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+
+
+async def test_a_log_that_breaks_off_has_no_error_in_its_text(api, server, kubelet):
+    text = b""
+
+    async def read() -> None:
+        nonlocal text
+        async with api.session.get(f"{server.url}{PODS}/two/log?container=dying&follow=true") as answer:
+            async for chunk in answer.content.iter_any():
+                text += chunk
+                kubelet.read.set()
+
+    with pytest.raises(aiohttp.ClientError):
+        await asyncio.wait_for(read(), 30)
+    assert text in (b"line 0\n", b"line 0\nline 1\n")

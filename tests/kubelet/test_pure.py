@@ -11,7 +11,7 @@ from multinet.errors import InputError
 from multinet.kubelet.containers import Container, Exit, Run
 from multinet.kubelet.environment import Sources, environment_of
 from multinet.kubelet.launcher import Launcher
-from multinet.kubelet.logs import LogOptions, read_existing
+from multinet.kubelet.logs import LogOptions, read_existing, stream
 from multinet.kubelet.main import parse
 from multinet.kubelet.podnetwork import default_addresses
 from multinet.kubelet.podspec import PodFacts, command_of, expand, grace_seconds
@@ -224,3 +224,16 @@ def test_command_line_defaults():
         "/a:/b",
     ]
     assert parse(given).cni_bin_dirs == (Path("/a"), Path("/b"))
+
+
+async def test_a_followed_log_is_read_to_its_end_though_its_file_is_gone(tmp_path):
+    path = tmp_path / "1.log"
+    path.write_bytes(LOG[: LOG.index(b"\n") + 1])
+    alive = True
+    with path.open("ab", buffering=0) as writer:
+        chunks = stream(path, LogOptions(follow=True), lambda: alive)
+        assert await anext(chunks) == b"one\n"
+        path.unlink()
+        alive = False
+        writer.write(b"2026-01-01T00:00:02.000000000Z stdout F last\n")
+        assert [chunk async for chunk in chunks] == [b"last\n"]
