@@ -33,7 +33,7 @@ from multinet.waits import expired
 from topology import linux
 
 _START_LIMIT_S = 60.0
-_SEEN_LIMIT_S = 30.0
+_SEEN_LIMIT_S = 60.0
 _END_LIMIT_S = 10.0
 _ASK_S = 0.02
 _SPACE = "multus-daemon"

@@ -1,4 +1,7 @@
-"""``--target meta[:FAULT]``: the suite's own delegating plugin, whole or with one known fault."""
+"""``--target meta[:FAULT]``: the suite's own delegating plugin, whole or with one known fault.
+
+``meta:extended`` is the plugin with device information and Multus' extensions; faults of those imply it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import yaml
 
 from conformance.delegating import Node
 from conformance.mutants import faults
+from conformance.mutants.extended import Extended
 from conformance.profiles import Feature, Profile
 from conformance.target import Claim, Facts, Implementation
 from multinet.model.objects import Obj
@@ -28,27 +32,30 @@ _FEATURES = frozenset(
     }
 )
 _PROFILES = frozenset({Profile.CORE, Profile.DELEGATING, Profile.STATUS, Profile.CNI_RUNTIME})
+_MORE_FEATURES = frozenset(
+    {Feature.DEVICE_INFO, Feature.NAME_AT_INTERFACE, Feature.DEFAULT_NETWORK_ANNOTATION}
+)
+_MORE_PROFILES = frozenset({Profile.DEVICE_INFO, Profile.MULTUS_EXTENSION})
 
 
 def make(argument: str) -> MetaTarget:
-    """``argument`` is a fault's name, or empty."""
+    """``argument`` is a fault's name, ``extended``, or empty."""
     return MetaTarget(argument)
 
 
 class MetaTarget:
     """One executable that the suite writes, so that a fault is part of its name."""
 
-    isolated = False
-
     def __init__(self, fault: str) -> None:
-        if fault:
-            faults.find(fault)
+        extended = issubclass(faults.kind_of(fault), Extended)
+        # Its files are in a folder of the machine's.
+        self.isolated = extended
         self._fault = fault
         self.binary = Path()
         self.claim = Claim(
             implementation=Implementation("multinet", "meta", "", "1"),
-            profiles=_PROFILES,
-            features=_FEATURES,
+            profiles=_PROFILES | _MORE_PROFILES if extended else _PROFILES,
+            features=_FEATURES | _MORE_FEATURES if extended else _FEATURES,
             mode=fault or "default",
         )
 

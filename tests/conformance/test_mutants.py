@@ -1,8 +1,4 @@
-"""Who tests the tests: every fault of the delegating plugin is found by the requirement it violates, by name.
-
-The suite's tests are collected once and then called as pytest would call them, with the faulty plugin as the
-target: one session per fault would cost a hundred times more.
-"""
+"""Who tests the tests: every fault of the delegating plugin is found by the requirement it violates."""
 
 from __future__ import annotations
 
@@ -14,102 +10,40 @@ import pytest
 
 from conformance import catalogue
 from conformance.delegating.bench import Bench
-from conformance.embedded import serving
-from conformance.evidence import Evidence, verdict_of
+from conformance.evidence import Evidence
+from conformance.mutants.extended import Extended
 from conformance.mutants.faults import FAULTS, Fault
 from conformance.mutants.meta import Meta
 from conformance.targets.meta import MetaTarget
-from conformance.verdicts import FAILED, Verdict
+from tests.conformance.mutating import Collector, Said, assert_found, benched, collected
 
-SUITE = Path(catalogue.__file__).with_name("suite") / "delegating"
 pytestmark = pytest.mark.programs
-
-
-class Collector:
-    """A pytest plugin that keeps the tests of a run which only collects."""
-
-    def __init__(self) -> None:
-        self.items: list[pytest.Function] = []
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Keep them."""
-        self.items = [item for item in session.items if isinstance(item, pytest.Function)]
-
-    def of(self, row: str) -> list[pytest.Function]:
-        """Those that decide a row."""
-        return [
-            item
-            for item in self.items
-            if any(row in marker.args for marker in item.iter_markers("requirement"))
-        ]
+# The others need namespaces of their own: test_extension_mutants_lab.py.
+PLAIN = {name: fault for name, fault in FAULTS.items() if not issubclass(fault.kind, Extended)}
 
 
 @pytest.fixture(scope="module")
 def tests() -> Collector:
-    collector = Collector()
-    argv = [str(SUITE), "--collect-only", "--target", "meta", "-q", "-q", "-p", "no:cacheprovider"]
-    assert pytest.main(argv, plugins=[collector]) == pytest.ExitCode.OK
-    return collector
+    return collected("meta")
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    folder = tmp_path_factory.mktemp("mutants")
-    with serving(folder / "api") as kubeconfig:
-        found = Bench(target("", folder), kubeconfig, folder)
+    with benched("", tmp_path_factory.mktemp("mutants")) as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
-def sound_verdicts() -> dict[str, tuple[Verdict, str]]:
+def sound_verdicts() -> Said:
     """Of the plugin without a fault, by test."""
     return {}
 
 
-def target(fault: str, folder: Path) -> MetaTarget:
-    made = MetaTarget(fault)
-    made.attach(made.start(folder / (fault or "sound")))
-    return made
-
-
-def judge(item: pytest.Function, bench: Bench) -> tuple[Verdict, str]:
-    """Call one test of the suite; its verdict and why."""
-    evidence, error = Evidence(), None
-    try:
-        item.function(case=bench.case(evidence), **item.callspec.params if hasattr(item, "callspec") else {})
-    except BaseException as caught:
-        error = caught
-    verdict, reason, suite_error = verdict_of(evidence, error)
-    assert not suite_error, f"{item.name}: {reason}"
-    return verdict, reason
-
-
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("fault", PLAIN.values(), ids=PLAIN)
 def test_a_fault_is_found_by_the_requirement_it_violates(
-    fault: Fault,
-    tests: Collector,
-    bench: Bench,
-    tmp_path: Path,
-    sound_verdicts: dict[str, tuple[Verdict, str]],
+    fault: Fault, tests: Collector, bench: Bench, tmp_path: Path, sound_verdicts: Said
 ) -> None:
-    found = tests.of(fault.row)
-    assert found, f"no test decides {fault.row}"
-    sound, bench.target = bench.target, target(fault.name, tmp_path)
-    try:
-        seen = {}
-        for item in found:
-            seen[item.name] = verdict, _ = judge(item, bench)
-            if verdict in FAILED:
-                break
-        else:
-            pytest.fail(f"{fault.name} is not found by {fault.row}: {seen}")
-    finally:
-        bench.target = sound
-    if item.nodeid not in sound_verdicts:
-        sound_verdicts[item.nodeid] = judge(item, bench)
-    verdict, reason = sound_verdicts[item.nodeid]
-    assert verdict not in FAILED, f"{item.name} fails the plugin without the fault: {reason}"
+    assert_found(fault, tests, bench, tmp_path, sound_verdicts)
 
 
 class Watched(MetaTarget):
@@ -150,8 +84,8 @@ def test_what_keeps_running_is_asked_before_each_call_and_its_log_is_evidence(be
 
 def test_there_are_enough_faults_and_each_says_what_it_is() -> None:
     rows = catalogue.load().rows
-    assert len(FAULTS) >= 40
-    assert len({fault.row for fault in FAULTS.values()}) >= 40
+    assert len(PLAIN) >= 40
+    assert len({fault.row for fault in PLAIN.values()}) >= 40
     for fault in FAULTS.values():
         assert fault.row in rows, f"{fault.name}: no requirement {fault.row}"
         assert fault.kind.__doc__ != Meta.__doc__, f"{fault.name} does not say what is wrong"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from conformance.delegating import listed, single
 from conformance.delegating.bench import Case
 from conformance.recorder import Answer, Call
 from multinet.model.objects import Obj
+from topology import isolation
 
+# One of them takes away the folder for all files.
+pytestmark = pytest.mark.alone("device-information")
 CAPABILITY = "CNIDeviceInfoFile"
 FOLDER = Path("/var/run/k8s.cni.cncf.io/devinfo/cni")
 PCI = {"type": "pci", "version": "1.1.0", "pci": {"pci-address": "0000:18:02.5"}}
@@ -59,6 +63,13 @@ DEVICES = [
 ]
 
 
+@pytest.fixture
+def folder() -> None:
+    """Whether the implementation makes it is decided by DI-4.2-c alone."""
+    if isolation.inside():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+
+
 def file_of(call: Call) -> Path:
     """The file that a delegate was told of."""
     path = told(call)
@@ -80,18 +91,32 @@ def test_each_attachment_has_a_file_of_its_own(case: Case) -> None:
     assert first.parent == second.parent == FOLDER
 
 
-@requirement("DI-4.2-c", "DI-4.2-d")
+@requirement("DI-4.2-c")
+def test_the_folder_is_made_if_it_is_missing(case: Case) -> None:
+    case.recorder.answer(Answer(command="ADD", network="net-a", device_info=PCI))
+    case.nad("net-a", single("net-a", CAPABILITY))
+    if isolation.inside():
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    pod = case.pod("net-a")
+    case.attach(pod)
+    path = file_of(case.one())
+    assert path.exists(), f"the delegate could not write: there was no folder {path.parent}"
+    case.delete(pod)
+
+
+@pytest.mark.usefixtures("folder")
+@requirement("DI-4.2-d")
 def test_the_file_is_deleted_on_del(case: Case) -> None:
     case.recorder.answer(Answer(command="ADD", network="net-a", device_info=PCI))
     case.nad("net-a", single("net-a", CAPABILITY))
     pod = case.pod("net-a")
     case.attach(pod)
     path = file_of(case.one())
-    assert path.parent.is_dir()
     case.delete(pod)
     assert not path.exists(), f"{path} is still there"
 
 
+@pytest.mark.usefixtures("folder")
 @requirement("DI-6-a", "DI-3.1.1-a", "DI-3.1.2-a", "NPWG-5.3.7-a")
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("shape", ["single", "list"])
