@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from conformance.livecluster import RUN
 from conformance.oracles import Seen, look
 from conformance.profiles import Feature
 from conformance.target import CannotObserveError, ClusterTarget, Network
@@ -83,8 +84,9 @@ class PodWish:
 class Bench:
     """One per process of a test run. Use as a context manager."""
 
-    def __init__(self, target: ClusterTarget, name: str) -> None:
+    def __init__(self, target: ClusterTarget, run: str, name: str) -> None:
         self.target = target
+        self._run = run
         self._name = name
         self._count = itertools.count(1)
         self._changed = asyncio.Event()
@@ -158,8 +160,9 @@ class Bench:
     def space(self, hint: str = "") -> Space:
         """A namespace of its own, with ranges of addresses nobody else uses."""
         number = next(self._count)
-        name = f"conform-{self._name}-{number}" + (f"-{hint}" if hint else "")
-        self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        name = f"conform-{self._run}-{self._name}-{number}" + (f"-{hint}" if hint else "")
+        metadata = {"name": name, "labels": {RUN: self._run}}
+        self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         return Space(self, name)
 
     def create(self, *objects: Obj) -> list[Obj]:

@@ -112,6 +112,13 @@ def target(pytestconfig: pytest.Config) -> Target:
 
 
 @pytest.fixture(scope="session")
+def run_name(pytestconfig: pytest.Config) -> str:
+    """Of this run, the same in all its processes: a part of names and labels of what it makes."""
+    name: str = _session(pytestconfig).run
+    return name
+
+
+@pytest.fixture(scope="session")
 def spec_version(pytestconfig: pytest.Config) -> str:
     """The version of the multi-network standard that this run is about."""
     version: str = _session(pytestconfig).scope.version

@@ -9,6 +9,7 @@ import datetime
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Generator, Mapping
@@ -19,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from conformance import catalogue, known_issues, profiles, verdicts
+from conformance import catalogue, known_issues, livecluster, profiles, verdicts
 from conformance.applicability import Rows, Scope, markers_of, rows_of
 from conformance.catalogue import Level
 from conformance.evidence import Evidence, Judged, verdict_of
@@ -33,6 +34,7 @@ _ROWS: pytest.StashKey[Rows] = pytest.StashKey()
 _EVIDENCE: pytest.StashKey[Evidence] = pytest.StashKey()
 _FACTS = "conformance_facts"
 _FOLDER = "conformance_folder"
+_RUN = "conformance_run"
 _UNKNOWN_STATUS = 10
 _COULD_NOT_RUN = 3
 _SHOWN_UNKNOWN = 10
@@ -131,6 +133,8 @@ class Session:
         self._owner = True
         self._folder: Path | None = None
         self._unwritten = ""
+        self._left = ""
+        self.run = secrets.token_hex(3)
 
     @property
     def claim(self) -> Claim:
@@ -161,12 +165,15 @@ class Session:
         if given is not None:
             self._facts = json.loads(given[_FACTS])
             self._folder = Path(given[_FOLDER])
+            self.run = str(given[_RUN])
             return
         if config.getoption("collectonly"):
             return
         self._folder = Path(tempfile.mkdtemp(prefix="conformance-"))
         try:
             self._facts = self._target.start(self._folder)
+            if (kubeconfig := self._outlives()) is not None:
+                livecluster.clear(kubeconfig, self.run, others=True)
         except MultinetError as error:
             self._target.stop()
             wrong_use = isinstance(error, InputError)
@@ -178,6 +185,7 @@ class Session:
         """Tell a worker of pytest-xdist how to reach the target."""
         node.workerinput[_FACTS] = json.dumps(self._facts)
         node.workerinput[_FOLDER] = str(self._folder)
+        node.workerinput[_RUN] = self.run
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -188,10 +196,24 @@ class Session:
             if self._facts is not None and self.judged:
                 self._conclude(session, exitstatus)
         finally:
+            self._clear()
             self._target.stop()
         failed = session.exitstatus == pytest.ExitCode.TESTS_FAILED
         if self._folder is not None and not (failed and any(self._folder.iterdir())):
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _outlives(self) -> Path | None:
+        """The kubeconfig of a cluster that is there when the run has gone; None for any other target."""
+        target = self.attached() if self._facts is not None else None
+        return target.kubeconfig if isinstance(target, ClusterTarget) and not target.isolated else None
+
+    def _clear(self) -> None:
+        """Nothing of the run stays; where that can't be done, who reads the summary is told."""
+        try:
+            if (kubeconfig := self._outlives()) is not None:
+                livecluster.clear(kubeconfig, self.run, others=False)
+        except MultinetError as error:
+            self._left = str(error)
 
     def _conclude(self, session: pytest.Session, exitstatus: int) -> None:
         """Sum up: the status, the state of known issues, and the report where one is asked for."""
@@ -390,6 +412,8 @@ class Session:
             if state is not State.OPEN:
                 where = f"{issue.link}, until {issue.expires}"
                 terminalreporter.write_line(f"known issue {issue.row} is {state}: {issue.reason} ({where})")
+        if self._left:
+            terminalreporter.write_line(f"what the run made may still be there: {self._left}")
         if self._unwritten:
             terminalreporter.write_line(f"the report could not be written: {self._unwritten}", red=True)
         elif self._options.report is not None and self._options.report.exists():

@@ -111,6 +111,20 @@ class Network:
     device: bool = False
 
 
+def definition(network: Network, *, annotations: Mapping[str, str], config: str | None) -> Obj:
+    """A NetworkAttachmentDefinition for a wish; without ``config`` there is nothing in its ``spec``."""
+    return {
+        "apiVersion": "k8s.cni.cncf.io/v1",
+        "kind": "NetworkAttachmentDefinition",
+        "metadata": {
+            "name": network.name,
+            "namespace": network.namespace,
+            "annotations": dict(annotations),
+        },
+        "spec": {} if config is None else {"config": config},
+    }
+
+
 @runtime_checkable
 class ClusterTarget(Target, Protocol):
     """A Kubernetes API with the implementation on it."""

@@ -20,10 +20,10 @@ def cluster(target: Target) -> ClusterTarget:
 
 
 @pytest.fixture(scope="session")
-def bench(cluster: ClusterTarget, request: pytest.FixtureRequest) -> Iterator[Bench]:
+def bench(cluster: ClusterTarget, run_name: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
     """What tests work with on it."""
     worker = getattr(request.config, "workerinput", {}).get("workerid", "w0")
-    with Bench(cluster, worker) as found:
+    with Bench(cluster, run_name, worker) as found:
         yield found
 
 

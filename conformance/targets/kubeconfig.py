@@ -24,11 +24,13 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from conformance.profiles import NEWEST, Feature, Profile
+from conformance import livecluster
+from conformance.profiles import NEWEST, SPEC_VERSIONS, Feature, Profile
 from conformance.target import (
     CannotObserveError,
     CannotProvideError,
@@ -37,6 +39,7 @@ from conformance.target import (
     Implementation,
     Limit,
     Network,
+    definition,
 )
 from multinet.errors import InputError
 from multinet.model.objects import Obj
@@ -47,38 +50,86 @@ _EXEC_LIMIT_S = 20.0
 _DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
 
 
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Who(_Part):
+    organization: str
+    project: str
+    url: str
+    version: str
+    contact: tuple[str, ...] = ()
+
+
+class _Limit(_Part):
+    row: str
+    reason: str
+    source: str
+
+
+class _Nad(_Part):
+    annotations: dict[str, str] = {}
+    config: str | None = None
+
+
+class _Description(_Part):
+    implementation: _Who
+    kubeconfig: str = ""
+    container: dict[str, Any]
+    profiles: tuple[Profile, ...]
+    features: frozenset[Feature] = frozenset()
+    spec_version: Literal[SPEC_VERSIONS] = Field(NEWEST, alias="specVersion")  # type: ignore[valid-type]
+    mode: str = "default"
+    limits: tuple[_Limit, ...] = ()
+    nad: _Nad
+
+    def claim(self) -> Claim:
+        """What it says of the implementation."""
+        return Claim(
+            Implementation(**dict(self.implementation)),
+            frozenset(self.profiles),
+            self.features,
+            self.spec_version,
+            self.mode,
+            tuple(Limit(**dict(limit)) for limit in self.limits),
+        )
+
+
 def make(argument: str) -> LiveTarget:
     """The target that a file describes; ``InputError`` says what is wrong with it."""
     path = Path(argument).absolute()
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
-            raise TypeError("it is no map")
-        claim = Claim(
-            Implementation(**data["implementation"]),
-            frozenset(map(Profile, data["profiles"])),
-            frozenset(map(Feature, data.get("features", ()))),
-            str(data.get("specVersion", NEWEST)),
-            str(data.get("mode", "default")),
-            tuple(Limit(**limit) for limit in data.get("limits", ())),
-        )
-        kubeconfig = path.parent / Path(data.get("kubeconfig") or os.environ["KUBECONFIG"]).expanduser()
-        return LiveTarget(claim, kubeconfig, dict(data["container"]), dict(data["nad"]))
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise InputError("it is no map")
+        found = _Description.model_validate(data)
+        kubeconfig = found.kubeconfig or os.environ.get("KUBECONFIG", "")
+        if not kubeconfig:
+            raise InputError("it names no kubeconfig, and KUBECONFIG is not set")
+    except (OSError, ValueError, yaml.YAMLError, InputError) as error:
         hint = "conformance/targets/kubeconfig.py shows what it needs"
         raise InputError(
             "no description of a cluster", where=str(path), why=_why(error), next_step=hint
         ) from error
+    return LiveTarget(found, path.parent / Path(kubeconfig).expanduser())
 
 
 def _why(error: Exception) -> str:
     """In a user's words."""
     if isinstance(error, OSError):
         return str(error.strerror)
-    if isinstance(error, KeyError):
-        missing = str(error.args[0])
-        return f"{missing} is not set" if missing == "KUBECONFIG" else f"the key {missing!r} is missing"
-    return str(error)
+    if isinstance(error, InputError):
+        return error.what
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return f"the key {place!r} is missing"
+    if first["type"] == "extra_forbidden":
+        return f"no key {place!r} is known"
+    return f"{place}: {first['msg']}: {first['input']!r} was given"
 
 
 class LiveTarget:
@@ -86,17 +137,18 @@ class LiveTarget:
 
     isolated = False
 
-    def __init__(self, claim: Claim, kubeconfig: Path, container: Obj, nad: Mapping[str, Any]) -> None:
-        self.claim = claim
+    def __init__(self, described: _Description, kubeconfig: Path) -> None:
+        self.claim = described.claim()
         self.kubeconfig = kubeconfig
         self.nodes: tuple[str, ...] = ()
-        self._container = container
-        self._nad = nad
+        self._container = described.container
+        self._nad = described.nad
 
     def start(self, folder: Path) -> Facts:  # noqa: ARG002 - the protocol's signature
-        """Nothing to start; the cluster must only be there."""
+        """Nothing to start; the cluster must be there, with all that the suite needs of it."""
         if not self.kubeconfig.exists():
             raise InputError("no kubeconfig", where=str(self.kubeconfig))
+        livecluster.check(self.kubeconfig)
         return {}
 
     def attach(self, facts: Facts) -> None:
@@ -116,20 +168,11 @@ class LiveTarget:
             "$SUBNETS": ",".join(network.subnets),
             "$SUBNET": network.subnets[0] if network.subnets else "",
         }
-        filled = json.dumps(dict(self._nad))
+        filled = self._nad.model_dump_json(exclude_none=True)
         for name, value in values.items():
             filled = filled.replace(name, value)
-        template = json.loads(filled)
-        return {
-            "apiVersion": "k8s.cni.cncf.io/v1",
-            "kind": "NetworkAttachmentDefinition",
-            "metadata": {
-                "name": network.name,
-                "namespace": network.namespace,
-                "annotations": template.get("annotations", {}),
-            },
-            "spec": {"config": template["config"]} if "config" in template else {},
-        }
+        template = _Nad.model_validate_json(filled)
+        return definition(network, annotations=template.annotations, config=template.config)
 
     def container(self) -> Obj:
         """The file's."""

@@ -20,6 +20,7 @@ from conformance.target import (
     Implementation,
     Limit,
     Network,
+    definition,
 )
 from multinet.errors import InputError
 from multinet.model.nad import ANNOTATION_DEVICE
@@ -120,16 +121,8 @@ class ReferenceTarget(LabTarget):
             annotations["opencontrail.org/network"] = json.dumps(name)
         elif network.subnets:
             annotations["opencontrail.org/cidr"] = ",".join(network.subnets)
-        return {
-            "apiVersion": "k8s.cni.cncf.io/v1",
-            "kind": "NetworkAttachmentDefinition",
-            "metadata": {
-                "name": network.name,
-                "namespace": network.namespace,
-                "annotations": annotations,
-            },
-            "spec": {} if network.without_config else {"config": json.dumps(_CONFIG)},
-        }
+        config = None if network.without_config else json.dumps(_CONFIG)
+        return definition(network, annotations=annotations, config=config)
 
     def broken_default(self) -> Mapping[str, str]:
         """A pod may name the network of its first interface (docs/dialects.md, P14)."""
