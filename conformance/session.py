@@ -420,3 +420,9 @@ class Session:
             terminalreporter.write_line(f"report: {self._options.report}")
         if self._folder is not None and self._folder.exists() and terminalreporter.stats.get("failed"):
             terminalreporter.write_line(f"logs of the target: {self._folder}")
+
+
+def decided(item: pytest.Item) -> set[str]:
+    """The rows that a collected test decides in this run."""
+    rows = item.stash.get(_ROWS, None)
+    return set(rows.decided) if rows is not None else set()

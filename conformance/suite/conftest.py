@@ -8,7 +8,36 @@ import pytest
 
 from conformance.bench import Bench, Space
 from conformance.profiles import Feature
-from conformance.target import ClusterTarget, Network, Target
+from conformance.session import decided
+from conformance.target import ClusterTarget, Network, Target, make
+
+# The fixture that says which kind of target a test is about, and a method that only such targets have: to ask
+# for all that is in a protocol, a target would have to be started.
+_KINDS = {"cluster": "nad", "delegating": "config", "plugin": "call"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests about another kind of target, where others decide all their rows for this one.
+
+    What is left of those, a row that this kind of target can't be asked about, is told as not applicable.
+    """
+    text = config.getoption("target")
+    if not text:
+        return
+    target = make(text)
+    other = {item for item in items if _is_about_another_kind(item, target)}
+    elsewhere = {row for item in items if item not in other for row in decided(item)}
+    left_out = [item for item in items if item in other and decided(item) <= elsewhere]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_about_another_kind(item: pytest.Item, target: Target) -> bool:
+    names = getattr(item, "fixturenames", ())
+    methods = [method for fixture, method in _KINDS.items() if fixture in names]
+    return bool(methods) and not any(method in dir(target) for method in methods)
 
 
 @pytest.fixture(scope="session")
