@@ -44,7 +44,7 @@ def test_the_reference_passes_all_that_it_claims(default):
     assert verdicts["CTRL-S-12"] == Verdict.DOCUMENTED_LIMITATION
     assert verdicts["NPWG-4.1.2.1.3-c"] == Verdict.FAIL_CLOSED
     assert not [profile.name for profile in found.profiles if profile.core.result == "failure"]
-    # All else of those profiles is asked of the cluster; for these somebody has to be in the way of a delegate.
+    # All else of those profiles is asked of the cluster; these need somebody in a delegate's place.
     left = {clause.id for clause in found.spec_clauses if clause.reason == "the target does not delegate"}
     assert left == {"NPWG-1.1.6-a", "NPWG-2.1-a", "NPWG-2.3-b", "NPWG-7.2-e", "NPWG-7.2-g", "NPWG-7.3-a"}
 
