@@ -53,7 +53,11 @@ class Choosing(SearchStrategy[Any]):
     def __init__(self, machine: Any, *, swarm: bool) -> None:
         super().__init__()
         self._machine = machine
-        self._rules = list(machine._rules_strategy.rules)
+        self._rules = [
+            rule
+            for rule in machine._rules_strategy.rules
+            for _ in range(machine.WEIGHTS.get(rule.function.__name__, 1))
+        ]
         self._left_in = [] if swarm else self._rules
         self._steps = 0
 

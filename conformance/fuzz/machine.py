@@ -7,7 +7,7 @@ overlap, a network with four addresses, addresses and MACs that two pods may ask
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
@@ -22,6 +22,8 @@ NAD_KEYS = ("default/a", "default/b", "other/a")
 POD_KEYS = ("default/p1", "default/p2", "default/p3", "other/p1")
 MADE = ("blue", "green")
 CIDRS = ("10.2.0.0/29", "10.1.0.0/24", "10.2.0.8/29", "fd00:1::/64", "10.3.0.0/24,fd00:3::/64")
+SMALL = ("10.2.0.0/29", "10.2.0.8/29")
+"""Taken more often than the others: they are soon full."""
 MOST = 4
 """Of a large network nobody takes more attachments than this and one."""
 BAD_CIDRS = ("10.4.0.0/31", "10.5.0.0/33")
@@ -162,6 +164,8 @@ class AttachmentMachine(RuleBasedStateMachine):
 
     engine: Engine
     broken: RuleBrokenError | None = None
+    WEIGHTS: ClassVar[dict[str, int]] = {"create_pod_that_starts": 3, "nad_with_cidr": 2}
+    """Rules that are taken more often than others: what nothing else can follow without."""
     swarm: bool = True
     number: int = 0
     """Of the batch of examples."""
@@ -209,7 +213,7 @@ class AttachmentMachine(RuleBasedStateMachine):
     @rule(luck=LUCK)
     def nad_with_cidr(self, luck: Luck) -> None:
         """An administrator creates or changes a NAD."""
-        self._take(steps.ApplyNad(luck.one_of(NAD_KEYS), cidr=luck.one_of(CIDRS)))
+        self._take(steps.ApplyNad(luck.one_of(NAD_KEYS), cidr=luck.one_of((*CIDRS, *SMALL))))
 
     @precondition(_can(steps.MakeNetwork))
     @rule(luck=LUCK)
@@ -249,13 +253,13 @@ class AttachmentMachine(RuleBasedStateMachine):
     @rule(luck=LUCK)
     def create_pod(self, luck: Luck) -> None:
         """A user creates a pod."""
-        self._create(luck, _picks(luck, NAD_KEYS))
+        self._create(luck, _picks(luck, NAD_KEYS if luck.below(2) else _usable(self.model)))
 
     @precondition(_some(_free))
     @rule(luck=LUCK)
     def create_pod_that_starts(self, luck: Luck) -> None:
         """A user selects networks that are there."""
-        if luck.below(2):
+        if luck.below(4):
             self._create(luck, luck.one_of(_filling(self.model)))
         else:
             self._create(luck, _picks(luck, _usable(self.model)))
