@@ -159,6 +159,7 @@ class Lab(Model):
     )
     links: list[LabLink] = Field([], max_length=64, description="Links beside the fabric.")
     dialect: Literal["default", "contrail-classic"] = "default"
+    ipv6: bool = Field(False, description="Pods have an IPv6 address in the default network as well.")
     cni: Cni | None = None
 
 
@@ -393,7 +394,7 @@ class Spec(Model):
     """Description, lab and steps."""
 
     description: str = ""
-    lab: Lab = Field(default_factory=lambda: Lab(nodes=2, hosts=[], links=[]))
+    lab: Lab = Field(default_factory=lambda: Lab(nodes=2, hosts=[], links=[], ipv6=False))
     steps: list[Step] = Field(min_length=1)
     fuzz: Fuzz | None = None
 

@@ -103,6 +103,9 @@ def _pod_network(scenario: Scenario) -> Iterator[InputError]:
     if "dialect" in scenario.content.spec.lab.model_fields_set:
         where = scenario.document.at(("spec", "lab", "dialect"))
         yield _error(where, "no dialect is spoken in this lab", why, "leave out dialect, or cni")
+    if scenario.content.spec.lab.ipv6:
+        where = scenario.document.at(("spec", "lab", "ipv6"))
+        yield _error(where, "nothing gives these pods IPv6 addresses", why, "leave out ipv6, or cni")
     if scenario.host_names:
         where = scenario.document.at(("spec", "lab", "hosts"))
         yield _error(where, "nothing gives these hosts an interface", why, "leave out hosts, or cni")

@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 import sys
+from ipaddress import IPv6Network
 from pathlib import Path
 
 import uvloop
@@ -21,6 +22,8 @@ from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
 from multinet.kube.recorder import EventRecorder
 from multinet.model import dialect, naming
+from multinet.model.nad import check_subnet
+from multinet.model.networks import Subnet
 from multinet.model.selection import EXTENSION_MULTUS
 
 _log = logging.getLogger(__name__)
@@ -47,6 +50,7 @@ def main(argv: list[str]) -> int:
         namespace_isolation=options.namespace_isolation,
         global_namespaces=frozenset(filter(None, options.global_namespaces.split(","))),
         protect_networks=options.protect_networks,
+        pod_cidr6=options.pod_cidr6,
     )
     return uvloop.run(_serve(Client(access), settings))
 
@@ -74,8 +78,21 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--protect-networks", action="store_true", help="a NAD in use stays until its last pod is gone"
     )
+    parser.add_argument(
+        "--pod-cidr6", default="", type=_block6, help="an IPv6 block that pods have addresses of as well"
+    )
     parser.add_argument("--log-level", choices=["debug", "info", "warning"], default="info")
     return parser.parse_args(argv)
+
+
+def _block6(text: str) -> str:
+    """An option's value; argparse tells the reason when it is refused."""
+    try:
+        subnet = Subnet.of(str(IPv6Network(text)))
+        check_subnet(subnet, "--pod-cidr6")
+    except (ValueError, MultinetError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return str(subnet.cidr)
 
 
 def _collect_rarely() -> None:

@@ -64,6 +64,7 @@ class Networks:
         self._target_of = target_of
         self._is_wanted_by_namespace = is_wanted_by_namespace
         self._default = settings.default_network
+        self._pod_cidr6 = settings.pod_cidr6
         self._made_default = False
         self.default_name = naming.object_name(self._default)
 
@@ -106,7 +107,7 @@ class Networks:
     async def _create_default(self) -> None:
         network = VirtualNetwork(
             fq_name=self._default,
-            subnets=(Subnet.of(DEFAULT_POD_CIDR),),
+            subnets=tuple(map(Subnet.of, filter(None, (DEFAULT_POD_CIDR, self._pod_cidr6)))),
             vni=self._vnis.reserve(self.default_name, self._default),
             forwarding_mode=L3,
             origin=ORIGIN_CLUSTER,

@@ -14,7 +14,8 @@ class Settings:
     """``cluster_project`` is one project for all namespaces, empty for one each (N14).
 
     With ``namespace_isolation`` a pod selects NADs of its own namespace and of ``global_namespaces`` only
-    (NPWG 7.4). With ``protect_networks`` a NAD in use is held by a finalizer.
+    (NPWG 7.4). With ``protect_networks`` a NAD in use is held by a finalizer. ``pod_cidr6`` is the default
+    network's IPv6 block beside its IPv4 one; isolated namespaces have IPv4 only.
     """
 
     cluster: str = naming.DEFAULT_CLUSTER
@@ -24,6 +25,7 @@ class Settings:
     namespace_isolation: bool = False
     global_namespaces: frozenset[str] = frozenset({"default"})
     protect_networks: bool = False
+    pod_cidr6: str = ""
 
     @property
     def default_network(self) -> FqName:

@@ -41,6 +41,8 @@ ORIGIN_NAMESPACE = "namespace"
 """The pod network of an isolated namespace."""
 
 DEFAULT_POD_CIDR = "10.32.0.0/12"
+DEFAULT_POD_CIDR6 = "fd00:10:32::/64"
+"""What labs with IPv6 have; without it, pods have an IPv4 address in the default network alone."""
 DEFAULT_SERVICE_CIDR = "10.96.0.0/12"
 VNI_LIMIT = (1 << 24) - 1
 

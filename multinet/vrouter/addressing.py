@@ -33,8 +33,8 @@ SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 TABLE_MAIN = 254
 FLOOD_MAC = "00:00:00:00:00:00"
 
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
-_IFA_F_NODAD = 0x02
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
+_IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 7, 15
 _PROTOCOL, _UNICAST, _UNREACHABLE, _ONLINK = 3, 1, 7, 4
 _NDA_DST, _NDA_LLADDR, _NDA_PROTOCOL = 1, 2, 12
@@ -61,12 +61,18 @@ def _packed(address: str) -> bytes:
         raise ValueError(f"{address!r} is no IP address") from error
 
 
-def address(index: int, cidr: str, *, scope: int = SCOPE_UNIVERSE, shared: bool = False) -> Request:
-    """Give a device an address (``a.b.c.d/len``); the connected route follows. ``shared``: may be there."""
+def address(
+    index: int, cidr: str, *, scope: int = SCOPE_UNIVERSE, shared: bool = False, on_link: bool = True
+) -> Request:
+    """Give a device an address (``a.b.c.d/len``); the connected route follows, if its block is ``on_link``.
+
+    ``shared``: it may be there.
+    """
+    flags = b"" if on_link else u32(_IFA_FLAGS, _IFA_F_NODAD | _IFA_F_NOPREFIXROUTE)
     return Request(
         NEWADDR,
         CREATE | EXCL,
-        _address(index, cidr, scope),
+        _address(index, cidr, scope) + flags,
         f"add address {cidr}",
         THERE if shared else frozenset(),
     )

@@ -25,6 +25,7 @@ from multinet.vrouter import (
     mending,
     netns,
     planning,
+    routed6,
     rules,
     shaping,
     underlaid,
@@ -449,6 +450,7 @@ class BridgeDatapath:
             near.append(links.set_alias(port.host_index, marks.alias_of(attachment, port)))
             near += shaping.requests(port, active.place.group)
         self._socket.send(near)
+        routed6.plug(self._socket, self._netns, ports)
         far = [links.set_up(1, "lo")]
         for port in ports:
             far += forwarding.pod_side(port, ipv6=self._ipv6)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from typing import Protocol
 
-from multinet.vrouter import addressing, links, rules
+from multinet.vrouter import addressing, links, routed6, rules
 from multinet.vrouter.datapath import BRIDGED, GATEWAY_MAC, ROUTED, DatapathError, Network, Port, Remote
 from multinet.vrouter.netlink import Request
 from multinet.vrouter.underlay import Underlay
@@ -189,7 +189,7 @@ class Routed:
             *self.outwards(place),
             # Scope host: never the source of the node's own packets, which other nodes could not answer.
             *(
-                addressing.address(_LOOPBACK, f"{service}/32", scope=addressing.SCOPE_HOST, shared=True)
+                addressing.address(_LOOPBACK, _alone(service), scope=addressing.SCOPE_HOST, shared=True)
                 for service in network.services
             ),
         ]
@@ -213,7 +213,7 @@ class Routed:
         served = {service for other in others for service in other.network.services}
         ruled = {rule for other in others for rule in other.own_rules}
         requests = [
-            addressing.delete_address(_LOOPBACK, f"{service}/32")
+            addressing.delete_address(_LOOPBACK, _alone(service))
             for service in place.network.services
             if service not in served
         ]
@@ -237,6 +237,8 @@ class Routed:
             addressing.answer_at_once(port.host_index, port.host_name),
         ]
         for cidr in port.wanted.addresses:
+            if ":" in cidr:
+                continue  # multinet.vrouter.routed6
             address = cidr.partition("/")[0]
             requests.append(addressing.neighbour(port.host_index, address, port.wanted.mac))
             requests += [
@@ -246,14 +248,16 @@ class Routed:
         return requests
 
     def change(self, place: Place, gone: Iterable[Remote], new: Iterable[Remote]) -> list[Request]:
-        """A /32 per remote address, by way of its node."""
+        """A route per remote address, by way of its node."""
         device, own = place.way_out, place.node_ip
         requests = [
             addressing.delete_route(block, device, via=node, table=table)
             for block, node, table in _ways(place, gone)
         ]
         requests += [
-            addressing.route(block, device, via=node, source=own, onlink=True, table=table)
+            addressing.route(
+                block, device, via=node, source="" if ":" in block else own, onlink=True, table=table
+            )
             for block, node, table in _ways(place, new)
         ]
         return requests
@@ -283,12 +287,12 @@ def flood(place: Place, gone: Iterable[str], new: Iterable[str]) -> list[Request
         mac = addressing.FLOOD_MAC if bridged else router_mac(node)
         requests.append(addressing.delete_tunnel(place.vxlan, mac, node))
         if not bridged:
-            requests.append(addressing.delete_neighbour(place.vxlan, node))
+            requests += [addressing.delete_neighbour(place.vxlan, each) for each in _next_hops(place, node)]
     for node in new:
         mac = addressing.FLOOD_MAC if bridged else router_mac(node)
         requests.append(addressing.tunnel(place.vxlan, mac, node))
         if not bridged:
-            requests.append(addressing.neighbour(place.vxlan, node, mac))
+            requests += [addressing.neighbour(place.vxlan, each, mac) for each in _next_hops(place, node)]
     return requests
 
 
@@ -313,7 +317,8 @@ def known(place: Place, wanted: frozenset[Remote]) -> frozenset[tuple[str, str]]
             keep |= {(remote.mac, remote.node_ip), (addressing.FLOOD_MAC, remote.node_ip)}
         else:
             keep.add((router_mac(remote.node_ip), remote.node_ip))
-            keep |= {(f"{address}/32", remote.node_ip) for address in remote.addresses}
+    if place.network.mode != BRIDGED:
+        keep |= {(block, node) for block, node, _ in _ways(place, wanted)}
     return frozenset(keep)
 
 
@@ -352,7 +357,9 @@ def pod_side(port: Port, *, ipv6: bool) -> list[Request]:
     if ipv6 and not has_ipv6_address(port):
         requests.append(links.no_link_local(index, wanted.name))
     requests.append(links.set_up(index, wanted.name))
-    requests += [addressing.address(index, cidr) for cidr in wanted.addresses]
+    dual = routed6.is_dual(wanted.network)
+    requests += [addressing.address(index, cidr) for cidr in wanted.addresses if not (dual and ":" in cidr)]
+    requests += routed6.far_end(port)
     for gateway in wanted.gateways:
         everything = "::/0" if ip_address(gateway).version == 6 else "0.0.0.0/0"
         requests.append(addressing.route(everything, index, via=gateway))
@@ -365,11 +372,23 @@ def router_mac(node_ip: str) -> str:
 
 
 def _ways(place: Place, remotes: Iterable[Remote]) -> Iterator[tuple[str, str, int]]:
-    """(block, node, table) of each route to remote members; routed networks are IPv4."""
+    """(block, next hop, table) of each route to remote members; only the cluster's own network has IPv6."""
+    dual = routed6.is_dual(place.network)
     for remote in remotes:
         for address in remote.addresses:
             if ":" not in address:
                 yield from ((f"{address}/32", remote.node_ip, table) for table in place.tables)
+            elif dual:
+                yield f"{address}/128", routed6.next_hop(remote.node_ip), addressing.TABLE_MAIN
+
+
+def _next_hops(place: Place, node: str) -> list[str]:
+    """What a node is called in the routes of a routed network."""
+    return [node, routed6.next_hop(node)] if routed6.is_dual(place.network) else [node]
+
+
+def _alone(address: str) -> str:
+    return f"{address}/128" if ":" in address else f"{address}/32"
 
 
 def _device_mac(second: int, vni: int) -> str:

@@ -2,9 +2,10 @@
 
 Each interface may use its MAC and those addresses that its pod has in that network: as IP source, as ARP
 sender, and as target of a neighbour advertisement. Checked where a frame enters the node, bridged interfaces
-in the ``bridge`` family, routed ones in ``ip`` and ``arp``. Chains and sets are made once, when the agent
-starts; a pod costs one transaction of set elements (:mod:`multinet.vrouter.nftsets`), keyed by the ifindex of
-the node's end, which is never used again. The rules outlive the agent; one that starts replaces them at once.
+in the ``bridge`` family, routed ones in ``ip``, ``ip6`` and ``arp``. Chains and sets are made once, when the
+agent starts; a pod costs one transaction of set elements (:mod:`multinet.vrouter.nftsets`), keyed by the
+ifindex of the node's end, which is never used again. The rules outlive the agent; one that starts replaces
+them at once.
 
 Two more things are kept here, being about the same ports: no pod sends VXLAN to a node's own UDP port (it
 would get frames into any network), and nothing of a bridged network gets to the node's own stack.
@@ -21,15 +22,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from typing import Protocol
 
-from multinet.vrouter import nft, nftsets
+from multinet.vrouter import netns, nft, nftsets
 from multinet.vrouter.datapath import BRIDGED, Attachment, DatapathError, Port
 from multinet.vrouter.links import VXLAN_PORT
 from multinet.vrouter.netlink import mac_bytes, packed
-from multinet.vrouter.nftsets import ARP, BRIDGE, IP, Elements, concatenated, index_key
+from multinet.vrouter.nftsets import ARP, BRIDGE, IP, IP6, Elements, concatenated, index_key
 from multinet.vrouter.removal import GROUP
 
 TABLE = "multinet_guard"
-_FAMILIES = {BRIDGE: "bridge", ARP: "arp", IP: "ip"}
+_FAMILIES = {BRIDGE: "bridge", ARP: "arp", IP: "ip", IP6: "ip6"}
 _log = logging.getLogger(__name__)
 
 _BY_MAC = "meta iif . ether saddr @macs"
@@ -95,6 +96,19 @@ table arp {TABLE} {{
   chain input {{
     type filter hook input priority -310; policy accept;
     {_ARP_BY_ADDRESS} accept
+    meta iif @ports counter drop
+  }}
+}}
+"""
+# Routed ports with IPv6 only; on the others a node has it switched off.
+_SCRIPT_IPV6 = f"""
+table ip6 {TABLE} {{
+  set ports {{ type iface_index; }}
+  set ipv6 {{ type iface_index . ether_addr . ipv6_addr; }}
+  chain prerouting {{
+    type filter hook prerouting priority -310; policy accept;
+    iifname != "tap*" accept
+    meta iif . ether saddr . ip6 saddr @ipv6 accept
     meta iif @ports counter drop
   }}
 }}
@@ -192,11 +206,14 @@ def make(underlay: str, alive: Iterable[Attachment]) -> Guard:
 
 
 def _whole_script(underlay: str, alive: Iterable[Attachment]) -> str:
+    ipv6 = netns.has_ipv6()
     fresh = "".join(
-        f"add table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in _FAMILIES.values()
+        f"add table {family} {TABLE}\ndelete table {family} {TABLE}\n"
+        for family in _FAMILIES.values()
+        if family != "ip6" or ipv6
     )
     listed = "".join(map(_in_words, (item for each in alive for item in _elements(each.ports))))
-    return fresh + _SCRIPT.replace("@UNDERLAY@", underlay) + listed
+    return fresh + _SCRIPT.replace("@UNDERLAY@", underlay) + (_SCRIPT_IPV6 if ipv6 else "") + listed
 
 
 def _elements(ports: Sequence[Port]) -> Iterator[Elements]:
@@ -204,7 +221,8 @@ def _elements(ports: Sequence[Port]) -> Iterator[Elements]:
     guarded = [port for port in ports if port.wanted.guarded]
     bridged = [port for port in guarded if port.wanted.network.mode == BRIDGED]
     routed = [port for port in guarded if port.wanted.network.mode != BRIDGED]
-    for family, some in ((BRIDGE, bridged), (IP, routed), (ARP, routed)):
+    dual = [port for port in routed if any(":" in cidr for cidr in port.wanted.addresses)]
+    for family, some in ((BRIDGE, bridged), (IP, routed), (IP6, dual), (ARP, routed)):
         yield from _of_family(family, some, ports)
 
 
@@ -216,11 +234,12 @@ def _of_family(family: int, some: Sequence[Port], ports: Sequence[Port]) -> Iter
         if family == BRIDGE:
             keys["macs"].append(concatenated(index, mac))
         for address in _addresses(port, ports):
-            if len(address) == 4:
+            if len(address) == 4 and family != IP6:
                 keys["ipv4"].append(concatenated(index, mac, address))
-            elif family == BRIDGE:
+            elif len(address) == 16 and family in (BRIDGE, IP6):
                 keys["ipv6"].append(concatenated(index, mac, address))
-                keys["targets"].append(concatenated(index, address))
+                if family == BRIDGE:
+                    keys["targets"].append(concatenated(index, address))
     for name, listed in keys.items():
         yield Elements(family, TABLE, name, tuple(listed))
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from multinet.vrouter import addressing, forwarding, kernelstate, links, netlink
+from multinet.vrouter import addressing, forwarding, kernelstate, links, netlink, routed6
 from multinet.vrouter.datapath import Attachment, Places, Port, Remote
 from multinet.vrouter.forwarding import Place
 from multinet.vrouter.kernelstate import Link
@@ -64,7 +64,7 @@ def near_end(through: Socket, active: Presence, port: Port) -> list[str]:
         return []  # gone since: that has been announced
     found = _up(through, link)
     # A namespace is named by the request for the veth only, which is left out.
-    requests = active.plug(port, 0)
+    requests = [*active.plug(port, 0), *routed6.near_end(port)]
     if active.is_bridged and link.master != active.place.bridge:
         settings = [request for request in requests if request.kind == netlink.SETLINK]
         through.send([links.set_master(link.index, active.place.bridge, link.name), *settings])

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from multinet.vrouter import netlink
 from multinet.vrouter.datapath import DatapathError
 
-BRIDGE, ARP, IP = 7, 3, 2
+BRIDGE, ARP, IP, IP6 = 7, 3, 2, 10
 
 _NETLINK_NETFILTER = 12
 _SUBSYSTEM, _BATCH_BEGIN, _BATCH_END = 10, 16, 17

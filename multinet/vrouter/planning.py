@@ -21,10 +21,14 @@ def host_prefix(pod_uid: str) -> str:
 
 
 def refuse_routed_ipv6(wanted: Wanted) -> None:
-    """``DatapathError`` for an IPv6 address in a routed network."""
-    if wanted.network.mode == ROUTED and any(":" in cidr for cidr in wanted.addresses):
+    """``DatapathError`` for an IPv6 address in a routed network that is not the cluster's own."""
+    if (
+        wanted.network.mode == ROUTED
+        and wanted.network.confined
+        and any(":" in cidr for cidr in wanted.addresses)
+    ):
         raise DatapathError(
-            f"interface {wanted.name} asks for an IPv6 address in a routed network, which is IPv4 only",
+            f"interface {wanted.name} asks for an IPv6 address in a routed network of IPv4 only",
             next_step=f"set forwardingMode {BRIDGED} on networks with IPv6 subnets",
         )
 

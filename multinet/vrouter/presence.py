@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from multinet.vrouter import addressing, forwarding, kernelstate, netns, underlaid
+from multinet.vrouter import addressing, forwarding, kernelstate, netns, routed6, underlaid
 from multinet.vrouter.datapath import BRIDGED, GATEWAY_MAC, Port, Remote
 from multinet.vrouter.forwarding import Place
 from multinet.vrouter.gateways import Gateways
@@ -41,6 +41,8 @@ class Presence:
         ``node`` is a descriptor of the node's network namespace.
         """
         place = self.place
+        if routed6.is_dual(place.network):
+            routed6.prepare(node)
         through.send([*forwarding.forwarding_of(place.network).create(place), *gateways.port(place)])
         self.open(through, gateways, node)
 
@@ -52,6 +54,8 @@ class Presence:
                 netns.write_settings(
                     {f"{conf}/accept_ra": "0", f"{conf}/addr_gen_mode": "1", f"{conf}/disable_ipv6": "0"}
                 )
+        if routed6.is_dual(self.place.network):
+            routed6.enable(node, [self.place.vxlan_name])
         if self.place.gateway:
             gateways.open(self.place)
             services = self.place.network.services

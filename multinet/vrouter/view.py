@@ -268,14 +268,14 @@ class ClusterView:
 def network_of(network: VirtualNetwork) -> Network:
     """A VirtualNetwork as the data path needs it: the node answers for gateways and DNS addresses.
 
-    Routed networks are IPv4 only. Of them the cluster's own alone is in the node's main table, wherever it
-    came first.
+    Of routed networks the cluster's own alone is in the node's main table, wherever it came first, and may
+    have IPv6.
     """
     services = [
         str(address)
         for subnet in network.subnets
         for address in (subnet.gateway, subnet.dns)
-        if address is not None and (address.version == 4 or network.mode != ROUTED)
+        if address is not None and (address.version == 4 or network.mode != ROUTED or network.is_default)
     ]
     confined = network.mode == ROUTED and not network.is_default
     snat = network.fabric_snat and network.mode != ROUTED

@@ -314,3 +314,16 @@ async def test_blocks_in_the_underlay_are_unique_and_members_are_routed(world):
     refused = ready(world, LEFT.replace("left", "c"))
     assert refused.reason == "UnderlayBlockTaken"
     assert "10.1.0.0/16" in refused.message
+
+
+async def test_the_default_network_may_have_both_families(start_world):
+    world = await start_world(pod_cidr6="fd00:10:32::/64")
+    await world.settle()
+    blocks = [each["cidr"] for each in world.api.named(VIRTUAL_NETWORKS, DEFAULT)["spec"]["subnets"]]
+    assert blocks == ["10.32.0.0/12", "fd00:10:32::/64"]
+    world.pod("default/p", "")
+    (first,) = await world.attached("default/p")
+    assert [(each["address"], each["prefixLength"]) for each in first["addresses"]] == [
+        ("10.47.255.252", 12),
+        ("fd00:10:32:0:ffff:ffff:ffff:fffc", 64),
+    ]
