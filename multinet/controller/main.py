@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
         namespace_isolation=options.namespace_isolation,
         global_namespaces=frozenset(filter(None, options.global_namespaces.split(","))),
         protect_networks=options.protect_networks,
-        pod_cidr6=options.pod_cidr6,
+        pod_cidr6=options.pod_cidr6 or "",
     )
     return uvloop.run(_serve(Client(access), settings))
 
@@ -78,9 +78,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--protect-networks", action="store_true", help="a NAD in use stays until its last pod is gone"
     )
-    parser.add_argument(
-        "--pod-cidr6", default="", type=_block6, help="an IPv6 block that pods have addresses of as well"
-    )
+    parser.add_argument("--pod-cidr6", type=_block6, help="an IPv6 block that pods have addresses of as well")
     parser.add_argument("--log-level", choices=["debug", "info", "warning"], default="info")
     return parser.parse_args(argv)
 

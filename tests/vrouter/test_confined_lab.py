@@ -47,7 +47,7 @@ def asks(pod, target):
 
 
 def works(lab, source, target):
-    reached, said = lab.ping(source, target)
+    reached, said = lab.ping(source, target, "-W", "10")
     assert reached, f"{source} -> {target}: {said}"
     return said
 

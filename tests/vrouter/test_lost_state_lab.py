@@ -97,7 +97,7 @@ async def test_add_before_the_cluster_is_known_finds_the_networks_of_pods_that_w
     assert code == 0, result
     await node.sync()
     assert (await node.call("CHECK", "c-late", "late", config={"prevResult": result}))[0] == 0
-    assert lab.ping("late", "10.47.255.254")[0]
+    assert lab.ping("late", "10.47.255.254", "-W", "10")[0]
     assert (await node.call("DEL", "c-late", "late"))[0] == 0
     await node.datapath.settled()
     assert node.links() == before

@@ -170,7 +170,7 @@ async def test_each_thing_that_somebody_deletes_is_made_again(lab, pods):
             run(*argv)
             await told.hears(who, words)
             for index, each in enumerate(interfaces):
-                assert lab.ping("a", each.addresses[0].address)[0], f"{what}, eth{index}"
+                assert lab.ping("a", each.addresses[0].address, "-W", "10")[0], f"{what}, eth{index}"
             assert all(node.datapath.check(each) == () for each in node.agent.attachments), what
     assert inside("a") == before
     assert run(*nft_of(node, "list", "ruleset")).count("elements") == rules.count("elements")
@@ -255,7 +255,7 @@ async def test_the_rules_of_gateways_and_of_the_way_out_come_back_at_once(lab, p
             run(*accident)
             await told.hears("node", "rules of gateways")
             for pod, target in (("a", "10.1.1.254"), ("out", "10.1.3.254"), ("out", "100.64.0.12")):
-                assert lab.ping(pod, target)[0], (accident, pod, target)
+                assert lab.ping(pod, target, "-W", "10")[0], (accident, pod, target)
 
 
 async def test_our_own_scripts_are_no_accidents(lab, pods, keepers):
@@ -314,4 +314,4 @@ async def test_what_was_deleted_while_no_agent_ran_is_made_again(lab, pods):
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     for each in interfaces:
-        assert lab.ping("a", each.addresses[0].address)[0]
+        assert lab.ping("a", each.addresses[0].address, "-W", "10")[0]

@@ -34,7 +34,7 @@ def at_once(lab, expected):
     """Check (whether it works, source, target, ping's options ...), all at the same time."""
 
     def check(works, *words):
-        reached, said = lab.ping(*words)
+        reached, said = lab.ping(*words, *(("-W", "10") if works else ()))
         assert reached is works, f"{words}: {said}"
         return said
 
@@ -128,7 +128,7 @@ async def test_packets_between_nodes_are_not_tunnelled(lab):
     _, _, pods = await populate(lab)
     heard = lab.listen("node2", "eth0")
     target = address(pods["c"])
-    assert lab.ping("a", target, "-p", "6d6e6574")[0]
+    assert lab.ping("a", target, "-W", "10", "-p", "6d6e6574")[0]
     frames = []
     while not any(b"mnetmnet" in each for each in frames):
         frames.append(heard.recv(4096))
