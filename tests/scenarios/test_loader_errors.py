@@ -258,8 +258,8 @@ CASES = {
     ),
     "IPv6 beside a pod network": (
         LAB.replace("{}", "{ ipv6: true, cni: { name: x, plugins: [{ type: ptp }] } }") + GONE,
-        "s.yaml:6:16: nothing gives these pods IPv6 addresses: with spec.lab.cni, multinet's controller, node "
-        "agents and config API do not run (leave out ipv6, or cni)",
+        "s.yaml:6:16: nothing gives these pods IPv6 addresses: with spec.lab.cni, multinet's controller, "
+        "node agents and config API do not run (leave out ipv6, or cni)",
     ),
     "a pod network without plugins": (
         LAB.replace("{}", "{ cni: { name: x, plugins: [] } }") + GONE,
