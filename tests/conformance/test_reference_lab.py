@@ -12,7 +12,7 @@ import yaml
 from conformance import report
 from conformance.verdicts import Verdict
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 def run(folder, target, *options):
