@@ -27,6 +27,8 @@ settings.register_profile("thorough", settings.get_profile("multinet"), max_exam
 settings.register_profile("search", settings.get_profile("multinet"), max_examples=1000, derandomize=False)
 settings.load_profile("multinet")
 
+# Exported scenarios that tests replay by their fuzzer's steps; not all can be run as scenarios.
+collect_ignore = ["fuzz/planted"]
 _WHOLE_FILE = re.compile(r"^pytestmark = \[?pytest\.mark\.(lab|programs|browser)\b", re.MULTILINE)
 
 

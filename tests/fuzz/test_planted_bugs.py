@@ -1,6 +1,6 @@
 """Each planted bug is found by chance, cut to few steps, exported, and replayed as failing until it is gone.
 
-The seeds are near the finds, to keep this short; from seed 0 none takes more than ten seconds of a processor.
+The seeds are near the finds, to keep this short; from seed 0 one, lease-leak, takes 1200 examples.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from multinet.model.planted import BUGS, plant
 pytestmark = pytest.mark.programs
 
 SEEDS = {
-    "address-reused-early": 2,
-    "order-by-hash": 2,
-    "live-network-removed": 2,
-    "status-before-add": 1,
+    "address-reused-early": 5,
+    "order-by-hash": 0,
+    "live-network-removed": 0,
+    "status-before-add": 0,
     "del-skipped": 0,
     "edit-attaches": 0,
     "namespaces-confused": 0,
-    "lease-leak": 4,
+    "lease-leak": 46,
     "stale-fdb": 0,
     "duplicate-allocates": 0,
 }

@@ -116,7 +116,10 @@ async def test_volumes_of_every_kind_at_paths_the_machine_does_not_have(lab):
         touch /nowhere/config/x 2>/dev/null || echo read-only
         echo from-the-pod > /shared/file; echo kept > /data/file; sleep 1000"""
     await lab.start_kubelet()
-    reader = {**container("sleep 1; cat /mnt/file; sleep 1000"), "name": "c1"}
+    reader = {
+        **container("until [ -s /mnt/file ]; do sleep 0.05; done; cat /mnt/file; sleep 1000"),
+        "name": "c1",
+    }
     reader["volumeMounts"] = [{"name": "scratch", "mountPath": "/mnt", "readOnly": True}]
     first = container(script, volumeMounts=mounts)
     pod = await lab.pod("web", volumes=volumes, containers=[first, reader])
