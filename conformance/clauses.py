@@ -79,7 +79,8 @@ def columns(folder: Path = REPORTS) -> list[Column]:
         report = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(report, dict) and report.get("kind") == "ConformanceReport":
             clauses = report.get("specClauses") or ()
-            found.append(Column(path.stem.removesuffix("-report"), {one["id"]: one["verdict"] for one in clauses}))
+            verdicts = {one["id"]: one["verdict"] for one in clauses}
+            found.append(Column(path.stem.removesuffix("-report"), verdicts))
     return found
 
 
