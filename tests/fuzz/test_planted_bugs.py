@@ -17,18 +17,7 @@ from multinet.model.planted import BUGS, plant
 
 pytestmark = pytest.mark.programs
 
-SEEDS = {
-    "address-reused-early": 5,
-    "order-by-hash": 0,
-    "live-network-removed": 0,
-    "status-before-add": 0,
-    "del-skipped": 0,
-    "edit-attaches": 0,
-    "namespaces-confused": 0,
-    "lease-leak": 46,
-    "stale-fdb": 0,
-    "duplicate-allocates": 0,
-}
+SEEDS = dict.fromkeys(sorted(BUGS), 0) | {"address-reused-early": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +25,6 @@ def _quiet():
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
-
-
-def test_every_planted_bug_has_a_seed():
-    assert SEEDS.keys() == BUGS.keys()
 
 
 @pytest.mark.parametrize("bug", sorted(BUGS))
