@@ -57,3 +57,16 @@ def test_what_is_wrong_with_it_is_told(here: Path, name: str, text: str, message
 def test_one_that_is_not_there_is_told_with_where_was_looked(here: Path) -> None:
     with pytest.raises(InputError, match=f"there is no module nobody_has_this in {here.parent} or among"):
         target.make("nobody_has_this.target")
+
+
+def test_the_shortest_one_of_the_documentation_works_and_is_short(here: Path) -> None:
+    page = (Path(target.__file__).parents[1] / "docs" / "targets.md").read_text(encoding="utf-8")
+    example = page.partition("```python\n")[2].partition("```")[0]
+    assert len(example.splitlines()) < 100
+    (here / "shortest.py").write_text(example)
+    made = target.make("walked_package.shortest:kubeconfig")
+    assert isinstance(made, target.ClusterTarget)
+    wish = target.Network("net", "space", ("10.1.0.0/24",))
+    assert made.nad(wish)["metadata"] == {"name": "net", "namespace": "space", "annotations": {}}
+    with pytest.raises(target.CannotProvideError):
+        made.nad(target.Network("net", "space", addressless=True))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance import requirement
-from conformance.delegating import listed, single
+from conformance.delegating import Pod, listed, single
 from conformance.delegating.bench import Case
 from conformance.recorder import Answer, Call
 from multinet.model.objects import Obj
@@ -91,15 +91,20 @@ def test_each_attachment_has_a_file_of_its_own(case: Case) -> None:
     assert first.parent == second.parent == FOLDER
 
 
-@requirement("DI-4.2-c")
-def test_the_folder_is_made_if_it_is_missing(case: Case) -> None:
+def with_device(case: Case) -> tuple[Pod, Path]:
+    """A pod whose delegate writes to the file that it is told of."""
     case.recorder.answer(Answer(command="ADD", network="net-a", device_info=PCI))
     case.nad("net-a", single("net-a", CAPABILITY))
-    if isolation.inside():
-        shutil.rmtree(FOLDER, ignore_errors=True)
     pod = case.pod("net-a")
     case.attach(pod)
-    path = file_of(case.one())
+    return pod, file_of(case.one())
+
+
+@requirement("DI-4.2-c")
+def test_the_folder_is_made_if_it_is_missing(case: Case) -> None:
+    if isolation.inside():
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    pod, path = with_device(case)
     assert path.exists(), f"the delegate could not write: there was no folder {path.parent}"
     case.delete(pod)
 
@@ -107,11 +112,7 @@ def test_the_folder_is_made_if_it_is_missing(case: Case) -> None:
 @pytest.mark.usefixtures("folder")
 @requirement("DI-4.2-d")
 def test_the_file_is_deleted_on_del(case: Case) -> None:
-    case.recorder.answer(Answer(command="ADD", network="net-a", device_info=PCI))
-    case.nad("net-a", single("net-a", CAPABILITY))
-    pod = case.pod("net-a")
-    case.attach(pod)
-    path = file_of(case.one())
+    pod, path = with_device(case)
     case.delete(pod)
     assert not path.exists(), f"{path} is still there"
 
