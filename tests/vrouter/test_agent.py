@@ -113,6 +113,7 @@ def rig(cluster, reports, tmp_path):
 
 
 async def test_add_waits_for_the_controller(rig):
+    rig.agent._limit_s = 30.0
     adding = asyncio.create_task(rig.call("ADD"))
     await asyncio.sleep(0.01)
     assert not adding.done()

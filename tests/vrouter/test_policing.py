@@ -71,6 +71,7 @@ async def test_without_policies_nothing_runs(policing, filter_):
 
 
 async def test_a_selected_pod_waits_for_its_rules_and_others_do_not(policing, filter_):
+    policing._limit_s = 30.0
     policing.policy_changed(None, CLOSED | {"spec": {"podSelector": {"matchLabels": {"app": "a"}}}})
     assert policing.needed.is_set()
     policing.peers_listed()
