@@ -9,6 +9,7 @@ below lets it show in, which says for each row of ``docs/dialects.md`` where use
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -33,6 +34,8 @@ _POD = frozenset(
 )
 _NETWORK = _POD | {Facet.NETWORKS}
 _STAYS = _NETWORK | {Facet.REMAINS}
+# So many worlds are let go of before their memory is taken back.
+_TRIED_MOST = 30
 #: Where a decision may show, by its row in docs/dialects.md.
 SHOWS: Mapping[str, frozenset[Facet]] = {
     "grammar": _POD,
@@ -64,6 +67,7 @@ class OtherDialect:
     def __init__(self, make: Callable[[Dialect], Engine], left: Dialect, right: Dialect) -> None:
         self._make, self._left, self._right = make, left, right
         self._now, self._engine = right, make(right)
+        self._tried = 0
         self._habit: Counter[tuple[Facet, tuple[str, ...]]] = Counter()
 
     @property
@@ -77,6 +81,10 @@ class OtherDialect:
 
     def reset(self) -> None:
         """An empty world, with all decisions of the dialect."""
+        # Campaigns leave garbage until a batch ends; here it is whole worlds.
+        if self._tried >= _TRIED_MOST:
+            self._tried = 0
+            gc.collect()
         if self._now == self._right:
             self._engine.reset()
         else:
@@ -124,6 +132,7 @@ class OtherDialect:
 
     def _without(self, names: tuple[str, ...], difference: Difference, moment: Moment) -> Engine | None:
         """A world in which these are decided as on the left side, if it does not show the difference."""
+        self._tried += 1
         engine = self._make(self._decided(names))
         try:
             for step in moment.taken:

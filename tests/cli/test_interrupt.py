@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -64,3 +65,19 @@ def test_lab_gives_the_signal_back(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert (done.returncode, done.stderr) == (3, "multinet: interrupted\n")
+
+
+def test_a_fuzzers_campaign_of_hours_ends_after_a_step_and_is_reported(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "multinet.cli", "fuzz", "--budget", "300", "--export", str(tmp_path)]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    ) as fuzzer:
+        assert fuzzer.stdout is not None
+        assert " steps/s, " in fuzzer.stdout.readline()  # of the first batch
+        fuzzer.send_signal(signal.SIGINT)
+        told = fuzzer.stdout.read()
+    assert fuzzer.returncode == 3
+    assert told.endswith("exit status 3: could not run\n")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["interrupted"]
+    assert report["figures"]["steps"] == sum(report["coverage"]["kinds"].values()) > 0

@@ -19,6 +19,7 @@ from tests.fuzz.ways import NAD, OTHER, A
 pytestmark = pytest.mark.lab
 # What `./lab fuzz --bug NAME` exported, by the model engine.
 PLANTED = Path(__file__).with_name("planted")
+REGRESSIONS = Path(exporting.__file__).with_name("regressions")
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +83,11 @@ def test_what_the_model_engine_exported_still_fails_with_the_planted_bug(engine,
     assert exporting.read(result.file).rules[0] in result.why
 
 
-def test_without_the_bugs_the_same_files_are_fixed(engine):
+def test_without_the_bugs_the_same_files_are_fixed_and_so_are_the_regressions(engine):
     engine.reset()
-    found = [replaying.once(path, engine) for path in sorted(PLANTED.glob("*.yaml"))]
-    assert [item.file.stem for item in found] == sorted(BUGS)
+    planted = sorted(PLANTED.glob("*.yaml"))
+    assert [path.stem for path in planted] == sorted(BUGS)
+    found = [replaying.once(path, engine) for path in (*planted, *replaying.files([REGRESSIONS]))]
     assert [item for item in found if item.state is not State.FIXED] == []
 
 
