@@ -44,7 +44,8 @@ class Waiting:
 
     def __init__(self, add: Callable[[str], None]) -> None:
         self._add = add
-        self._keys: dict[str, set[str]] = {}
+        # In the order in which they came: who has waited longest is tried first.
+        self._keys: dict[str, dict[str, None]] = {}
         self._topics: dict[str, tuple[str, ...]] = {}
         self._woken: OrderedDict[str, int] = OrderedDict()
         self._forgotten = 0
@@ -59,13 +60,13 @@ class Waiting:
             return
         self._topics[key] = topics
         for topic in topics:
-            self._keys.setdefault(topic, set()).add(key)
+            self._keys.setdefault(topic, {})[key] = None
 
     def drop(self, key: str) -> None:
         """``key`` waits for nothing any more."""
         for topic in self._topics.pop(key, ()):
-            keys = self._keys.get(topic, set())
-            keys.discard(key)
+            keys = self._keys.get(topic, {})
+            keys.pop(key, None)
             if not keys:
                 self._keys.pop(topic, None)
 
