@@ -290,7 +290,7 @@ async def test_our_own_deletions_are_no_accidents(lab, pods):
 async def test_somebody_who_insists_is_not_raced(lab, pods):
     node, _ = pods
     async with repairing(node) as told:
-        for _ in range(4):
+        for _ in range(5):
             run("ip", "-n", "a", "addr", "flush", "dev", "eth1")
             await told.hears("default/a", "add address")
         told.heard.clear()
