@@ -56,8 +56,9 @@ def test_a_budget_ends_it_and_is_no_interrupt(engine, monkeypatch):
 
 @pytest.mark.parametrize(("swarm", "chosen"), [(True, {1, 3}), (False, {0, 1, 2, 3})])
 def test_with_swarm_an_example_does_without_some_of_the_rules(swarm, chosen):
-    rules = [SimpleNamespace(preconditions=(), number=number) for number in range(4)]
-    choosing = Choosing(SimpleNamespace(_rules_strategy=SimpleNamespace(rules=rules)), swarm=swarm)
+    rules = [SimpleNamespace(preconditions=(), number=number, function=print) for number in range(4)]
+    machine = SimpleNamespace(_rules_strategy=SimpleNamespace(rules=rules), WEIGHTS={}, number=0)
+    choosing = Choosing(machine, swarm=swarm)
     numbers = random.Random(0)
     subset = bytes((100, 99, 100, 99, 101)).ljust(64, b"\0")
     data = SimpleNamespace(draw_bytes=lambda size, _most: subset if size == 64 else numbers.randbytes(size))
