@@ -115,7 +115,8 @@ async def test_volumes_of_every_kind_at_paths_the_machine_does_not_have(lab):
         cat /nowhere/config/deep/b /etc/only-a /var/run/secrets/all/token /var/run/secrets/all/who; echo
         touch /nowhere/config/x 2>/dev/null || echo read-only
         echo from-the-pod > /shared/file; echo kept > /data/file; sleep 1000"""
-    made = [path for path in ("/nowhere", "/etc/only-a", "/data", "/shared", "/run/secrets") if not exists(path)]
+    paths = ("/nowhere", "/etc/only-a", "/data", "/shared", "/run/secrets")
+    made = [path for path in paths if not exists(path)]
     assert "/nowhere" in made
     await lab.start_kubelet()
     reader = {
