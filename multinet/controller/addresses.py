@@ -68,13 +68,14 @@ class Addresses:
         mine = self._owned_by(pod, known)
         claims: list[Claim] = []
         try:
-            for item in wanted:
+            # What is asked for by name first: the pod's other interfaces must not take it.
+            for item in sorted(wanted, key=lambda item: not item.fixed):
                 claims.extend(self._reserve_one(pod, item, mine))
         except Refusal:
             if not planted("lease-leak"):
                 self.give_back(claim for claim in claims if not claim.exists)
             raise
-        return claims
+        return sorted(claims, key=lambda claim: claim.wanted.index)
 
     def give_back(self, claims: Iterable[Claim]) -> None:
         """Forget claims which were never created."""
