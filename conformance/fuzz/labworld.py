@@ -26,7 +26,7 @@ from multinet.kube.informer import Informer
 from multinet.kube.resources import NADS, PODS, Resource
 from multinet.kube.resources import NAMESPACES as NAMESPACE
 from multinet.model.objects import Obj, metadata_of, section
-from multinet.waits import pause, wait_for
+from multinet.waits import pause, turn, wait_for
 from topology import linux, roles
 from topology.backend import LabSpec
 from topology.mininet_backend import MininetBackend
@@ -38,6 +38,8 @@ _SYNC_LIMIT_S = 10.0
 _REQUEST_LIMIT_S = 20.0
 # Between two looks at who sleeps; longer as long as somebody is awake, who needs the processor himself.
 _BETWEEN_S, _BETWEEN_MOST_S = 0.002, 0.01
+# From a socket of ours to the informer's store it takes some turns of the loop, whatever time they need.
+_TURNS = 10
 # What is left to do after everybody fell asleep waits for a timer; this long it is waited for.
 PATIENCE_S = 3.0
 # A pod that nothing stands in the way of any more waits for its kubelet's longest back-off between sandboxes.
@@ -128,9 +130,13 @@ class LabWorld:
             changes, first = self.changes, labrest.sleepers()
             between = min(between * 1.5, _BETWEEN_MOST_S) if first is None else _BETWEEN_S
             await pause("a look at who sleeps", between)
-            if first is not None and first == labrest.sleepers() and changes == self.changes:
-                self._check_roles()
-                return
+            if first is not None and first == labrest.sleepers():
+                # What they said last may still be in our own sockets, where nobody but we can see it.
+                for _ in range(_TURNS):
+                    await turn()
+                if changes == self.changes:
+                    self._check_roles()
+                    return
             waited = time.monotonic() - begun
             if waited > _RESTLESS_S and self.changes - before_all > _RESTLESS_CHANGES:
                 raise RestlessError(f"{self.changes - before_all} changes in {waited:.1f} s and no end")
