@@ -51,8 +51,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if all(word.isidentifier() and word not in text for word in words) else None
 
 
+def pytest_collection() -> None:
+    """Nothing of what is imported and collected is garbage."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """What is there now (modules, thousands of items) stays: seeking garbage in it is a sixth of the time."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -23,6 +23,8 @@ _NOT_RUN = 127
 _LAB_WORKERS = 2
 # What is left runs in this process, needs no privilege and is done in seconds.
 _UNIT = "not lab and not browser and not programs"
+# A worker that has nothing left takes some of another's, so that all end at once.
+_SPREAD = ("-n", "auto", "--dist", "worksteal")
 # Properties are there with a few examples each; here with all of them (docs/decisions/0033).
 _PROGRAMS = ("-m", "programs or hypothesis", "--hypothesis-profile=thorough")
 
@@ -48,8 +50,8 @@ def parts(only: str | None, extra: list[str]) -> list[Part]:
             Part("mypy", (str(beside / "mypy"),), False),
             Part("layers", (str(beside / "lint-imports"),), False),
         ],
-        "unit": [Part("unit tests", (*pytest, "-n", "auto", "-m", _UNIT, *extra))],
-        "programs": [Part("tests with other programs", (*pytest, "-n", "auto", *_PROGRAMS, *extra))],
+        "unit": [Part("unit tests", (*pytest, *_SPREAD, "-m", _UNIT, *extra))],
+        "programs": [Part("tests with other programs", (*pytest, *_SPREAD, *_PROGRAMS, *extra))],
         "lab": [Part("lab tests", (*_isolated(pytest, extra), "-m", "lab", *extra))],
         "browser": [Part("browser tests", (*pytest, "-m", "browser", *extra), needs="chromedriver")],
     }

@@ -189,6 +189,7 @@ def test_an_output_that_nobody_takes(verb: str, redirection: str, status: int, m
     assert (done.returncode, done.stderr) == (status, message)
 
 
+@pytest.mark.programs
 def test_fuzz_of_one_reader_for_next_to_no_time_tries_what_is_kept(multinet: Command, tmp_path: Path) -> None:
     done = multinet(
         "fuzz", "--engine", "parsers", "--only", "nad", "--budget", "0.0001", "--export", tmp_path
@@ -205,6 +206,7 @@ def test_fuzz_of_a_reader_that_is_none_is_wrong_use(multinet: Command, tmp_path:
     assert "no reader is called x" in done.stdout + done.stderr
 
 
+@pytest.mark.programs
 def test_fuzz_against_a_dialect_says_what_differs_and_why(multinet: Command, tmp_path: Path) -> None:
     options = ("--against", "contrail-classic", "--examples", "1", "--steps", "3", "--export", tmp_path)
     assert multinet("fuzz", *options).returncode == 0

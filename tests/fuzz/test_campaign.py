@@ -15,6 +15,8 @@ from conformance.fuzz.choosing import Choosing
 from conformance.fuzz.simulated import SimulatedEngine
 from multinet.model.planted import plant
 
+pytestmark = pytest.mark.programs
+
 
 @pytest.fixture(autouse=True)
 def _quiet():
@@ -31,7 +33,7 @@ def engine():
 
 
 def test_a_failure_in_the_database_is_tried_first_by_whoever_shares_it(engine, tmp_path):
-    with plant("address-reused-early"):
+    with plant("del-skipped"):
         first = campaign.run(engine, Plan(seed=1, examples=200, stop_at_first=True, database=tmp_path))
         again = campaign.run(engine, Plan(seed=77, examples=1, database=tmp_path))
         alone = campaign.run(engine, Plan(seed=77, examples=1))

@@ -20,6 +20,8 @@ from multinet.errors import InputError
 from multinet.model.dialect import CONTRAIL_CLASSIC, DEFAULT, Dialect
 from multinet.model.planted import plant
 
+pytestmark = pytest.mark.programs
+
 CLASSIC = CONTRAIL_CLASSIC.name
 A = Pick("default/a")
 NAD = steps.ApplyNad("default/a", cidr="10.2.0.0/29")
@@ -88,7 +90,6 @@ def test_a_bug_of_one_side_is_not_explained():
     assert f"; {CLASSIC} networks" in evidence
 
 
-@pytest.mark.programs
 def test_a_bug_of_one_side_is_found_cut_short_exported_and_replayed(tmp_path):
     engine, mended = pair(Forgetful), pair()
     # The seed is near the find, to keep this short.
