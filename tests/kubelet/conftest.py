@@ -20,6 +20,7 @@ from multinet.kube.informer import Informer
 from multinet.kube.resources import EVENTS, NODES, PODS
 from multinet.kubelet.context import Timing
 from multinet.kubelet.main import Options, run
+from multinet.waits import pause, wait_for
 
 PLUGIN = """#!/bin/sh
 cat > {state}/stdin.$CNI_COMMAND
@@ -67,6 +68,15 @@ class KubeletLab:
         path = self.plugin / "calls"
         lines = path.read_text().splitlines() if path.exists() else []
         return [line for line in lines if line.startswith(command) and not line.startswith("STATUS")]
+
+    async def called(self, command: str, limit: float = 30.0) -> None:
+        """Wait for the plugin's first such call to have begun."""
+
+        async def look() -> None:
+            while not self.calls(command):
+                await pause(f"a call of {command}", 0.02)
+
+        await wait_for(f"the plugin's {command}", look(), limit)
 
     def fail(self, command: str, code: int, message: str) -> None:
         body = {"cniVersion": "1.1.0", "code": code, "msg": message}
