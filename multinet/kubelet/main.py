@@ -52,7 +52,7 @@ _CONFIGURATION = {
     "name": "multinet",
     "plugins": [{"type": "multinet-cni", "capabilities": {"bandwidth": True, "portMappings": True}}],
 }
-_FIRST_ANSWER_S = 0.3
+_REGISTER_WITHIN_S = 0.3
 _AGENT_DIRECTORY = "/run/multinet-agent"
 
 
@@ -206,7 +206,7 @@ async def _keep_node(options: Options, context: NodeContext) -> None:
     changed = asyncio.Event()
     network.on_change(changed.set)
     # With the answer at hand, the node is registered as ready by one request.
-    await wait_or_timeout(network.asked, _FIRST_ANSWER_S)
+    await wait_or_timeout(network.asked, _REGISTER_WITHIN_S)
     await node.register()
     async with asyncio.TaskGroup() as group:
         group.create_task(_publish(node, changed), name="node status")

@@ -18,10 +18,12 @@ from multinet.kubelet.cleanup import completed
 from multinet.kubelet.context import NodeContext
 from multinet.kubelet.runtimeargs import capability_args
 from multinet.kubelet.sandbox import Sandbox, SandboxStore
+from multinet.kubelet.wakeup import wait_or_timeout
 from multinet.model.objects import Obj, section, uid_of
 
 _log = logging.getLogger(__name__)
 INTERFACE = "eth0"
+_FIRST_ANSWER_S = 10.0
 
 
 def attachment_of(sandbox: Sandbox, capability_args: Obj | None = None) -> Attachment:
@@ -47,11 +49,14 @@ def attachment_of(sandbox: Sandbox, capability_args: Obj | None = None) -> Attac
 async def set_up(context: NodeContext, pod: Obj, *, api_uid: str = "") -> Sandbox:
     """Make the sandbox and attach it; raises what hindered it, with nothing left behind."""
     arguments = capability_args(pod)
-    if not section(pod, "spec").get("hostNetwork") and not context.network.ready:
-        raise NetworkingError(context.network.message)
     if section(pod, "spec").get("hostNetwork"):
         sandbox = await context.sandboxes.create(pod)
         return context.sandboxes.attached(sandbox, (context.node_ip,))
+    # A kubelet that has just started is not a network that is not ready.
+    if not context.network.ready:
+        await wait_or_timeout(context.network.asked, _FIRST_ANSWER_S)
+    if not context.network.ready:
+        raise NetworkingError(context.network.message)
     etc = etcfiles.write(context.pods_dir / uid_of(pod), pod)
     sandbox = await context.sandboxes.create(pod, etc, api_uid=api_uid)
     config = context.network.config
