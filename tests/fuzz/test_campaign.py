@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import random
 from types import SimpleNamespace
 
@@ -12,24 +11,9 @@ import pytest
 from conformance.fuzz import campaign, report, steps
 from conformance.fuzz.campaign import Plan
 from conformance.fuzz.choosing import Choosing
-from conformance.fuzz.simulated import SimulatedEngine
 from multinet.model.planted import plant
 
-pytestmark = pytest.mark.programs
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-@pytest.fixture
-def engine():
-    made = SimulatedEngine()
-    yield made
-    made.close()
+pytestmark = [pytest.mark.programs, pytest.mark.usefixtures("errors_unlogged")]
 
 
 def test_a_failure_in_the_database_is_tried_first_by_whoever_shares_it(engine, tmp_path):

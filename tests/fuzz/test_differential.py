@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 
 import pytest
 
@@ -20,18 +19,11 @@ from multinet.errors import InputError
 from multinet.model.dialect import CONTRAIL_CLASSIC, DEFAULT, Dialect
 from multinet.model.planted import plant
 
-pytestmark = pytest.mark.programs
+pytestmark = [pytest.mark.programs, pytest.mark.usefixtures("errors_unlogged")]
 
 CLASSIC = CONTRAIL_CLASSIC.name
 A = Pick("default/a")
 NAD = steps.ApplyNad("default/a", cidr="10.2.0.0/29")
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 class Forgetful(SimulatedEngine):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -20,19 +19,7 @@ from multinet.model.planted import BUGS, plant
 from multinet.vrouter.view import ClusterView
 from tests.fuzz.ways import OTHER, WAYS, A
 
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-@pytest.fixture
-def engine():
-    made = SimulatedEngine()
-    yield made
-    made.close()
+pytestmark = pytest.mark.usefixtures("warnings_unlogged")
 
 
 def test_every_planted_bug_has_a_way():

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from conformance.fuzz.parsers import SUBJECTS, NotTotalError, Subject, corpus, feed, run, subject
 
+pytestmark = pytest.mark.usefixtures("warnings_unlogged")
+
 KEPT = list(corpus.read())
 # A new cluster is made for each input of these.
 SLOW = ("kubernetes-api", "config-api", "pod")
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def test_the_corpus_is_of_subjects_there_are() -> None:

@@ -5,8 +5,6 @@ The seeds are near the finds, to keep this short; from seed 0 the rarest takes s
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 
 from conformance.fuzz import campaign, engines, exporting, replaying
@@ -15,16 +13,9 @@ from conformance.fuzz.exporting import Origin
 from conformance.fuzz.replaying import State
 from multinet.model.planted import BUGS, plant
 
-pytestmark = pytest.mark.programs
+pytestmark = [pytest.mark.programs, pytest.mark.usefixtures("errors_unlogged")]
 
 SEEDS = dict.fromkeys(sorted(BUGS), 0) | {"address-reused-early": 8}
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("bug", sorted(BUGS))
