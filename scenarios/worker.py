@@ -109,7 +109,6 @@ def _run(options: argparse.Namespace, run_dir: Path, log: EventLog) -> tuple[Ver
     backend = MininetBackend()
     backend.prepare(run_dir)
     # Beside the zygote's own imports: the scenario is read again here, in the place where it is used.
-    from multinet.model.networks import DEFAULT_POD_CIDR6
     from scenarios import loader
     from topology.backend import LabSpec
 
@@ -117,15 +116,14 @@ def _run(options: argparse.Namespace, run_dir: Path, log: EventLog) -> tuple[Ver
         options.scenario, shown=options.shown, nodes=options.nodes, dialect=options.dialect
     )
     dialect = scenario.content.spec.lab.dialect
-    ipv6 = ("--pod-cidr6", DEFAULT_POD_CIDR6) if scenario.content.spec.lab.ipv6 else ()
     spec = LabSpec(
         scenario.node_names,
         run_dir,
         dialect,
         hosts=scenario.host_names,
         pod_network=scenario.pod_network,
-        controller=ipv6,
         wires=scenario.wires,
+        ipv6=scenario.content.spec.lab.ipv6,
     )
     return run_in_lab(backend, spec, scenario, run_dir, log)
 

@@ -49,7 +49,8 @@ class LabSpec:
     ``hosts`` are plain machines beside them: namespaces and a name, without role, link or address. What
     interfaces they get is up to the config API ("A workload without Kubernetes"). With a ``pod_network`` the
     pods have that, and the implementation under test takes no part. ``controller`` are more arguments of the
-    controller: what an administrator decides about it. ``wires`` are links beside the fabric.
+    controller: what an administrator decides about it. ``wires`` are links beside the fabric. With ``ipv6``
+    nodes, pods and services have addresses of both families.
     """
 
     nodes: tuple[str, ...]
@@ -60,6 +61,7 @@ class LabSpec:
     pod_network: PodNetwork | None = None
     controller: tuple[str, ...] = ()
     wires: tuple[Wire, ...] = ()
+    ipv6: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,17 @@ from __future__ import annotations
 
 import os
 import socket
-from ipaddress import IPv4Address, IPv4Interface
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from multinet.model.networks import DEFAULT_POD_CIDR, DEFAULT_SERVICE_CIDR
+from multinet.model.networks import (
+    DEFAULT_POD_CIDR,
+    DEFAULT_POD_CIDR6,
+    DEFAULT_SERVICE_CIDR,
+    DEFAULT_SERVICE_CIDR6,
+)
 from topology import linux
 from topology.backend import Wire
 from topology.mininet_api import Host, Intf, Link, Mininet, Switch
@@ -30,6 +36,7 @@ from topology.rtnl import Route
 
 FABRIC = "fabric"
 FABRIC_ADDRESS = IPv4Interface("100.64.0.1/24")
+_FABRIC_BLOCK6 = IPv6Network("fd00:100:64::/64")
 CONTROL_PLANE = "cp"
 CONTROL_PLANE_IP = IPv4Address("100.64.0.10")
 _SPARE_MTU = 1500
@@ -40,6 +47,13 @@ PRIVATE_DIRS = ("/run/netns", "/run/multinet-agent")
 def node_address(index: int) -> IPv4Interface:
     """The fabric address of worker ``index`` (0, 1, ...): 100.64.0.11/24 and upwards."""
     return IPv4Interface((CONTROL_PLANE_IP + 1 + index, FABRIC_ADDRESS.network.prefixlen))
+
+
+def address6(address: IPv4Address) -> IPv6Interface:
+    """The IPv6 address beside an IPv4 one of the fabric: fd00:100:64::11/64 beside 100.64.0.11."""
+    third, fourth = address.packed[2:]
+    host = int(str(third), 16) << 16 | int(str(fourth), 16)
+    return IPv6Interface((_FABRIC_BLOCK6[host], _FABRIC_BLOCK6.prefixlen))
 
 
 def fabric_mac(address: IPv4Address) -> str:
@@ -106,9 +120,16 @@ class FabricLink(Link):  # type: ignore[misc]
     """A veth from a host to the fabric: ``eth0`` on the host, ``fabric-ethN`` on the bridge."""
 
     def __init__(
-        self, host: NodeHost, switch: FabricBridge, *, address: str, mtu: int, **params: Any
+        self,
+        host: NodeHost,
+        switch: FabricBridge,
+        *,
+        address: str,
+        mtu: int,
+        ipv6: bool = False,
+        **params: Any,
     ) -> None:
-        self._address, self._mtu = IPv4Interface(address), mtu
+        self._address, self._mtu, self._ipv6 = IPv4Interface(address), mtu, ipv6
         params.update(addr1=fabric_mac(self._address.ip), intf=FabricIntf, params1={"ip": address})
         super().__init__(host, switch, **params)
 
@@ -141,9 +162,13 @@ class FabricLink(Link):  # type: ignore[misc]
         finally:
             os.close(netns)
         with linux.joined(node1.pid, "net"), Route() as route:
+            if self._ipv6:
+                _switch_on_ipv6(intfname1)
             route.set_link("lo", up=True)
             route.set_link(intfname1, up=True)
             route.add_address(socket.if_nametoindex(intfname1), self._address)
+            if self._ipv6:
+                route.add_address6(socket.if_nametoindex(intfname1), address6(self._address.ip))
 
     def stop(self) -> None:
         """Nothing to do: the link ends with the lab's namespaces."""
@@ -217,13 +242,16 @@ class SpareLink(Link):  # type: ignore[misc]
 class FabricBridge(Switch):  # type: ignore[misc]
     """A Linux bridge in the lab's root namespace, where the runner has the first address of the fabric."""
 
-    def __init__(self, name: str, *, mtu: int, **params: Any) -> None:
+    def __init__(self, name: str, *, mtu: int, ipv6: bool = False, **params: Any) -> None:
         super().__init__(name, dpid="1", **params)
         with Route() as route:
             # The MAC is set, or the bridge would take the lowest of its ports' and change it as they come.
             mac = fabric_mac(FABRIC_ADDRESS.ip)
             self.bridge_index = route.add_link(name, "bridge", mtu=mtu, mac=mac)
             route.add_address(self.bridge_index, FABRIC_ADDRESS)
+            if ipv6:
+                _switch_on_ipv6(name)
+                route.add_address6(self.bridge_index, address6(FABRIC_ADDRESS.ip))
         # On by default in each network namespace: bridged frames would pass the lab's own IP filters.
         netfilter = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
         if netfilter.exists():
@@ -236,8 +264,18 @@ class FabricBridge(Switch):  # type: ignore[misc]
         """Nothing to do: the bridge ends with the lab's namespaces."""
 
 
-def build(nodes: tuple[str, ...], mtu: int, hosts: tuple[str, ...] = (), wires: tuple[Wire, ...] = ()) -> Any:
-    """Build and start the Mininet of a lab: ``cp``, the worker nodes, the fabric, hosts, links beside it."""
+def build(
+    nodes: tuple[str, ...],
+    mtu: int,
+    hosts: tuple[str, ...] = (),
+    wires: tuple[Wire, ...] = (),
+    *,
+    ipv6: bool = False,
+) -> Any:
+    """Build and start the Mininet of a lab: ``cp``, the worker nodes, the fabric, hosts, links beside it.
+
+    With ``ipv6`` what has an address on the fabric has one of that family as well.
+    """
     Mininet.inited = True  # skips ensureRoot and fixLimits, see above
     net = Mininet(
         topo=None,
@@ -248,12 +286,12 @@ def build(nodes: tuple[str, ...], mtu: int, hosts: tuple[str, ...] = (), wires: 
         intf=FabricIntf,
         build=False,
     )
-    bridge = net.addSwitch(FABRIC, mtu=mtu, inNamespace=False)
+    bridge = net.addSwitch(FABRIC, mtu=mtu, ipv6=ipv6, inNamespace=False)
     addresses = {CONTROL_PLANE: IPv4Interface((CONTROL_PLANE_IP, FABRIC_ADDRESS.network.prefixlen))}
     addresses |= {name: node_address(index) for index, name in enumerate(nodes)}
     for name, address in addresses.items():
         host = net.addHost(name, ip=str(address))
-        net.addLink(host, bridge, address=str(address), mtu=mtu)
+        net.addLink(host, bridge, address=str(address), mtu=mtu, ipv6=ipv6)
     for name in hosts:
         with linux.joined(net.addHost(name, ip=None).pid, "net"), Route() as route:
             route.set_link("lo", up=True)
@@ -261,22 +299,33 @@ def build(nodes: tuple[str, ...], mtu: int, hosts: tuple[str, ...] = (), wires: 
         net.addLink(*map(net.get, wire.ends), cls=SpareLink, device=wire.device, number=number)
     net.build()
     net.start()
-    _route_to_pods(net.get(CONTROL_PLANE), nodes)
+    workers = [node_address(index).ip for index in range(len(nodes))]
+    control_plane = net.get(CONTROL_PLANE)
+    _route_to_pods(control_plane, (DEFAULT_POD_CIDR, DEFAULT_SERVICE_CIDR), [str(each) for each in workers])
+    if ipv6:
+        own = [str(address6(each).ip) for each in workers]
+        _route_to_pods(control_plane, (DEFAULT_POD_CIDR6, DEFAULT_SERVICE_CIDR6), own)
     return net
 
 
-def _route_to_pods(control_plane: NodeHost, nodes: tuple[str, ...]) -> None:
+def _switch_on_ipv6(device: str) -> None:
+    """Before it is up: it then has a link-local address at once, which neighbours are asked from."""
+    settings = Path(f"/proc/sys/net/ipv6/conf/{device}")
+    for name, value in (("accept_dad", "0"), ("accept_ra", "0"), ("disable_ipv6", "0")):
+        (settings / name).write_text(value)
+
+
+def _route_to_pods(control_plane: NodeHost, blocks: Sequence[str], nodes: Sequence[str]) -> None:
     """Give the control plane a way to pods of the default network, for its answers too, and to services.
 
     Pods' packets leave their node with the pod's own address. Each node routes to all pods of that network,
     those of other nodes through the overlay, and knows all services, so any node will do: all of them are
     named, and none is special. A kernel without multipath routes gets the first one only.
     """
-    addresses = [str(node_address(index).ip) for index in range(len(nodes))]
-    several = [word for address in addresses for word in ("nexthop", "via", address)]
-    for block in (DEFAULT_POD_CIDR, DEFAULT_SERVICE_CIDR):
+    several = [word for address in nodes for word in ("nexthop", "via", address)]
+    for block in blocks:
         failure = control_plane.cmd("ip", "route", "add", block, *several)
         if failure.strip():
-            failure = control_plane.cmd("ip", "route", "add", block, "via", addresses[0])
+            failure = control_plane.cmd("ip", "route", "add", block, "via", nodes[0])
         if failure.strip():
             raise OSError(0, f"{CONTROL_PLANE}: route to {block}: {failure.strip()}")

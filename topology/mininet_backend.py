@@ -18,6 +18,7 @@ import importlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,16 @@ class MininetBackend:
         placed = dict.fromkeys(others, cp.pid)
         for node in spec.nodes:
             host = net.get(node)
-            worker = roles.worker(spec, node, paths, host.IP(), self._entries)
+            worker = roles.worker(spec, node, paths, _addresses(host, spec), self._entries)
             placed |= dict.fromkeys(worker, host.pid)
         supervisor.start(placed, _ROLES_LIMIT_S)
+
+
+def _addresses(host: Any, spec: LabSpec) -> str:
+    """A node's own addresses, as its roles take them."""
+    from topology.fabric import address6  # imported already, with Mininet
+
+    return f"{host.IP()},{address6(IPv4Address(host.IP())).ip}" if spec.ipv6 else str(host.IP())
 
 
 def _check(spec: LabSpec) -> None:
@@ -110,7 +118,7 @@ def _build(spec: LabSpec, paths: roles.Paths) -> Any:
     from topology import fabric  # Mininet takes a while to import: after the zygote has been forked
 
     try:
-        net = fabric.build(spec.nodes, spec.underlay_mtu, spec.hosts, spec.wires)
+        net = fabric.build(spec.nodes, spec.underlay_mtu, spec.hosts, spec.wires, ipv6=spec.ipv6)
         if spec.pod_network is not None:
             _configure(spec.pod_network, spec.nodes, paths, net)
     except FileNotFoundError as error:

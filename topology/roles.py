@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from multinet.model.networks import DEFAULT_POD_CIDR6
 from topology.backend import LabSpec
 
 API_PORT = 6443
@@ -88,13 +89,14 @@ class Role:
 def control_plane(spec: LabSpec, paths: Paths, address: str, entries: Mapping[str, str]) -> tuple[Role, ...]:
     """The API server (first: all others need it), the controller and the scheduler."""
     kubeconfig = str(paths.kubeconfig)
+    pods = ("--pod-cidr6", DEFAULT_POD_CIDR6) if spec.ipv6 else ()
     api = (
         *("--listen", f"0.0.0.0:{API_PORT}", "--advertise", f"https://{address}:{API_PORT}"),
         *("--pki-dir", str(paths.lab / "pki"), "--kubeconfig", kubeconfig),
     )
     arguments = {
         "apiserver": api,
-        "controller": ("--kubeconfig", kubeconfig, "--dialect", spec.dialect, *spec.controller),
+        "controller": ("--kubeconfig", kubeconfig, "--dialect", spec.dialect, *pods, *spec.controller),
         "scheduler": ("--kubeconfig", kubeconfig),
     }
     if spec.pod_network is not None:

@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Mapping
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from types import TracebackType
 
 _NEWLINK, _DELLINK, _SETLINK, _NEWADDR, _NEWQDISC = 16, 17, 19, 20, 36
@@ -21,6 +21,7 @@ IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 
 IFLA_NET_NS_FD, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 28, 31, 32
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_IFA_F_NODAD = 0x02
 _TCA_KIND, _TCA_OPTIONS = 1, 2
 _IFF_UP = 1
 _TC_H_ROOT = 0xFFFFFFFF
@@ -120,6 +121,12 @@ class Route:
             (_IFA_BROADCAST, address.network.broadcast_address),
         ):
             body += attribute(kind, value.packed)
+        self._request(_NEWADDR, body, f"add address {address}")
+
+    def add_address6(self, index: int, address: IPv6Interface) -> None:
+        """Give a device an IPv6 address that is usable at once: nobody else has it, so nobody is asked."""
+        body = struct.pack("BBBBi", socket.AF_INET6, address.network.prefixlen, _IFA_F_NODAD, 0, index)
+        body += attribute(_IFA_LOCAL, address.ip.packed) + attribute(_IFA_ADDRESS, address.ip.packed)
         self._request(_NEWADDR, body, f"add address {address}")
 
     def add_qdisc(self, index: int, kind: str, options: bytes) -> None:

@@ -204,7 +204,7 @@ class Attendant:
 
 def sources_of(context: NodeContext, sandbox: Sandbox) -> Sources:
     """Where the environment and the volumes of a pod get their values."""
-    return Sources(PodFacts(context.node, context.node_ip, sandbox.addresses), context.references.get)
+    return Sources(PodFacts(context.node, context.node_ips, sandbox.addresses), context.references.get)
 
 
 def _hook(spec: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:

@@ -54,3 +54,9 @@ class NodeContext:
     references: References
     pods_dir: Path
     timing: Timing
+    node_ip6: str = ""
+
+    @property
+    def node_ips(self) -> tuple[str, ...]:
+        """The node's own addresses, IPv4 first."""
+        return tuple(filter(None, (self.node_ip, self.node_ip6)))

@@ -43,6 +43,7 @@ from multinet.kubelet.sandbox import SandboxStore
 from multinet.kubelet.server import KubeletServer
 from multinet.kubelet.staticpods import StaticPods
 from multinet.kubelet.wakeup import wait_or_timeout
+from multinet.model import nodeaddresses
 
 _log = logging.getLogger(__name__)
 # 1.1.0 has STATUS, by which the node's readiness follows the agent's.
@@ -69,6 +70,7 @@ class Options:
     watch_dirs: tuple[Path, ...]
     port: int = KUBELET_PORT
     manifest_dir: Path | None = None
+    node_ip6: str = ""
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -76,7 +78,9 @@ def parse(argv: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="kubelet", description="kubelet of an emulated node")
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--node-name", required=True)
-    parser.add_argument("--node-ip", required=True)
+    parser.add_argument(
+        "--node-ip", required=True, type=nodeaddresses.parse, help="IPv4, and IPv6 after a comma"
+    )
     parser.add_argument("--root-dir", type=Path, required=True)
     parser.add_argument("--cni-conf-dir", type=Path, help="default: ROOT/cni/net.d")
     parser.add_argument("--cni-bin-dir", help="colon-separated; default: ROOT/cni/bin")
@@ -94,13 +98,14 @@ def parse(argv: Sequence[str]) -> Options:
     return Options(
         kubeconfig=given.kubeconfig,
         node_name=given.node_name,
-        node_ip=given.node_ip,
+        node_ip=given.node_ip[0],
         root_dir=given.root_dir,
         cni_conf_dir=given.cni_conf_dir or cni / "net.d",
         cni_bin_dirs=tuple(Path(part) for part in binaries.split(":") if part),
         watch_dirs=tuple(given.watch_dir or [Path(_AGENT_DIRECTORY)]),
         port=given.port,
         manifest_dir=given.manifest_dir,
+        node_ip6=given.node_ip[1],
     )
 
 
@@ -154,6 +159,7 @@ def build_context(options: Options, client: Client, timing: Timing, launcher: La
         references=References(client),
         pods_dir=state / "pods",
         timing=timing,
+        node_ip6=options.node_ip6,
     )
 
 
@@ -202,7 +208,7 @@ async def _begin(informer: Informer, pods: PodSet, listening: asyncio.Task[None]
 async def _keep_node(options: Options, context: NodeContext) -> None:
     """Register the node, then keep its status and its lease current."""
     network = context.network
-    node = NodeStatus(context.client, options.node_name, options.node_ip, network)
+    node = NodeStatus(context.client, options.node_name, context.node_ips, network)
     changed = asyncio.Event()
     network.on_change(changed.set)
     # With the answer at hand, the node is registered as ready by one request.

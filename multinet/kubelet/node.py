@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,10 +35,10 @@ POD_CAPACITY = "110"
 class NodeStatus:
     """Keeps the Node and its Lease current."""
 
-    def __init__(self, client: Client, name: str, address: str, network: NodeNetwork) -> None:
+    def __init__(self, client: Client, name: str, addresses: Sequence[str], network: NodeNetwork) -> None:
         self._client = client
         self._name = name
-        self._address = address
+        self._addresses = tuple(addresses)
         self._network = network
         self._backoff = Backoff(first_s=0.1, cap_s=3.0)
         self._published: tuple[bool, str] | None = None
@@ -149,7 +150,7 @@ class NodeStatus:
         resources = {"cpu": str(os.cpu_count() or 1), "memory": f"{_memory_kib()}Ki", "pods": POD_CAPACITY}
         return {
             "addresses": [
-                {"type": "InternalIP", "address": self._address},
+                *({"type": "InternalIP", "address": each} for each in self._addresses),
                 {"type": "Hostname", "address": self._name},
             ],
             "capacity": resources,

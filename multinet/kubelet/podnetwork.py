@@ -51,7 +51,7 @@ async def set_up(context: NodeContext, pod: Obj, *, api_uid: str = "") -> Sandbo
     arguments = capability_args(pod)
     if section(pod, "spec").get("hostNetwork"):
         sandbox = await context.sandboxes.create(pod)
-        return context.sandboxes.attached(sandbox, (context.node_ip,))
+        return context.sandboxes.attached(sandbox, context.node_ips)
     # A kubelet that has just started is not a network that is not ready.
     if not context.network.ready:
         await wait_or_timeout(context.network.asked, _FIRST_ANSWER_S)

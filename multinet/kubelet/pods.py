@@ -260,7 +260,7 @@ class PodWorker:
             waiting=self.containers.waiting,
             has_network=attached,
             pod_ips=sandbox.addresses if sandbox is not None else (),
-            host_ip=self._context.node_ip,
+            host_ips=self._context.node_ips,
             ended=self._ended,
         )
         # The last status computed is newer than the one in the informer, except for others' conditions.

@@ -25,7 +25,7 @@ class PodFacts:
     """What a field reference may ask for beyond the object: known once the sandbox has its network."""
 
     node: str
-    host_ip: str
+    host_ips: tuple[str, ...]
     pod_ips: tuple[str, ...]
 
 
@@ -129,7 +129,8 @@ def field_value(pod: Obj, path: str, facts: PodFacts) -> str:
         "metadata.uid": uid_of(pod),
         "spec.nodeName": facts.node,
         "spec.serviceAccountName": str(section(pod, "spec").get("serviceAccountName") or "default"),
-        "status.hostIP": facts.host_ip,
+        "status.hostIP": facts.host_ips[0],
+        "status.hostIPs": ",".join(facts.host_ips),
         "status.podIP": facts.pod_ips[0] if facts.pod_ips else "",
         "status.podIPs": ",".join(facts.pod_ips),
     }

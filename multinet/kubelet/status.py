@@ -41,7 +41,7 @@ class PodView:
     waiting: Mapping[str, tuple[str, str]]
     has_network: bool
     pod_ips: tuple[str, ...]
-    host_ip: str
+    host_ips: tuple[str, ...]
     ended: tuple[str, str] | None = None
 
 
@@ -73,8 +73,8 @@ def pod_status(pod: Obj, view: PodView, now: str) -> Obj:
     status: Obj = {
         "phase": phase,
         "startTime": existing.get("startTime") or now,
-        "hostIP": view.host_ip,
-        "hostIPs": [{"ip": view.host_ip}],
+        "hostIP": view.host_ips[0],
+        "hostIPs": [{"ip": each} for each in view.host_ips],
         "conditions": _merged(existing.get("conditions") or (), conditions, now),
         "containerStatuses": _statuses(containers_of(pod), view.main, view.waiting),
     }

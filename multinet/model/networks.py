@@ -44,6 +44,8 @@ DEFAULT_POD_CIDR = "10.32.0.0/12"
 DEFAULT_POD_CIDR6 = "fd00:10:32::/64"
 """What labs with IPv6 have; without it, pods have an IPv4 address in the default network alone."""
 DEFAULT_SERVICE_CIDR = "10.96.0.0/12"
+DEFAULT_SERVICE_CIDR6 = "fd00:10:96::/108"
+"""What services of labs with IPv6 have beside it: as large as Kubernetes lets it be."""
 VNI_LIMIT = (1 << 24) - 1
 
 

@@ -70,8 +70,8 @@ _log = logging.getLogger(__name__)
 class BridgeDatapath:
     """A :class:`~multinet.vrouter.datapath.Datapath`; ``remotes`` tells a network's members elsewhere."""
 
-    def __init__(self, node_ip: str, remotes: Remotes, *, underlay: str = "auto") -> None:
-        self._node_ip = node_ip
+    def __init__(self, node_ip: str, remotes: Remotes, *, node_ip6: str = "", underlay: str = "auto") -> None:
+        self._node_ip, self._node_ip6 = node_ip, node_ip6
         self._remotes = remotes
         self._underlay = underlay
         self._socket = Socket()
@@ -333,9 +333,13 @@ class BridgeDatapath:
         self._next_index += 1
         return self._next_index
 
+    def _place(self, network: Network) -> Place:
+        """Without devices yet."""
+        return Place(network, 0, 0, self._node_ip, self._mtu, GROUP, self._below, node_ip6=self._node_ip6)
+
     def _adopt(self, network: Network) -> bool:
         """Take over the devices that an earlier agent made for a network; False where one is missing."""
-        place = Place(network, 0, 0, self._node_ip, self._mtu, GROUP, self._below)
+        place = self._place(network)
         present = kernelstate.read_links(self._socket).values()
         by_name = {link.name: link.index for link in present if is_ours(link.group)}
         vxlan, bridge = by_name.get(place.vxlan_name), by_name.get(place.bridge_name)
@@ -377,15 +381,11 @@ class BridgeDatapath:
             return self._networks[network.vni]
         planning.refuse_second_routed(network, (each.place.network for each in self._networks.values()))
         planning.refuse_underlay(network, self._below.block)
-        place = Place(
-            network,
-            self._index() if network.mode == BRIDGED else 0,
-            0 if network.underlay_blocks else self._index(),
-            self._node_ip,
-            self._mtu,
-            GROUP,
-            self._below,
-            self._gateway_index(network),
+        place = replace(
+            self._place(network),
+            bridge=self._index() if network.mode == BRIDGED else 0,
+            vxlan=0 if network.underlay_blocks else self._index(),
+            gateway=self._gateway_index(network),
         )
         # Ways in the underlay outlive the agent that made them, and the network.
         remotes = None if place.is_underlaid else frozenset[Remote]()
@@ -450,7 +450,7 @@ class BridgeDatapath:
             near.append(links.set_alias(port.host_index, marks.alias_of(attachment, port)))
             near += shaping.requests(port, active.place.group)
         self._socket.send(near)
-        routed6.plug(self._socket, self._netns, ports)
+        routed6.plug(self._socket, self._netns, ports, self._node_ip6)
         far = [links.set_up(1, "lo")]
         for port in ports:
             far += forwarding.pod_side(port, ipv6=self._ipv6)

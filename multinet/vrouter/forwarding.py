@@ -39,6 +39,8 @@ class Place:
     """Device and block of the node's own address, which stays reachable from confined networks."""
     gateway: int = 0
     """The bridge port behind which the gateway answers; 0 for none."""
+    node_ip6: str = ""
+    """The node's own IPv6 address, empty for none: where its packets to pods come from."""
 
     @property
     def is_underlaid(self) -> bool:
@@ -249,14 +251,19 @@ class Routed:
 
     def change(self, place: Place, gone: Iterable[Remote], new: Iterable[Remote]) -> list[Request]:
         """A route per remote address, by way of its node."""
-        device, own = place.way_out, place.node_ip
+        device = place.way_out
         requests = [
             addressing.delete_route(block, device, via=node, table=table)
             for block, node, table in _ways(place, gone)
         ]
         requests += [
             addressing.route(
-                block, device, via=node, source="" if ":" in block else own, onlink=True, table=table
+                block,
+                device,
+                via=node,
+                source=place.node_ip6 if ":" in block else place.node_ip,
+                onlink=True,
+                table=table,
             )
             for block, node, table in _ways(place, new)
         ]

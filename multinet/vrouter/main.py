@@ -27,6 +27,7 @@ from multinet.kube.informer import Informer
 from multinet.kube.queue import KeyedQueue
 from multinet.kube.recorder import EventRecorder
 from multinet.kube.resources import NODES, VIRTUAL_MACHINE_INTERFACES, VIRTUAL_MACHINES, VIRTUAL_NETWORKS
+from multinet.model import nodeaddresses
 from multinet.model.dialect import DEFAULT, DIALECTS, Dialect
 from multinet.vrouter import gateways, hostports, nft, policy_script, policy_watch, services, servicetable
 from multinet.vrouter.agent import Agent
@@ -55,6 +56,7 @@ class Options:
     kubeconfig: Path
     node_name: str
     node_ip: str
+    node_ip6: str
     state_dir: Path
     socket: Path
     underlay_device: str
@@ -66,7 +68,12 @@ def parse(argv: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="vrouter", description="network agent of one node")
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--node-name", required=True)
-    parser.add_argument("--node-ip", required=True, help="the node's IPv4 address on the underlay")
+    parser.add_argument(
+        "--node-ip",
+        required=True,
+        type=nodeaddresses.parse,
+        help="the node's IPv4 address on the underlay, and its IPv6 one after a comma",
+    )
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--socket", type=Path, default=Path(wire.SOCKET_PATH))
     parser.add_argument("--underlay-device", default="auto", help="default: the one that has NODE_IP")
@@ -77,7 +84,8 @@ def parse(argv: Sequence[str]) -> Options:
     return Options(
         kubeconfig=given.kubeconfig,
         node_name=given.node_name,
-        node_ip=given.node_ip,
+        node_ip=given.node_ip[0],
+        node_ip6=given.node_ip[1],
         state_dir=given.state_dir,
         socket=given.socket,
         underlay_device=given.underlay_device,
@@ -122,7 +130,9 @@ async def run(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     view = ClusterView(options.node_name)
-    datapath = BridgeDatapath(options.node_ip, view.remotes, underlay=options.underlay_device)
+    datapath = BridgeDatapath(
+        options.node_ip, view.remotes, node_ip6=options.node_ip6, underlay=options.underlay_device
+    )
     async with Client(load_kubeconfig(options.kubeconfig)) as client:
         states = StateFiles(options.state_dir)
         recorder = EventRecorder(client, "multinet-vrouter", options.node_name)

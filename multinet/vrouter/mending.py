@@ -64,7 +64,7 @@ def near_end(through: Socket, active: Presence, port: Port) -> list[str]:
         return []  # gone since: that has been announced
     found = _up(through, link)
     # A namespace is named by the request for the veth only, which is left out.
-    requests = [*active.plug(port, 0), *routed6.near_end(port)]
+    requests = [*active.plug(port, 0), *routed6.near_end(port, active.place.node_ip6)]
     if active.is_bridged and link.master != active.place.bridge:
         settings = [request for request in requests if request.kind == netlink.SETLINK]
         through.send([links.set_master(link.index, active.place.bridge, link.name), *settings])

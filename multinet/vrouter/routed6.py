@@ -5,8 +5,8 @@ without a route to its block, and all of that leads to the gateway, which the no
 Nodes are each other's next hops by link-local addresses that their IPv4 addresses give. These are on no
 device; the VXLAN device is told which MACs they have.
 
-The underlay is IPv4. So a node reaches its own pods, and is reached by them at the gateway's address; pods
-and other nodes have no way to each other, and services are IPv4.
+Tunnels are IPv4. A node that has an IPv6 address of its own in the underlay speaks to pods from it, and pods
+of all nodes reach it there. Without one, it meets its own pods alone, at the gateway's address.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ def enable(node: int, devices: Iterable[str]) -> None:
             netns.write_settings({f"{conf}/{key}": value for key, value in settings.items()})
 
 
-def plug(through: Socket, node: int, ports: Iterable[Port]) -> None:
-    """Make the node's half of interfaces that are there already."""
+def plug(through: Socket, node: int, ports: Iterable[Port], node_ip: str) -> None:
+    """Make the node's half of interfaces that are there already; ``node_ip`` is its IPv6 address or empty."""
     dual = [port for port in ports if is_dual(port.wanted.network)]
     if dual:
         enable(node, (port.host_name for port in dual))
-        through.send([request for port in dual for request in near_end(port)])
+        through.send([request for port in dual for request in near_end(port, node_ip)])
 
 
-def near_end(port: Port) -> list[Request]:
+def near_end(port: Port, node_ip: str) -> list[Request]:
     """The gateway's address on the node's end, which answers for it, and the way to the pod."""
     requests: list[Request] = []
     for cidr, gateway in _addresses(port):
@@ -61,7 +61,7 @@ def near_end(port: Port) -> list[Request]:
         requests += [
             addressing.address(port.host_index, f"{gateway}/128", shared=True),
             addressing.neighbour(port.host_index, address, port.wanted.mac),
-            addressing.route(f"{address}/128", port.host_index),
+            addressing.route(f"{address}/128", port.host_index, source=node_ip),
         ]
     return requests
 

@@ -22,7 +22,7 @@ HELD = {
     Reference("configMap", "ns", "cm"): {"data": {"k": "v", "B=D": "1"}, "binaryData": {"b=n": "AP8="}},
     Reference("secret", "ns", "bad"): {"metadata": {"name": "bad"}, "data": {"k": "!"}},
 }
-SOURCES = Sources(PodFacts("n1", "192.0.2.1", ()), HELD.get)
+SOURCES = Sources(PodFacts("n1", ("192.0.2.1",), ()), HELD.get)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ POD = {
     "metadata": {"name": "web", "namespace": "ns", "uid": "u1", "annotations": {"a/b": "c"}, "labels": {}},
     "spec": {"containers": [{"name": "c", "image": "i"}], "serviceAccountName": "robot"},
 }
-SOURCES = Sources(PodFacts("n1", "100.64.0.11", ("10.32.0.7", "fd00::7")), lambda _reference: None)
+SOURCES = Sources(PodFacts("n1", ("100.64.0.11",), ("10.32.0.7", "fd00::7")), lambda _reference: None)
 LOG = (
     b"2026-01-01T00:00:01.000000000Z stdout F one\n"
     b"2026-01-01T00:00:02.500000000Z stderr P tw\n"

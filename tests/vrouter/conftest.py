@@ -161,8 +161,8 @@ class Reports:
 
 
 class Node:
-    def __init__(self, lab, name, ip_address, directory):
-        self.lab, self.name, self.ip, self.directory = lab, name, ip_address, directory
+    def __init__(self, lab, name, ip_address, directory, ip6=""):
+        self.lab, self.name, self.ip, self.directory, self.ip6 = lab, name, ip_address, directory, ip6
         self.reports = Reports()
         self.start()
 
@@ -171,7 +171,7 @@ class Node:
         self.view = ClusterView(self.name)
         self.lab.cluster.join(self.view)
         with Path(f"/run/netns/{self.name}").open() as handle, netns.entered(handle.fileno()):
-            self.datapath = BridgeDatapath(self.ip, self.view.remotes)
+            self.datapath = BridgeDatapath(self.ip, self.view.remotes, node_ip6=self.ip6)
             states = StateFiles(self.directory / self.name)
             self.inside = Path(f"/run/netns/{self.name}").open()  # noqa: SIM115
             filter_ = NftFilter(self.inside.fileno())
@@ -225,6 +225,8 @@ class Lab:
         self.cluster = Cluster()
         self.directory = directory
         self.underlay_mtu = underlay_mtu
+        self.dual = False
+        """Whether nodes made from now on have an IPv6 address too."""
         self.nodes = {}
         self.namespaces = []
         self.policy_objects = [
@@ -249,14 +251,33 @@ class Lab:
         ip("link", "add", "name", f"f-{name}", "mtu", str(self.underlay_mtu), "type", "veth", "peer",
            "name", "eth0", "netns", name)  # fmt: skip
         ip("link", "set", f"f-{name}", "master", "fabric", "up")
-        ip("link", "set", "eth0", "mtu", str(self.underlay_mtu), "up", netns=name)
         address = f"100.64.0.{number}"
-        ip("addr", "add", f"{address}/24", "dev", "eth0", netns=name)
+        self.uplink(name, number)
         node = {"metadata": {"name": name},
                 "status": {"addresses": [{"type": "InternalIP", "address": address}]}}  # fmt: skip
         self.cluster.tell("node", node)
-        self.nodes[name] = Node(self, name, address, self.directory)
+        self.nodes[name] = Node(self, name, address, self.directory, self.address6(number))
         return self.nodes[name]
+
+    def address6(self, number):
+        return f"fd00:100:64::{number}" if self.dual else ""
+
+    def uplink(self, name, number):
+        """Addresses for a machine on the fabric whose eth0 is down."""
+        if self.dual:
+            words = ["sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=0"]
+            subprocess.run(["ip", "netns", "exec", name, *words], check=True)
+        ip("link", "set", "eth0", "mtu", str(self.underlay_mtu), "up", netns=name)
+        ip("addr", "add", f"100.64.0.{number}/24", "dev", "eth0", netns=name)
+        if self.dual:
+            ip("addr", "add", f"{self.address6(number)}/64", "dev", "eth0", "nodad", netns=name)
+
+    def outside(self, name="out", number=99):
+        """A machine on the fabric that knows no pod."""
+        self.namespace(name)
+        ip("link", "add", "name", f"f-{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
+        ip("link", "set", f"f-{name}", "master", "fabric", "up")
+        self.uplink(name, number)
 
     def tell_policing(self, policing):
         """All that a policing starts with."""

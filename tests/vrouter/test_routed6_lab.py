@@ -38,6 +38,13 @@ async def pods(both, lab):
     return lab, one, {name: decided[1][0].addresses[1].address for name, decided in made.items()}
 
 
+@pytest.fixture
+def dual(lab):
+    """Nodes of the lab have IPv6 addresses; must come before ``pods``."""
+    lab.dual = True
+    return lab
+
+
 def state(node):
     shown = [run("ip", "-n", node.name, "-6", *words) for words in (["route"], ["neigh"], ["-o", "addr"])]
     return node.links(), *shown
@@ -56,6 +63,31 @@ async def test_pods_reach_each_other_and_their_node_by_routing(pods):
     asked = {each["dst"]: each.get("lladdr") for each in neighbours if not each["dst"].startswith("fe80")}
     assert asked == {GATEWAY: MAC}
     assert one.datapath.check(one.agent.attachments[0]) == ()
+
+
+async def test_pods_and_all_nodes_reach_each_other(both, dual, pods):
+    lab, one, own = pods
+    lab.outside()
+    for name in ("a", "c"):
+        for node, ttl in (("node1", 64 if name == "a" else 63), ("node2", 64 if name == "c" else 63)):
+            address = lab.nodes[node].ip6
+            for source, target in ((name, address), (node, own[name])):
+                reached, said = lab.ping(source, target, "-W", "10")
+                assert reached, said
+                assert f"ttl={ttl}" in said
+    # Of the node's addresses its own is the one that others can answer.
+    for name in ("a", "c"):
+        shown = json.loads(run("ip", "-n", "node1", "-6", "-j", "route", "get", own[name]))
+        assert shown[0]["prefsrc"] == one.ip6
+    # Who is neither node nor pod is reached, and answers, where it has a way back.
+    assert not lab.ping("a", lab.address6(99))[0]
+    conftest.ip("route", "add", BOTH[1], "via", lab.nodes["node2"].ip6, netns="out")
+    for source, target in (("a", lab.address6(99)), ("out", own["a"])):
+        reached, said = lab.ping(source, target, "-W", "10")
+        assert reached, said
+    run("ip", "-n", "node1", "-6", "route", "del", f"{own['a']}/128")
+    assert len(await one.datapath.repair(one.agent.attachments[0])) == 1
+    assert lab.ping("node1", own["a"], "-W", "10")[0]
 
 
 async def test_a_pod_sends_with_its_own_addresses_only(pods):

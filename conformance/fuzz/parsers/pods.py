@@ -40,7 +40,7 @@ _HELD: dict[str, Obj] = {
     "configMap": {"metadata": {"name": "m"}, "data": {"k": "v", "a b": "w"}, "binaryData": {"b": "aGk="}},
     "secret": {"metadata": {"name": "s"}, "data": {"k": "aGk="}},
 }
-_SOURCES = Sources(PodFacts("node1", "10.0.0.2", ("10.1.0.5",)), lambda asked: _find(asked))
+_SOURCES = Sources(PodFacts("node1", ("10.0.0.2",), ("10.1.0.5",)), lambda asked: _find(asked))
 _SAMPLE: Any = SAMPLES["pods"]
 # Changes of one part at a time reach deeper than changes anywhere.
 _PARTS = sorted(_SAMPLE["spec"]["containers"][0])
