@@ -159,7 +159,7 @@ class Lab(Model):
     )
     links: list[LabLink] = Field([], max_length=64, description="Links beside the fabric.")
     dialect: Literal["default", "contrail-classic"] = "default"
-    ipv6: bool = Field(False, description="Pods have an IPv6 address in the default network as well.")
+    ipv6: bool = Field(False, description="Nodes, and pods in the default network, have IPv6 as well.")
     cni: Cni | None = None
 
 

@@ -217,13 +217,26 @@ def test_command_line_defaults():
         "--node-name",
         "n",
         "--node-ip",
-        "1",
+        "1.2.3.4,fd00::4",
         "--root-dir",
         "/r",
         "--cni-bin-dir",
         "/a:/b",
     ]
     assert parse(given).cni_bin_dirs == (Path("/a"), Path("/b"))
+    assert [(each.node_ip, each.node_ip6) for each in (options, parse(given))] == [
+        ("1.2.3.4", ""),
+        ("1.2.3.4", "fd00::4"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["1", "", "fd00::4", "fd00::4,1.2.3.4", "1.2.3.4,5.6.7.8", "1.2.3.4,fd00::4,fd00::5"]
+)
+def test_addresses_that_are_no_nodes(text, capsys):
+    with pytest.raises(SystemExit):
+        parse(["--kubeconfig", "k", "--node-name", "n", "--root-dir", "/r", "--node-ip", text])
+    assert "--node-ip" in capsys.readouterr().err
 
 
 async def test_a_followed_log_is_read_to_its_end_though_its_file_is_gone(tmp_path):
