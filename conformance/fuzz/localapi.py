@@ -20,6 +20,7 @@ from multinet.apiserver import cluster, patches
 from multinet.apiserver.errors import StatusError
 from multinet.apiserver.lifecycle import Lifecycle
 from multinet.apiserver.operations import Deletion, Operations, Options, Target
+from multinet.apiserver.resources import ResourceType, Version
 from multinet.apiserver.selectors import select
 from multinet.apiserver.store import Watcher
 from multinet.apiserver.strategic import strategic_merge
@@ -29,6 +30,10 @@ from multinet.kube.resources import BUNDLES, Resource
 from multinet.kube.watch import WatchEvent
 from multinet.model.objects import Obj
 from multinet.waits import pause, turn
+
+# A sequence of steps makes a few dozen events; one cluster serves hundreds of sequences, and each event holds
+# two states of an object.
+_HISTORY = 512
 
 
 @dataclass(slots=True)
@@ -86,9 +91,9 @@ class LocalApi:
     def __init__(self) -> None:
         self.operations: Operations
         self.lifecycle: Lifecycle
-        self.operations, self.lifecycle = cluster.assemble()
+        self.operations, self.lifecycle = cluster.assemble(history=_HISTORY)
         # Which types are served never changes here.
-        self._targets: dict[tuple[str, ...], Target] = {}
+        self._served: dict[tuple[str, str], tuple[ResourceType, Version]] = {}
 
     def client(self, line: Line) -> Client:
         """A client on a connection."""
@@ -96,14 +101,14 @@ class LocalApi:
 
     def target(self, resource: Resource, name: str = "", namespace: str = "", sub: str = "") -> Target:
         """The target of a request; ``KubeError`` (404) for a resource that is not served."""
-        asked = (resource.plural, resource.group, name, namespace, sub)
-        known = self._targets.get(asked)
-        if known is None:
-            found = self.operations.types.find(resource.group, resource.plural)
+        asked = (resource.group, resource.plural)
+        served = self._served.get(asked)
+        if served is None:
+            found = self.operations.types.find(*asked)
             if found is None:
                 raise KubeError(f"{resource.plural} is not served", status=404)
-            known = self._targets[asked] = Target(found, found.versions[0], namespace, name, sub)
-        return known
+            served = self._served[asked] = (found, found.versions[0])
+        return Target(*served, namespace, name, sub)
 
     def objects(self, resource: Resource) -> list[Obj]:
         """All objects of a resource, to read; sorted by namespace and name."""

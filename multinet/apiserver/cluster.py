@@ -15,7 +15,7 @@ from multinet.apiserver.errors import StatusError
 from multinet.apiserver.lifecycle import CRDS, Lifecycle
 from multinet.apiserver.operations import Operations, Options, Target
 from multinet.apiserver.resources import Types
-from multinet.apiserver.store import Store
+from multinet.apiserver.store import HISTORY, Store
 from multinet.errors import LabError
 from multinet.model.crds import crd_manifests
 from multinet.model.objects import Obj
@@ -23,9 +23,14 @@ from multinet.model.objects import Obj
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
-def assemble(*, ca_pem: str = "", crds: Iterable[Obj] | None = None) -> tuple[Operations, Lifecycle]:
-    """Make the state of a new cluster; needs a running event loop. ``crds``: those of this project."""
-    operations = Operations(Store(), Types(BUILTINS))
+def assemble(
+    *, ca_pem: str = "", crds: Iterable[Obj] | None = None, history: int = HISTORY
+) -> tuple[Operations, Lifecycle]:
+    """Make the state of a new cluster; needs a running event loop. ``crds``: those of this project.
+
+    ``history`` is how many changes of each resource a watch may have missed.
+    """
+    operations = Operations(Store(history), Types(BUILTINS))
     operations.types.add(bundles(operations))
     lifecycle = Lifecycle(operations, lambda name: _furnish(operations, name, ca_pem))
     for name in NAMESPACES:
