@@ -86,6 +86,7 @@ async def kubelet(api):
         yield fake
 
 
+@pytest.mark.programs
 async def test_logs_reach_the_kubelet_with_their_options_and_the_token(server, kubelet, kubectl):
     assert await kubectl.ok("logs", "one", "--tail=5", "-f") == "line 0\nline 1\n"
     request = kubelet.requests[-1]
@@ -94,6 +95,7 @@ async def test_logs_reach_the_kubelet_with_their_options_and_the_token(server, k
     assert request.headers["Authorization"] == f"Bearer {server.token}"
 
 
+@pytest.mark.programs
 async def test_exec_carries_output_input_and_status(kubelet, kubectl):
     code, out, err = await kubectl.run("exec", "one", "--", "echo", "a b", "c")
     assert (code, out, err) == (0, "echo a b c\n", "to stderr\n")
@@ -102,6 +104,7 @@ async def test_exec_carries_output_input_and_status(kubelet, kubectl):
     assert (code, out) == (0, "got hello")
 
 
+@pytest.mark.programs
 async def test_what_can_not_be_reached_is_said(api, kubelet, kubectl):
     no_name = await api.get(f"{PODS}/two/log")
     assert no_name.body["message"] == (
@@ -124,6 +127,7 @@ async def test_spdy_is_refused_with_a_reason(api, kubelet):
     assert "exec needs a WebSocket upgrade" in answer.body["message"]
 
 
+@pytest.mark.programs
 async def test_a_dead_kubelet_is_a_500_with_the_address(api, kubelet, kubectl):
     status = {"status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": 1}}}}
     await api.merge("/api/v1/nodes/n1/status", status)

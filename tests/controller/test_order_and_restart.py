@@ -17,6 +17,14 @@ from multinet.waits import pause
 PODS_IN_TEST = 12
 
 
+def seeds(quick: int, all_of_them: int):
+    """The first few among the unit tests, the others with what takes longer."""
+    return [
+        number if number < quick else pytest.param(number, marks=pytest.mark.programs)
+        for number in range(all_of_them)
+    ]
+
+
 def steps(world):
     """What a user does; all of it may happen in any order that respects creation before deletion."""
     selections = ["a,b", "b", "", "a,a", '[{"name": "b", "ips": ["10.21.0.77"]}]', "gone,a"]
@@ -53,7 +61,7 @@ def shape(world):
     }
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", seeds(4, 20))
 async def test_any_order_with_restarts_ends_the_same(make_api, make_world, seed):
     mood = random.Random(seed)
     world = make_world(make_api(mood=mood, losses=0.03, bundles=seed % 2 == 0))
@@ -122,7 +130,7 @@ async def test_a_burst_of_pods_takes_few_requests(world):
     assert requests <= 2 * 100, "a pod with five interfaces is one bundle"
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(3, 12))
 async def test_damage_by_hand_and_restarts_end_as_if_nothing_had_been(make_api, make_world, seed):
     """Objects are removed at random moments; afterwards each pod has what it had, address for address."""
     mood = random.Random(seed)

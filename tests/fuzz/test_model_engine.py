@@ -104,6 +104,7 @@ def test_a_pod_without_room_starts_when_its_nad_leads_to_another_network(engine)
     assert replay(engine, sequence) is None
 
 
+@pytest.mark.programs
 def test_a_short_campaign_finds_nothing_and_says_what_it_did(engine, tmp_path: Path):
     outcome = campaign.run(engine, Plan(seed=7, examples=8, steps=12, database=tmp_path))
     assert outcome.failures == []
@@ -113,6 +114,7 @@ def test_a_short_campaign_finds_nothing_and_says_what_it_did(engine, tmp_path: P
     assert told["steps"] == sum(outcome.kinds.values()) == sum(outcome.transitions.values())
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("place", [Nads, ClusterView])
 def test_an_error_that_nobody_foresaw_is_a_failure_with_a_file(engine, tmp_path: Path, monkeypatch, place):
     """In a reconciler, which tries again and again; in a callback, which is passed over."""
@@ -131,6 +133,7 @@ def test_an_error_that_nobody_foresaw_is_a_failure_with_a_file(engine, tmp_path:
     assert replaying.once(path, engine).state is State.FIXED
 
 
+@pytest.mark.programs
 def test_an_engine_that_fails_is_a_failure_and_no_end():
     class Broken(SimulatedEngine):
         def do(self, step: steps.Step) -> None:

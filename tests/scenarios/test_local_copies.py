@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -15,8 +16,9 @@ from multinet.errors import LabError
 from multinet.kube import resources
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
+from multinet.kube.errors import NotFoundError
 from multinet.kube.watch import WatchEvent
-from multinet.waits import pause
+from multinet.waits import pause, wait_for
 from scenarios.actions.leftovers import leftovers
 from scenarios.actions.objects import annotate, apply
 from scenarios.cluster import Cluster, PodRecord
@@ -71,13 +73,19 @@ async def test_what_a_step_wrote_is_seen_by_the_next(cluster: Cluster, tmp_path:
     assert (cluster.pod("default/web") or {})["metadata"]["annotations"]["a"] == "b"
 
 
+async def gone(client: Client, namespace: str) -> None:
+    with contextlib.suppress(NotFoundError):
+        while await client.get(resources.NAMESPACES, namespace):
+            await pause("the namespace's controller", 0.01)
+
+
 async def test_what_somebody_else_wrote_is_seen_after_catching_up(cluster: Cluster) -> None:
     note: dict[str, Any] = {"metadata": {"name": "extns"}}
     await cluster.client.create(resources.NAMESPACES, note)
     await cluster.catch_up()
     assert "extns" in cluster.objects(resources.NAMESPACES)
     await cluster.client.delete(resources.NAMESPACES, "extns")
-    await pause("the namespace to be emptied", 0.4)
+    await wait_for("the namespace to be emptied", gone(cluster.client, "extns"), 30)
     await cluster.catch_up()
     assert "extns" not in cluster.objects(resources.NAMESPACES)
 
