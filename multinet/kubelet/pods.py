@@ -134,7 +134,8 @@ class PodWorker:
 
     async def _sync(self) -> float | None:
         """One look at everything; returns in how many seconds to look again (None: when woken)."""
-        if section(self.pod, "status").get("phase") in ("Succeeded", "Failed"):
+        # What was published last is newer than what the API has shown us since.
+        if self._status.get("phase") in ("Succeeded", "Failed"):
             return await self._release()
         wanted = references_of(self.pod)
         self._context.references.follow(uid_of(self.pod), wanted, self.wake)

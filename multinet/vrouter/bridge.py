@@ -248,7 +248,10 @@ class BridgeDatapath:
                 return ()
             there = mending.devices_there(self._socket, active.place)
             if len(there) == len(active.place.devices):
-                return tuple(mending.network(self._socket, active, self._remotes(vni), there))
+                # Who has just come is not told yet, and nobody's loss.
+                remotes = self._remotes(vni)
+                active.program(self._socket, remotes)
+                return tuple(mending.network(self._socket, active, remotes, there))
             await self._remover.remove(there)
             self._undo(active.place)
             del self._networks[vni]

@@ -296,6 +296,21 @@ async def test_restart_policies_exit_codes_and_phases(lab):
     assert status["lastState"]["terminated"]["exitCode"] == 4
 
 
+async def test_a_pod_that_is_done_gets_no_other_sandbox_and_keeps_its_address(lab):
+    await lab.start_kubelet()
+    names = [f"done{number}" for number in range(4)]
+    for name in names:
+        await lab.pod(name, ["true"], ["sh", "-c", "exit 3"], restartPolicy="Never")
+    for name in names:
+        await lab.until(name, "Failed", lambda p: p["status"].get("phase") == "Failed")
+    await lab.pod("later")
+    await lab.running("later")
+    pods = [lab.pods.store[f"default/{name}"] for name in names]
+    assert [pod["status"].get("podIP") for pod in pods] == ["10.32.0.7"] * 4
+    for name in names:
+        assert sum(f"K8S_POD_NAME={name};" in call for call in lab.calls("ADD")) == 1
+
+
 async def test_init_containers_run_in_order_before_the_others(lab, tmp_path):
     trace = tmp_path / "trace"
     init = [

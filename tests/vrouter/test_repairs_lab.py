@@ -287,6 +287,19 @@ async def test_our_own_deletions_are_no_accidents(lab, pods):
     assert {who for who, _ in told.said} == {"default/last"}
 
 
+async def test_a_member_that_has_just_come_is_no_loss(lab, pods):
+    """A look may come before the news of it have been carried out; it carries them out itself."""
+    node, _ = pods
+    _, interfaces = lab.cluster.pod("node2", "new", NETWORKS)
+    for each in interfaces:
+        assert await node.datapath.repair_network(each.vni) == ()
+    entries = run("bridge", "-n", node.name, "fdb", "show", "dev", "vx-22")
+    assert f"{interfaces[1].mac} dst 100.64.0.12" in entries
+    run("bridge", "-n", node.name, "fdb", "delete", interfaces[1].mac, "dev", "vx-22", "self")
+    (found,) = await node.datapath.repair_network(interfaces[1].vni)
+    assert interfaces[1].mac in found
+
+
 async def test_somebody_who_insists_is_not_raced(lab, pods):
     node, _ = pods
     async with repairing(node) as told:
