@@ -17,6 +17,7 @@ from multinet.controller.namespaces import Namespaces
 from multinet.controller.networks import Networks
 from multinet.controller.plan import Planner
 from multinet.controller.pods import Pods
+from multinet.controller.policies import Policies
 from multinet.controller.repairs import Repairs
 from multinet.controller.settings import Settings
 from multinet.controller.statuses import Statuses
@@ -91,6 +92,9 @@ class Controller:
         self._statuses = Statuses(
             self.view, settings.dialect, lambda key, delay: self.status_queue.add_after(key, delay)
         )
+        self._policies = Policies(
+            client, self.view, announcer, lambda key, delay: self.policy_queue.add_after(key, delay)
+        )
         self._pods = self._make_pods(announcer)
         self._make_queues()
 
@@ -124,6 +128,7 @@ class Controller:
         self.network_queue = queue(self._networks.reconcile, "networks", _DEFINITION_WORKERS)
         self.nad_queue = queue(self._nads.reconcile, "nads", _DEFINITION_WORKERS)
         self.pod_queue = queue(self._pods.reconcile, "pods", POD_WORKERS)
+        self.policy_queue = queue(self._policies.reconcile, "policies", 1)
         self.status_queue = queue(self._statuses.reconcile, "statuses", _DEFINITION_WORKERS)
 
     @property
@@ -135,6 +140,7 @@ class Controller:
             self.nad_queue,
             self.pod_queue,
             self.status_queue,
+            self.policy_queue,
         )
 
     async def run(
@@ -149,6 +155,7 @@ class Controller:
         async with asyncio.TaskGroup() as group:
             for informer in self.view.informers:
                 group.create_task(informer.run(), name=f"informer-{informer.resource.plural}")
+            group.create_task(self._policies.informer.run(), name="informer-policies")
             # No reconciler runs before it can see everything: half a view would remove what it can't see.
             await self.view.synced()
             if may_work is not None:
@@ -165,6 +172,8 @@ class Controller:
         view = self.view
         view.namespaces.on_change(self._namespace_changed)
         view.nads.on_change(self._nad_changed)
+        view.nads.on_change(self._policies.nad_changed)
+        self._policies.informer.on_change(self._policies.changed)
         view.networks.on_change(self._network_changed)
         view.pods.on_change(self._pod_changed)
         view.machines.on_change(self._machine_changed)

@@ -221,11 +221,12 @@ def _read(policy: Obj) -> Policy:
         pods=LabelSelector.of(spec.get("podSelector") or {}, "spec.podSelector"),
         ingress=_rules(spec, "ingress", "from") if INGRESS in types else None,
         egress=_rules(spec, "egress", "to") if EGRESS in types else None,
-        nads=_nads(policy, namespace) if kind == "MultiNetworkPolicy" else None,
+        nads=nads_of(policy, namespace) if kind == "MultiNetworkPolicy" else None,
     )
 
 
-def _nads(policy: Obj, namespace: str) -> frozenset[str]:
+def nads_of(policy: Obj, namespace: str) -> frozenset[str]:
+    """The NADs (``namespace/name``) that a MultiNetworkPolicy is for."""
     names = [name.strip() for name in annotations_of(policy).get(ANNOTATION_POLICY_FOR, "").split(",")]
     return frozenset(name if "/" in name else f"{namespace}/{name}" for name in names if name)
 

@@ -337,11 +337,10 @@ class World:
             await pause("a turn", 0.002 if self.api.mood else 0)
             behind = any(
                 int(informer.resource_version or 0) < self.api.latest.get(informer.resource, 0)
-                for informer in self.controller.view.informers
+                for informer in (*self.controller.view.informers, self.controller._policies.informer)
             )
-            failing = any(queue._failures for queue in self.controller.queues) or bool(
-                self.controller.status_queue._delayed
-            )
+            delayed = self.controller.status_queue._delayed or self.controller.policy_queue._delayed
+            failing = any(queue._failures for queue in self.controller.queues) or bool(delayed)
             quiet = 0 if behind or failing or version != self.api.version else quiet + 1
             version = self.api.version
 
