@@ -126,6 +126,8 @@ class LocalClient:
     def __init__(self, api: LocalApi, line: Line) -> None:
         self._api = api
         self._line = line
+        self.pause = line.pause
+        self.renewals = 0
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Obj:
         """Read one object."""

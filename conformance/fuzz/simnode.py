@@ -124,9 +124,7 @@ class SimulatedNode:
     def start(self) -> None:
         """Start agent and kubelet."""
         self.start_agent()
-        kubelet = self._kubelet = Informer(
-            self._client, PODS, field_selector=f"spec.nodeName={self.name}", wait=self.line.pause
-        )
+        kubelet = self._kubelet = Informer(self._client, PODS, field_selector=f"spec.nodeName={self.name}")
         kubelet.on_change(self._pod_changed)
         kubelet.on_change(self.news.pod)
         self._spawn(kubelet.run(), "kubelet")
@@ -140,7 +138,7 @@ class SimulatedNode:
             view, datapath, states, KubeReporter(self._client), limit_s=_ADD_LIMIT_S, dialect=self._dialect
         )
         agent.open()
-        self._spawn(_follow(self._client, self.line, view, agent, self.news), "agent")
+        self._spawn(_follow(self._client, view, agent, self.news), "agent")
 
     def stop_agent(self) -> None:
         """End the agent in the middle of whatever it does."""
@@ -290,13 +288,13 @@ class SimulatedNode:
 _STDIN = json.dumps(_CONFIG).encode()
 
 
-async def _follow(client: Client, line: Line, view: ClusterView, agent: Agent, news: News) -> None:
+async def _follow(client: Client, view: ClusterView, agent: Agent, news: News) -> None:
     """Keep the agent's view current, as its own main program does."""
     informers: list[tuple[Informer, Callback, Callback]] = [
-        (Informer(client, NODES, wait=line.pause), view.node_changed, news.stir),
-        (Informer(client, VIRTUAL_NETWORKS, wait=line.pause), view.network_changed, news.network),
-        (Informer(client, VIRTUAL_MACHINE_INTERFACES, wait=line.pause), view.interface_changed, news.owned),
-        (Informer(client, VIRTUAL_MACHINES, wait=line.pause), view.machine_changed, news.owned),
+        (Informer(client, NODES), view.node_changed, news.stir),
+        (Informer(client, VIRTUAL_NETWORKS), view.network_changed, news.network),
+        (Informer(client, VIRTUAL_MACHINE_INTERFACES), view.interface_changed, news.owned),
+        (Informer(client, VIRTUAL_MACHINES), view.machine_changed, news.owned),
     ]
     queue = KeyedQueue(lambda key: agent.reconcile(int(key)), workers=1, name="networks")
     view.on_network(lambda vni: queue.add(str(vni)))

@@ -6,6 +6,9 @@ custom resources are ours and the standard kinds are read in a few fields only.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -27,6 +30,7 @@ _PATCH_TYPES: dict[PatchKind, str] = {
     "strategic": "application/strategic-merge-patch+json",
 }
 _WATCH_S = 300.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,9 @@ class Client:
         self.access = access
         self._transport = Transport(access, timeout_s=timeout_s, wait=wait)
         self._takes_bundles = True
+        self._renewed = asyncio.Event()
+        self.renewals = 0
+        """How often the connections were renewed."""
 
     async def __aenter__(self) -> Client:
         await self._transport.open()
@@ -74,6 +81,23 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._transport.close()
+
+    async def renew(self) -> None:
+        """Give up all connections, since the way to the cluster is another or whole again.
+
+        What is under way fails with ``UnreachableError`` at once, and who pauses before he tries again tries.
+        """
+        self.renewals += 1
+        await self._transport.renew()
+        self._renewed.set()
+        self._renewed = asyncio.Event()
+
+    async def pause(self, name: str, seconds: float) -> None:
+        """Let time pass before another try for the stated reason; :meth:`renew` ends it early."""
+        _log.debug("pause %r for at most %.3f s", name, seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._renewed.wait()
 
     async def get_path(self, path: str) -> Any:
         """GET any path of the API that answers JSON (``/version``, discovery)."""

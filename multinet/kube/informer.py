@@ -3,7 +3,8 @@
 List once, then watch from the list's resourceVersion. Watches are short (the server ends each after a
 few seconds) because that is the one heartbeat which every API server has: a link or server that falls
 silent is noticed within :data:`SILENCE_LIMIT_S`, and taking a watch up again from the last version costs
-one request. TCP keepalive (see :mod:`multinet.kube.transport`) covers dead links besides.
+one request. TCP keepalive (see :mod:`multinet.kube.transport`) covers dead links besides. A client that is
+told of its link (:mod:`multinet.kube.carrier`) takes its watches up again as soon as the link is back.
 
 The list is repeated when the server can't resume (410, or a store younger than our version), and also
 after a refused connection: that server was restarted, perhaps with another store in which our version
@@ -27,7 +28,7 @@ from multinet.kube.resources import Resource
 from multinet.kube.store import Change, IndexFunction, Store
 from multinet.kube.transport import Pause
 from multinet.model.objects import Obj
-from multinet.waits import pause, wait_for
+from multinet.waits import wait_for
 
 T = TypeVar("T")
 Callback = Callable[[Obj | None, Obj | None], None]
@@ -49,7 +50,8 @@ class Informer:
     """Keeps :attr:`store` equal to a collection while :meth:`run` runs.
 
     ``synced`` is set when the first list is in the store and its callbacks have run. Objects of the
-    store are read-only: copy before changing. ``wait`` is the pause between tries; tests inject one.
+    store are read-only: copy before changing. ``wait`` is the pause between tries, the
+    client's unless another is given.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Informer:
         field_selector: str = "",
         backoff: Backoff | None = None,
         watch_s: float = WATCH_S,
-        wait: Pause = pause,
+        wait: Pause | None = None,
     ) -> None:
         self.synced = asyncio.Event()
         self.resource = resource
@@ -72,7 +74,7 @@ class Informer:
         self._field_selector = field_selector
         self._backoff = backoff or Backoff(first_s=0.05, cap_s=2.0)
         self._watch_s = watch_s
-        self._pause = wait
+        self._pause = wait or client.pause
         self._store = Store()
         self._callbacks: list[Callback] = []
         self._waiters: list[_Waiter] = []
@@ -112,6 +114,7 @@ class Informer:
         """List and watch until cancelled; all errors of the API are met with named back-off."""
         name = f"reconnect of the {self.resource.plural} informer"
         while True:
+            renewals = self._client.renewals
             try:
                 await self._session()
                 continue
@@ -125,6 +128,9 @@ class Informer:
             except KubeError as error:
                 _log.warning("%s: listing again: %s", self.resource.plural, error)
                 self._version = ""
+            if self._client.renewals != renewals:
+                self._failures = 0  # it was the client that gave the connection up
+                continue
             self._failures += 1
             await self._pause(name, self._backoff.delay(self._failures))
 

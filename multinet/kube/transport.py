@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -24,7 +26,7 @@ from yarl import URL
 from multinet.kube.config import ClusterAccess
 from multinet.kube.credentials import Credentials, load_client_cert
 from multinet.kube.errors import KubeError, UnreachableError, error_from_status
-from multinet.waits import pause
+from multinet.waits import pause, turn
 
 Pause = Callable[[str, float], Awaitable[None]]
 
@@ -33,6 +35,10 @@ _CONNECT_LIMIT_S = 3.0
 _REFUSED_DELAYS_S = (0.05, 0.1, 0.2, 0.4)
 _THROTTLED_TRIES = 4
 _THROTTLED_CAP_S = 5.0
+# Closed so, a connection ends at once for the other side, too, whatever either still had to send.
+_NO_LINGER = struct.pack("ii", 1, 0)
+# From the end of a connection to the pool it takes some turns of the loop.
+_TURNS = 10
 _IDEMPOTENT = frozenset({"GET", "PUT", "DELETE"})
 
 # A link that swallows packets is noticed by the kernel: first probe after 3 s of silence, then every
@@ -58,13 +64,14 @@ class Transport:
         self._credentials: Credentials | None = None
         self._requests: aiohttp.ClientSession | None = None
         self._streams: aiohttp.ClientSession | None = None
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     async def open(self) -> None:
         """Make the pools; no connection is made yet."""
         context = _tls_context(self._access) if self._server.startswith("https:") else None
         self._credentials = Credentials(self._access, context)
-        self._requests = _session(context, _REQUEST_CONNECTIONS)
-        self._streams = _session(context, 0)
+        self._requests = _session(context, _REQUEST_CONNECTIONS, self._socket)
+        self._streams = _session(context, 0, self._socket)
 
     async def close(self) -> None:
         """Close all connections; running requests fail with ``UnreachableError``."""
@@ -72,6 +79,24 @@ class Transport:
             if session is not None:
                 await session.close()
         self._requests = self._streams = None
+
+    async def renew(self) -> None:
+        """Give up all connections; what is under way fails with ``UnreachableError``, new ones are made.
+
+        At the sockets, for a session that is closed does not tell those who wait for the rest of an answer.
+        """
+        for each in tuple(self._sockets):
+            with contextlib.suppress(OSError):
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+                each.shutdown(socket.SHUT_RDWR)
+        # Until the pools know, too, and hand out none of them again.
+        for _ in range(_TURNS):
+            await turn()
+
+    def _socket(self, address: AddrInfoType) -> socket.socket:
+        made = _socket(address)
+        self._sockets.add(made)
+        return made
 
     async def request(
         self,
@@ -177,12 +202,14 @@ class _Renewed(Exception):
     """Credentials were renewed after a 401: send the request again (never leaves this module)."""
 
 
-def _session(context: ssl.SSLContext | None, limit: int) -> aiohttp.ClientSession:
+def _session(
+    context: ssl.SSLContext | None, limit: int, socket_factory: aiohttp.SocketFactoryType
+) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         limit=limit,
         ssl=context if context is not None else True,
         keepalive_timeout=30.0,
-        socket_factory=_socket,
+        socket_factory=socket_factory,
         use_dns_cache=True,
     )
     return aiohttp.ClientSession(

@@ -26,7 +26,7 @@ import uvloop
 from multinet.cni import install
 from multinet.cni.runtime import Runtime
 from multinet.errors import LabError, MultinetError
-from multinet.kube import notify
+from multinet.kube import carrier, notify
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
 from multinet.kube.informer import Informer
@@ -176,6 +176,7 @@ async def _serve(options: Options, context: NodeContext, token: str, stop: async
         cleanup.callback(context.references.close)
         running = [
             group.create_task(informer.run(), name="pod informer"),
+            group.create_task(carrier.follow(options.node_ip, context.client.renew), name="link"),
             group.create_task(context.network.run(), name="pod network"),
             group.create_task(_keep_node(options, context), name="node"),
             group.create_task(static.run(), name="static pods"),

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from multinet import __version__, waits
+from multinet import __version__
 from multinet.kube.backoff import Backoff
 from multinet.kube.client import Client
 from multinet.kube.errors import AlreadyExistsError, KubeError, NotFoundError
@@ -54,7 +54,7 @@ class NodeStatus:
             except KubeError as error:
                 failures += 1
                 _log.warning("node %s is not registered yet: %s", self._name, error)
-                await waits.pause("node registration back-off", self._backoff.delay(failures))
+                await self._client.pause("node registration back-off", self._backoff.delay(failures))
 
     async def publish(self) -> None:
         """Write readiness if it changed since the last time."""
@@ -69,7 +69,7 @@ class NodeStatus:
             except KubeError as error:
                 failures += 1
                 _log.warning("status of node %s is written later: %s", self._name, error)
-                await waits.pause("node status back-off", self._backoff.delay(failures))
+                await self._client.pause("node status back-off", self._backoff.delay(failures))
             state = (self._network.ready, self._network.message)
 
     async def heartbeat(self) -> None:
@@ -81,7 +81,7 @@ class NodeStatus:
             except KubeError as error:
                 lease = None
                 _log.warning("lease of node %s is not renewed: %s", self._name, error)
-            await waits.pause("node lease interval", RENEW_S if lease else RENEW_S / 5)
+            await self._client.pause("node lease interval", RENEW_S if lease else RENEW_S / 5)
 
     async def _register(self) -> None:
         state = (self._network.ready, self._network.message)

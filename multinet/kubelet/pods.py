@@ -17,7 +17,6 @@ from collections.abc import Awaitable
 from datetime import datetime
 from typing import TypeVar
 
-from multinet import waits
 from multinet.errors import MultinetError, NetworkingError, WaitExpiredError
 from multinet.kube.errors import ConflictError, KubeError, NotFoundError
 from multinet.kube.resources import PODS
@@ -323,7 +322,9 @@ class PodWorker:
             except KubeError as error:
                 failures += 1
                 _log.warning("%s: final delete: %s", key_of(self.pod), error)
-                await waits.pause("pod delete back-off", self._context.timing.api.delay(failures))
+                await self._context.client.pause(
+                    "pod delete back-off", self._context.timing.api.delay(failures)
+                )
 
 
 class _EndingError(Exception):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from multinet import waits
 from multinet.kube.backoff import Backoff
 from multinet.kube.client import Client
 from multinet.kube.errors import ConflictError, ForbiddenError, InvalidError, KubeError, NotFoundError
@@ -67,7 +66,7 @@ class StatusWriter:
             except KubeError as error:
                 failures += 1
                 _log.warning("status of %s is written later: %s", name_of(self._pod), error)
-                await waits.pause("status write back-off", self._backoff.delay(failures))
+                await self._client.pause("status write back-off", self._backoff.delay(failures))
                 self._asked.set()
 
     async def _write(self, wanted: Obj) -> bool:

@@ -20,7 +20,7 @@ import uvloop
 
 from multinet.cni import wire
 from multinet.errors import MultinetError, NetworkingError
-from multinet.kube import notify
+from multinet.kube import carrier, notify
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
 from multinet.kube.informer import Informer
@@ -175,6 +175,7 @@ async def run(options: Options) -> None:
                         _follow(client, view, agent, workloads, repairs, proxy), name="cluster"
                     ),
                     group.create_task(policy_watch.follow(client, policing), name="policies"),
+                    group.create_task(carrier.follow(options.node_ip, client.renew), name="link"),
                 ]
                 await stop.wait()
                 for task in running:

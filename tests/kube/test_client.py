@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import orjson
@@ -21,6 +22,7 @@ from multinet.kube.errors import (
     UnreachableError,
 )
 from multinet.kube.resources import NADS, NODES, PODS, VIRTUAL_NETWORKS
+from multinet.waits import wait_for
 
 
 async def test_verbs_send_the_paths_and_bodies_of_the_api(api, client):
@@ -211,3 +213,26 @@ async def test_objects_are_created_together_where_the_api_takes_bundles(api, cli
     assert not await client.patch_together([patch])
     assert not await client.create_together(objects)
     assert len(api.requests) == 4
+
+
+async def test_renewing_ends_pauses_and_what_is_under_way(api, client):
+    asked = asyncio.Event()
+
+    async def keep_silent(_request):
+        asked.set()
+        await asyncio.Event().wait()
+
+    api.on_watch = keep_silent
+
+    async def watch():
+        async for _ in client.watch(PODS, resource_version="1"):
+            pass
+
+    waiting = asyncio.create_task(watch())
+    pausing = asyncio.create_task(client.pause("a long back-off", 3600))
+    await wait_for("the watch", asked.wait(), 30)
+    await client.renew()
+    await wait_for("the end of the pause", pausing, 30)
+    with pytest.raises(UnreachableError):
+        await wait_for("the end of the watch", waiting, 30)
+    assert (await client.list(PODS)).items == []

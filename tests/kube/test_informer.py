@@ -305,3 +305,18 @@ async def test_wait_until_hands_on_the_predicates_error(api, client, running):
         api.put("a")
         with pytest.raises(KeyError):
             await waiting
+
+
+async def test_when_the_connections_are_renewed_it_watches_again_from_where_it_was_at_once(
+    api, client, running
+):
+    api.put("a")
+    informer = Informer(client, PODS)
+    async with running(informer):
+        await wait_for("sync", informer.synced.wait(), 30)
+        await watching(api)
+        await client.renew()
+        await api.signal.until("another watch", lambda: len(api.watches()) == 2, 30)
+        api.put("b")
+        await until(informer, lambda s: "ns/b" in s)
+    assert len(api.lists()) == 1

@@ -17,6 +17,8 @@ POD = {"metadata": {"name": "web", "namespace": "ns", "uid": "u1"}, "status": {}
 class Answers:
     """A client whose patches end as told, then well."""
 
+    pause = staticmethod(pause)
+
     def __init__(self, *errors):
         self._errors = list(errors)
         self.phases = []
