@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = "/proc"
 _AWAKE = b"RD"
-_ESTABLISHED = "01"
+_ESTABLISHED, _OPENING = "01", ("02", "03")
 
 Tasks = dict[str, bytes]
 """How often each task (by PID/TID) was given the processor so far."""
@@ -44,21 +45,32 @@ def sleepers(outside: str = "/proc/self/ns/net") -> Tasks | None:
     return found
 
 
-def unanswered(process: int, unreachable: frozenset[str]) -> bool:
-    """Whether TCP in the namespace of ``process`` sends something again, to others than ``unreachable``."""
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One end of a TCP connection. ``waits``: what it sent has not been acknowledged; it is sent again.
+
+    ``near`` and ``far`` are addresses with ports as the kernel prints them: the same at both ends.
+    """
+
+    near: str
+    far: str
+    waits: bool
+
+    @property
+    def far_address(self) -> str:
+        """``0100000A:1F90`` is of ``10.0.0.1``."""
+        number = int(self.far.partition(":")[0], 16)
+        return ".".join(str(part) for part in number.to_bytes(4, sys.byteorder))
+
+
+def connections(process: int) -> list[Connection]:
+    """Those that are open or being opened in the network namespace of ``process`` (proc_pid_net(5))."""
+    found = []
     for line in Path(f"{_PROC}/{process}/net/tcp").read_text().splitlines()[1:]:
-        _, _, remote, state, queues, *_ = line.split()
-        waiting = state != _ESTABLISHED and state in ("02", "03")
-        waiting = waiting or (state == _ESTABLISHED and not queues.startswith("00000000:"))
-        if waiting and _address(remote) not in unreachable:
-            return True
-    return False
-
-
-def _address(text: str) -> str:
-    """``0100000A:1F90`` as ``10.0.0.1``: an IPv4 address as the kernel prints it."""
-    number = int(text.partition(":")[0], 16)
-    return ".".join(str(part) for part in number.to_bytes(4, sys.byteorder))
+        _, near, far, state, queues, *_ = line.split()
+        if state == _ESTABLISHED or state in _OPENING:
+            found.append(Connection(near, far, state in _OPENING or not queues.startswith("00000000:")))
+    return found
 
 
 def _processes() -> Iterator[str]:

@@ -7,13 +7,14 @@ watches' sockets.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from conformance.fuzz import labrest, observing
+from conformance.fuzz import asking, labrest, observing
 from conformance.fuzz.engine import RestlessError
 from conformance.fuzz.judge import unfinished
 from conformance.fuzz.lablook import NodeEyes
@@ -22,6 +23,7 @@ from conformance.fuzz.steps import NAMESPACES, NODES
 from multinet.errors import LabError
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
+from multinet.kube.errors import KubeError
 from multinet.kube.informer import Informer
 from multinet.kube.resources import NADS, PODS, Resource
 from multinet.kube.resources import NAMESPACES as NAMESPACE
@@ -49,6 +51,7 @@ _LOOK_AGAIN_S = 0.02
 _RESTLESS_S, _RESTLESS_CHANGES = 4.0, 100
 _LIMIT_S = 30.0
 _GOODBYE_S = 0.1
+_NUDGE = "multinet.fuzz/looked-at"
 _STATE_BYTES = 256 * 1024
 
 
@@ -105,6 +108,7 @@ class LabWorld:
 
     async def _settle(self, patience_s: float) -> Seen:
         begun = 0.0
+        nudged: set[str] = set()
         while True:
             await self._quiet()
             seen = self.look()
@@ -114,7 +118,11 @@ class LabWorld:
             begun = begun or time.monotonic()
             if time.monotonic() >= begun + patience:
                 return seen
-            await pause("what a back-off holds up", _LOOK_AGAIN_S)
+            if held := self._held_up(seen) - nudged:
+                nudged |= held
+                await self._nudge(held)
+            else:
+                await pause("what a back-off holds up", _LOOK_AGAIN_S)
 
     def look(self) -> Seen:
         """Everything, as it is now."""
@@ -148,10 +156,42 @@ class LabWorld:
                 )
 
     def heard(self) -> bool:
-        """Whether nobody has to send anything again that was lost while links were down."""
-        unreachable = frozenset(self.eyes[node].address for node in self.cut)
-        places = [roles.CONTROL_PLANE, *(node for node in NODES if node not in self.cut)]
-        return not any(labrest.unanswered(self.lab.node_pid(place), unreachable) for place in places)
+        """Whether nobody has to send anything again that was lost while links were down.
+
+        What the control plane sends to a process that has ended, or has given the connection up, reaches
+        nobody any more.
+        """
+        opened = {
+            self.eyes[node].address: labrest.connections(self.lab.node_pid(node))
+            for node in NODES
+            if node not in self.cut
+        }
+        cut = {self.eyes[node].address for node in self.cut}
+        if any(one.waits and one.far_address not in cut for ends in opened.values() for one in ends):
+            return False
+        ends = {(one.far, one.near) for found in opened.values() for one in found}
+        places = {*opened, *cut}
+        return not any(
+            one.waits and ((one.near, one.far) in ends or one.far_address not in places)
+            for one in labrest.connections(self.lab.node_pid(roles.CONTROL_PLANE))
+        )
+
+    def _held_up(self, seen: Seen) -> set[str]:
+        """Pods with all that they need, whose kubelet does not try again yet."""
+        return {
+            key
+            for key, pod in self._informers[PODS].store.items()
+            if seen.pods[key].recorded
+            and not seen.pods[key].running
+            and not metadata_of(pod).get("deletionTimestamp")
+            and str(section(pod, "spec").get("nodeName")) not in self.cut | self.refusing
+        }
+
+    async def _nudge(self, keys: set[str]) -> None:
+        """Have kubelets look at pods, as any real one does when somebody changes an annotation."""
+        for key in sorted(keys):
+            with contextlib.suppress(KubeError):  # it may be gone by now
+                await asking.annotate(self.client, key, {_NUDGE: str(time.monotonic_ns())})
 
     def _owes(self, seen: Seen, patience_s: float) -> float:
         """How long to wait for what somebody who can be reached has left to do; 0 when there is nothing."""

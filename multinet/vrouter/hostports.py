@@ -135,8 +135,10 @@ class HostPorts:
             self._base = _table(self._node_ip, underlay.device_of(self._node_ip, through)[1])
         self._held = {each.container_id: found for each in known if (found := published(each))}
         listed = [each for found in self._held.values() for each in found]
-        text = self._base + _elements("add", listed) if listed else _NOTHING
-        nft.apply(text, inside=self._inside)
+        if listed:
+            nft.apply(self._base + _elements("add", listed), inside=self._inside)
+        elif nft.exists("ip", TABLE, inside=self._inside):
+            nft.apply(_NOTHING, inside=self._inside)
         self._gate.open([each for each in listed if each.is_bridged])
 
     async def admit(self, attachment: Attachment) -> None:
@@ -172,7 +174,7 @@ class HostPorts:
     async def restore(self, *, anyway: bool = False) -> bool:
         """See :class:`Publisher`."""
         async with self._turn:
-            there = not anyway and self._held and await nft.exists("ip", TABLE, inside=self._inside)
+            there = not anyway and self._held and nft.exists("ip", TABLE, inside=self._inside)
             if there or not self._held:
                 return False
             # At once: between reading what is held and making it, nobody may dismiss.

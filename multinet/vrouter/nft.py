@@ -14,13 +14,12 @@ import asyncio
 import collections
 import contextlib
 import functools
-import json
 import logging
 import os
 import shutil
 import subprocess
 
-from multinet.vrouter import netns
+from multinet.vrouter import netns, nftsets
 from multinet.vrouter.datapath import DatapathError
 
 _LIMIT_S = 20.0
@@ -74,11 +73,10 @@ def listing(*what: str, inside: int | None = None) -> str:
     return _run(["-j", "list", *what], "", inside)
 
 
-async def exists(family: str, table: str, *, inside: int | None = None) -> bool:
-    """Whether there is a table of that name; ``DatapathError`` when nft can't say."""
-    listed = json.loads(await asyncio.to_thread(listing, "tables", inside=inside))["nftables"]
-    found = [each["table"] for each in listed if "table" in each]
-    return any((each["family"], each["name"]) == (family, table) for each in found)
+def exists(family: str, table: str, *, inside: int | None = None) -> bool:
+    """Whether there is a table of that name; ``DatapathError`` when the kernel can't say."""
+    with contextlib.nullcontext() if inside is None else netns.entered(inside):
+        return nftsets.has_table(family, table)
 
 
 def _run(words: list[str], script: str, inside: int | None) -> str:

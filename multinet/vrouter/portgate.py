@@ -156,7 +156,8 @@ class PortGate:
         if not os.path.exists(self._path):  # noqa: PTH110 - no Path is made of it anywhere
             return
         with netns.opened(self._path) as far:
-            nft.apply(f"add table ip {TABLE}\ndelete table ip {TABLE}\n", inside=far)
+            if nft.exists("ip", TABLE, inside=far):
+                nft.apply(f"add table ip {TABLE}\ndelete table ip {TABLE}\n", inside=far)
 
 
 def _back_rule() -> Request:

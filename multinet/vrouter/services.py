@@ -77,6 +77,8 @@ class ServiceProxy:
             through.close()
         self._base = servicetable.base(self._node_ip, name)
         try:
+            if not nft.exists("inet", servicetable.TABLE, inside=self._inside):
+                return
             listing = json.loads(nft.listing("table", "inet", servicetable.TABLE, inside=self._inside))
         except DatapathError:
             return
@@ -156,7 +158,7 @@ class ServiceProxy:
             wanted = self._applied
             if wanted is None:
                 return False
-            if not anyway and await nft.exists("inet", servicetable.TABLE, inside=self._inside):
+            if not anyway and nft.exists("inet", servicetable.TABLE, inside=self._inside):
                 return False
             await self._make_anew(wanted)
         return True
