@@ -11,6 +11,7 @@ no answer for is taken from its table, where this process may do that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import fcntl
 import logging
@@ -27,7 +28,7 @@ _SIOCGIFADDR = 0x8915
 _SO_ATTACH_FILTER = 26
 _LOAD_WORD, _LOAD_HALF, _EQUAL, _GIVE = 0x20, 0x28, 0x15, 0x06
 # Offsets in messages, behind 16 bytes of header; the index is in the same place in those about neighbours.
-_KIND_AT, _INDEX_AT, _FLAGS_AT, _STATE_AT = 4, 20, 24, 24
+_KIND_AT, _INDEX_AT, _FLAGS_AT = 4, 20, 24
 _LINK_ATTRIBUTES_AT, _NEIGHBOUR_ATTRIBUTES_AT = 32, 28
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ async def follow(address: str, again: Callable[[], Awaitable[None]]) -> None:
                 is_back, known = known is not None, ups
                 if is_back:
                     _log.info("the link of %s is there again", address)
-                    _seek_anew(index)
+                    with contextlib.suppress(OSError):
+                        _seek_anew(index)
                     await again()
 
 
@@ -109,17 +111,19 @@ def _carrier(message: bytes) -> tuple[int, bool]:
 def _seek_anew(index: int) -> None:
     """Forget the neighbours of the device that did not answer; who needs one asks at once then."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC) as asking:
-        asking.send(
-            _message(_GETNEIGH, _REQUEST | _DUMP, struct.pack("=BxxxiHBB", socket.AF_INET, 0, 0, 0, 0))
-        )
+        asking.send(_message(_GETNEIGH, _REQUEST | _DUMP, _neighbour(0)))
         for message in _answers(asking):
             about, state = struct.unpack_from("=iH", message, _INDEX_AT)
             address = _attribute(message, _NEIGHBOUR_ATTRIBUTES_AT, _NDA_DST)
             if about == index and state & _UNANSWERED and address:
-                body = struct.pack("=BxxxiHBB", socket.AF_INET, index, 0, 0, 0)
-                body += struct.pack("=HH", 4 + len(address), _NDA_DST) + address
+                named = struct.pack("=HH", 4 + len(address), _NDA_DST) + address
                 # Refused where this process may not: then it takes the second.
-                asking.send(_message(_DELNEIGH, _REQUEST, body))
+                asking.send(_message(_DELNEIGH, _REQUEST, _neighbour(index) + named))
+
+
+def _neighbour(index: int) -> bytes:
+    """``struct ndmsg`` of an IPv4 neighbour."""
+    return struct.pack("=BxxxiHBB", socket.AF_INET, index, 0, 0, 0)
 
 
 def _answers(asking: socket.socket) -> list[bytes]:
