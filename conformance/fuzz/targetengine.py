@@ -31,7 +31,7 @@ from multinet.kube.informer import Informer
 from multinet.kube.resources import NADS, PODS
 from multinet.kube.resources import NAMESPACES as NAMESPACE
 from multinet.model.objects import ANNOTATION_SELECTION, Obj, metadata_of, name_of, namespace_of
-from multinet.waits import pause, wait_for
+from multinet.waits import pause, turn, wait_for
 
 T = TypeVar("T")
 _NEEDED = frozenset({Feature.IPS, Feature.MAC, Feature.INTERFACE, Feature.STATUS})
@@ -40,6 +40,8 @@ _GONE_LIMIT_S = 60.0
 # So long nothing happens before anybody looks, and so long it is worth asking again.
 _QUIET_S, _QUIET_LIMIT_S = 0.3, 5.0
 _PATIENCE_S = 12.0
+# From a socket to the informer's store it takes some turns of the loop, whatever time they need.
+_TURNS = 10
 _MOMENT_S = 0.5
 _GOODBYE_S = 0.1
 _BROKEN = {
@@ -85,9 +87,12 @@ class TargetEngine:
         with contextlib.suppress(CannotProvideError):
             target.restart_control()
             self._do[steps.RestartController] = lambda _step: target.restart_control()
+        with contextlib.suppress(CannotProvideError):
+            self._restart_agent()
+            self._do[steps.RestartAgent] = lambda _step: self._restart_agent()
 
     def supports(self, kind: type[Step]) -> bool:
-        """What users and administrators do with pods and NADs."""
+        """What users and administrators do with pods and NADs, and restarts where the target has them."""
         return kind in self._do
 
     def reset(self) -> None:
@@ -156,11 +161,14 @@ class TargetEngine:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
                 await self._changed.wait()
+        # On a busy machine the time may be up while news wait in our sockets, where nobody else sees them.
+        for _ in range(_TURNS):
+            await turn()
 
     async def _quiet(self) -> None:
-        until = time.monotonic() + _QUIET_LIMIT_S
         while any(metadata_of(pod).get("deletionTimestamp") for pod in self._own()):
             await self._change(_QUIET_S)
+        until = time.monotonic() + _QUIET_LIMIT_S
         while time.monotonic() < until:
             await self._change(_QUIET_S)
             if not self._changed.is_set():
@@ -178,6 +186,12 @@ class TargetEngine:
                         await self._client.delete(resource, name_of(one), space, grace_seconds=1)
         while self._own():
             await self._change(_QUIET_S)
+
+    def _restart_agent(self) -> None:
+        """Of the last node, whichever the step names: no other is asked of a target."""
+        node = self._target.nodes[-1]
+        self._target.take_down(node)
+        self._target.bring_up(node)
 
     def _ask(self, step: steps.DeleteNad | steps.DeletePod) -> None:
         self._run(str(step), asking.ask(self._client, replace(step, key=self._here(step.key))))

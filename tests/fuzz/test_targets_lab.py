@@ -42,6 +42,7 @@ def test_what_users_do_breaks_nothing_with_the_reference(reference):
         CreatePod("default/p3", "node2", text="a,,b"),
         steps.EditSelection("default/p3", (Pick("default/a", interface="net1", ip="10.1.0.10"),)),
         steps.RestartController(),
+        steps.RestartAgent("node2"),
         steps.DeleteNad("default/a"),
         steps.DeletePod("default/p1"),
         steps.Elapse(),
