@@ -14,7 +14,8 @@ import contextlib
 import gc
 import logging
 import time
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,10 @@ class Failure:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a campaign. ``flaky``: failures that did not come again when the steps were repeated."""
+    """What came of a campaign. ``flaky``: failures that did not come again when the steps were repeated.
+
+    ``spent`` has the seconds that each step of a kind took, judging included.
+    """
 
     steps: int = 0
     examples: int = 0
@@ -72,6 +76,7 @@ class Outcome:
     failures: list[Failure] = field(default_factory=list)
     flaky: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
+    spent: defaultdict[str, array[float]] = field(default_factory=lambda: defaultdict(_seconds))
     transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
     states: set[tuple[object, ...]] = field(default_factory=set)
     interrupted: bool = False
@@ -85,6 +90,10 @@ class Outcome:
             "steps_per_s": round(self.steps / self.seconds, 1) if self.seconds else 0.0,
             "failures": len(self.failures),
         }
+
+
+def _seconds() -> array[float]:
+    return array("f")
 
 
 class _Over(BaseException):
@@ -102,10 +111,11 @@ class _Counting(AttachmentMachine):
         self.outcome.examples += 1
         self._before = "start"
 
-    def taken(self, step: Step) -> None:
+    def taken(self, step: Step, seconds: float) -> None:
         """Enter a step into the books."""
         self.outcome.steps += 1
         self.outcome.kinds[step.name] += 1
+        self.outcome.spent[step.name].append(seconds)
         self.outcome.transitions[self._before, step.name] += 1
         self._before = step.name
         self.outcome.states.add(self.shape())

@@ -6,6 +6,7 @@ overlap, a network with four addresses, addresses and MACs that two pods may ask
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -182,6 +183,7 @@ class AttachmentMachine(RuleBasedStateMachine):
         return self.driver.model
 
     def _take(self, step: Step) -> None:
+        begun = time.perf_counter()
         try:
             self.driver.take(step)
         except RuleBrokenError as error:
@@ -191,10 +193,10 @@ class AttachmentMachine(RuleBasedStateMachine):
         except BaseException:
             self.ended = True
             raise
-        self.taken(step)
+        self.taken(step, time.perf_counter() - begun)
 
-    def taken(self, step: Step) -> None:
-        """Called after each step that broke no rule."""
+    def taken(self, step: Step, seconds: float) -> None:
+        """Called after each step that broke no rule, with the time it took."""
 
     def shape(self) -> tuple[object, ...]:
         """The state as coverage counts it: how much there is of what."""

@@ -1,7 +1,7 @@
 """What a campaign leaves behind: figures, coverage and failures, as JSON and as text for people.
 
 Coverage is of three kinds: which kinds of step were taken, which followed which, and in which states the
-model was, counted by how much there is of what.
+model was, counted by how much there is of what. Beside it is where the time went: what a kind of step takes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from conformance.fuzz import steps
@@ -51,6 +52,10 @@ def tree(
         "interrupted": outcome.interrupted,
         "figures": outcome.figures(),
         "coverage": _coverage(outcome),
+        "spent": {
+            name: {"median_s": round(median(spent), 6), "total_s": round(sum(spent), 3)}
+            for name, spent in sorted(outcome.spent.items())
+        },
         "differential": dict(differential) if differential is not None else None,
         "failures": [_failure(failure, files.get(number)) for number, failure in enumerate(outcome.failures)],
         "flaky": outcome.flaky,
@@ -72,7 +77,10 @@ def text(value: Mapping[str, Any]) -> str:
         f"{figures['steps_per_s']:g} steps/s; engine {value['engine']}, seed {value['seed']}"
         + (", interrupted" if value["interrupted"] else ""),
         "kinds of step:",
-        *(f"  {count:>8}  {name}" for name, count in sorted(coverage["kinds"].items(), key=_most_first)),
+        *(
+            f"  {count:>8}  {name}{_spent(value['spent'].get(name))}"
+            for name, count in sorted(coverage["kinds"].items(), key=_most_first)
+        ),
         f"transitions: {len(coverage['transitions'])} of {coverage['possible_transitions']} pairs of kinds",
         f"model states: {len(coverage['states'])}",
     ]
@@ -100,6 +108,12 @@ def _differential(value: Mapping[str, Any] | None) -> list[str]:
         lines.append(f"            such as {example['difference']}")
         lines += [f"              {step}" for step in example["told"]]
     return lines
+
+
+def _spent(spent: Mapping[str, float] | None) -> str:
+    if not spent:
+        return ""
+    return f", {1000 * spent['median_s']:.3g} ms each (median), {spent['total_s']:.3g} s in all"
 
 
 def _most_first(item: tuple[str, int]) -> tuple[int, str]:
