@@ -146,13 +146,17 @@ class Pair:
             if not new:
                 return
             parted = frozenset(about for _, about in self._known)
-            why = self.right.explain(new[0], Moment(self._taken, self._asked, left, parted))
-            if why:
-                self._known.add(self._place(new[0]))
-                self._book(why, new[0], left, right)
-            elif not self.more_time():
-                self._part(new[0])
-                return
+            moment = Moment(self._taken, self._asked, left, parted)
+            # One may follow from another that comes behind it, of another implementation that took its time.
+            for item in new[:1] if self.right.exact else new:
+                if why := self.right.explain(item, moment):
+                    self._known.add(self._place(item))
+                    self._book(why, item, left, right)
+                    break
+            else:
+                if not self.more_time():
+                    self._part(new[0])
+                    return
 
     def _place(self, difference: Difference) -> tuple[str, str]:
         """What an explanation covers: of another implementation, all of a pod."""

@@ -7,7 +7,7 @@ import pytest
 from conformance.fuzz import engines, steps
 from conformance.fuzz.abroad import FOLLOWS, NONSENSE, REASONS, Abroad
 from conformance.fuzz.comparing import Asked, Difference, Facet
-from conformance.fuzz.differential import Moment
+from conformance.fuzz.differential import Moment, Pair
 from conformance.fuzz.seen import Seen, SeenAttachment, SeenPod
 from conformance.fuzz.steps import ApplyNad, CreatePod, Pick
 from conformance.fuzz.targetlook import Foreign, of_pods
@@ -61,6 +61,36 @@ def test_that_a_pod_runs_here_alone_is_explained_by_another_that_differs_in_its_
     here = pod("default/p1", "default/a")
     assert explained(*taken, left=here) == ""
     assert explained(*taken, left=here, parted=frozenset({"default/p2"})) == FOLLOWS
+
+
+class Still:
+    """A world that shows the same whatever is done."""
+
+    name, exact = "the other", False
+    explain = Abroad.explain
+
+    def __init__(self, *pods: SeenPod) -> None:
+        self._seen = Seen({pod.key: pod for pod in pods})
+
+    def do(self, step):
+        pass
+
+    def observe(self):
+        return self._seen
+
+
+def test_a_difference_may_follow_from_one_that_is_seen_at_the_same_moment_behind_it():
+    """A pod that runs there alone took its time: it is a difference when the next pod is one as well."""
+    left = Still(pod("default/p1", "default/a"), pod("default/p3", running=False))
+    right = Still(pod("default/p1", running=False), pod("default/p3", "default/a", "default/a"))
+    two = Pair(left, right)
+    two.left = right  # nothing to be seen yet
+    for step in (ApplyNad("default/a", cidr="10.2.0.0/29"), CreatePod("default/p3", "node2", (A,) * 5)):
+        two.do(step)
+    two.left = left
+    two.do(made(A))
+    assert two.observe().differs == ()
+    assert list(two.explained) == [NOT_FREE, FOLLOWS]
 
 
 def test_names_of_namespaces_are_the_fuzzers():
