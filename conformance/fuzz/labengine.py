@@ -39,8 +39,7 @@ _MADE_IN = [manifests.DOMAIN, manifests.PROJECT]
 _RECOVERY_S = 7.0
 _HEARD_LIMIT_S = 15.0
 _LOOK_AGAIN_S = 0.02
-# Of a minute only so much is waited for: longer than the controller gives a NAD to arrive. Only a pod that
-# waits has anything to expect of time.
+# Of a minute only so much is waited for: longer than the controller gives a NAD to arrive.
 _MOMENT_S = 0.25
 
 
@@ -263,5 +262,4 @@ class LabEngine:
             self.world.refusing.discard(step.node)
 
     def _elapse(self, step: steps.Elapse) -> None:
-        if any(not pod.recorded for pod in self.world.look().pods.values()):
-            self.world.run(str(step), pause("time to pass", min(float(step.seconds), _MOMENT_S)))
+        self.world.run(str(step), pause("time to pass", min(float(step.seconds), _MOMENT_S)))
