@@ -85,7 +85,8 @@ class Client:
     async def renew(self) -> None:
         """Give up all connections, since the way to the cluster is another or whole again.
 
-        What is under way fails with ``UnreachableError`` at once, and who pauses before he tries again tries.
+        What is under way fails with ``UnreachableError`` at once, or is asked anew where that can't do it
+        twice; who pauses before another try tries.
         """
         self.renewals += 1
         await self._transport.renew()

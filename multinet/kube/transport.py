@@ -81,7 +81,7 @@ class Transport:
         self._requests = self._streams = None
 
     async def renew(self) -> None:
-        """Give up all connections; what is under way fails with ``UnreachableError``, new ones are made.
+        """Give up all connections; answers that have begun end with ``UnreachableError``, new ones are made.
 
         At the sockets, for a session that is closed does not tell those who wait for the rest of an answer.
         """

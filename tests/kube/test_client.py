@@ -7,6 +7,7 @@ import contextlib
 
 import orjson
 import pytest
+from aiohttp import web
 
 from multinet.kube.client import Client, MergePatch
 from multinet.kube.config import ClusterAccess
@@ -218,11 +219,12 @@ async def test_objects_are_created_together_where_the_api_takes_bundles(api, cli
 async def test_renewing_ends_pauses_and_what_is_under_way(api, client):
     asked = asyncio.Event()
 
-    async def keep_silent(_request):
+    async def say_nothing_more(request):
+        await web.StreamResponse().prepare(request)
         asked.set()
         await asyncio.Event().wait()
 
-    api.on_watch = keep_silent
+    api.on_watch = say_nothing_more
 
     async def watch():
         async for _ in client.watch(PODS, resource_version="1"):
