@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from multinet.model.networks import DEFAULT_POD_CIDR6
+from multinet.model.networks import DEFAULT_POD_CIDR6, DEFAULT_SERVICE_CIDR6
 from topology.backend import LabSpec
 
 API_PORT = 6443
@@ -90,9 +90,11 @@ def control_plane(spec: LabSpec, paths: Paths, address: str, entries: Mapping[st
     """The API server (first: all others need it), the controller and the scheduler."""
     kubeconfig = str(paths.kubeconfig)
     pods = ("--pod-cidr6", DEFAULT_POD_CIDR6) if spec.ipv6 else ()
+    services = ("--service-cidr6", DEFAULT_SERVICE_CIDR6) if spec.ipv6 else ()
     api = (
         *("--listen", f"0.0.0.0:{API_PORT}", "--advertise", f"https://{address}:{API_PORT}"),
         *("--pki-dir", str(paths.lab / "pki"), "--kubeconfig", kubeconfig),
+        *services,
     )
     arguments = {
         "apiserver": api,

@@ -13,7 +13,7 @@ from multinet.apiserver.names import dns_label
 from multinet.apiserver.network_policies import NETWORK_POLICY
 from multinet.apiserver.operations import Options
 from multinet.apiserver.resources import ResourceType, Strategy, Version
-from multinet.apiserver.service_kinds import SERVICE_KINDS
+from multinet.apiserver.service_kinds import service_kinds
 from multinet.model.objects import Obj
 
 EVENT_FIELDS = (
@@ -258,4 +258,11 @@ OTHERS = (
         answer=_self,
     ),
 )
-BUILTINS = (*CORE, *SERVICE_KINDS, NETWORK_POLICY, *WORKLOAD_KINDS, *OTHERS)
+
+
+def builtins(service_block6: str = "") -> tuple[ResourceType, ...]:
+    """All kinds that are there before any CRD; services have IPv6 addresses of that block, if any."""
+    return (*CORE, *service_kinds(service_block6), NETWORK_POLICY, *WORKLOAD_KINDS, *OTHERS)
+
+
+BUILTINS = builtins()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from multinet.apiserver.builtins import BUILTINS
+from multinet.apiserver.builtins import builtins
 from multinet.apiserver.bundles import bundles
 from multinet.apiserver.codec import copied
 from multinet.apiserver.errors import StatusError
@@ -24,13 +24,18 @@ NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
 def assemble(
-    *, ca_pem: str = "", crds: Iterable[Obj] | None = None, history: int = HISTORY
+    *,
+    ca_pem: str = "",
+    crds: Iterable[Obj] | None = None,
+    history: int = HISTORY,
+    service_block6: str = "",
 ) -> tuple[Operations, Lifecycle]:
     """Make the state of a new cluster; needs a running event loop. ``crds``: those of this project.
 
-    ``history`` is how many changes of each resource a watch may have missed.
+    ``history`` is how many changes of each resource a watch may have missed. With ``service_block6`` services
+    may have IPv6 addresses.
     """
-    operations = Operations(Store(history), Types(BUILTINS))
+    operations = Operations(Store(history), Types(builtins(service_block6)))
     operations.types.add(bundles(operations))
     lifecycle = Lifecycle(operations, lambda name: _furnish(operations, name, ca_pem))
     for name in NAMESPACES:

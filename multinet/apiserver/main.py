@@ -46,6 +46,7 @@ async def _serve(options: argparse.Namespace) -> None:
         advertise=options.advertise,
         kubeconfig=options.kubeconfig,
         pki_dir=options.pki_dir,
+        service_block6=options.service_cidr6,
     ):
         notify.ready()
         await stopped.wait()
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pki-dir", type=Path, required=True, help="directory for certificates and the token"
     )
     parser.add_argument("--kubeconfig", type=Path, required=True, help="kubeconfig file to write")
+    parser.add_argument("--service-cidr6", default="", help="services may have IPv6 addresses of this block")
     return parser
 
 

@@ -51,15 +51,19 @@ class ApiServer:
         kubeconfig: Path | None = None,
         pki_dir: Path | None = None,
         crds: Iterable[Obj] | None = None,
+        service_block6: str = "",
     ) -> AsyncIterator[ApiServer]:
         """Serve on ``host``:``port`` (0: a free one) until the block is left.
 
         ``workdir`` takes what ``kubeconfig`` (file) and ``pki_dir`` don't name. ``advertise`` is the URL for
-        clients. Raises ``LabError`` if the address can't be used.
+        clients. Services may have IPv6 addresses of ``service_block6``. Raises ``LabError`` if the address
+        can't be used.
         """
         names = [host, urlsplit(advertise).hostname or "", API_ADDRESS]
         credentials = pki.issue(pki_dir or workdir / "pki", names)
-        operations, lifecycle = cluster.assemble(ca_pem=credentials.ca_pem, crds=crds)
+        operations, lifecycle = cluster.assemble(
+            ca_pem=credentials.ca_pem, crds=crds, service_block6=service_block6
+        )
         kubelets = KubeletProxy(lambda name: _node(operations, name), credentials.token)
         dispatcher = Dispatcher(operations, lifecycle, credentials.token, kubelets)
         # A client that went away must end its watch at once, so handlers are cancelled on disconnect.

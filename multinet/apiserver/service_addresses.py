@@ -9,16 +9,18 @@ Source: kubernetes ``pkg/registry/core/service/{ipallocator,portallocator}``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
 
+from multinet.apiserver import service_families
 from multinet.apiserver.errors import FieldError, invalid_value
-from multinet.apiserver.services import PROTOCOLS, is_headless, ports_of
+from multinet.apiserver.service_families import is_headless
+from multinet.apiserver.services import PROTOCOLS, ports_of
 from multinet.apiserver.store import Store
-from multinet.model.networks import DEFAULT_SERVICE_CIDR
+from multinet.model.networks import IPNetwork
 from multinet.model.objects import Obj
 
-SERVICE_CIDR = IPv4Network(DEFAULT_SERVICE_CIDR)
 NODE_PORTS = range(30000, 32768)
 _ASKED_ADDRESSES = 256
 _ASKED_PORTS = 86
@@ -26,61 +28,64 @@ _SERVICES = "services"
 _EXTERNAL = ("NodePort", "LoadBalancer")
 
 
-def allocate(store: Store, service: Obj, _old: Obj | None) -> Iterator[FieldError]:
-    """Give a service its address and node ports, in place; yield what can't be given."""
-    spec = service["spec"]
-    if spec["type"] == "ExternalName":
-        return
-    own = (service["metadata"]["namespace"], service["metadata"]["name"])
-    others = [entry.view()["spec"] for entry in store.entries(_SERVICES) if entry.key != own]
-    yield from _address(spec, others, "/".join(own))
-    if spec["type"] in _EXTERNAL and spec.get("allocateLoadBalancerNodePorts", True):
-        yield from _node_ports(spec, others, "/".join(own))
+@dataclass(frozen=True, slots=True)
+class Allocator:
+    """Gives addresses of ``blocks``: one block for each family that the cluster's services have."""
+
+    blocks: tuple[IPNetwork, ...]
+
+    def allocate(self, store: Store, service: Obj, old: Obj | None) -> Iterator[FieldError]:
+        """Give a service its families, addresses and node ports, in place; yield what can't be given."""
+        spec = service["spec"]
+        if spec["type"] == "ExternalName":
+            return
+        before = old["spec"] if old is not None and old["spec"].get("type") != "ExternalName" else None
+        found = list(service_families.complete(spec, before, [f"IPv{each.version}" for each in self.blocks]))
+        if found:
+            yield from found
+            return
+        own = (service["metadata"]["namespace"], service["metadata"]["name"])
+        others = [entry.view()["spec"] for entry in store.entries(_SERVICES) if entry.key != own]
+        yield from self._addresses(spec, others, "/".join(own))
+        if spec["type"] in _EXTERNAL and spec.get("allocateLoadBalancerNodePorts", True):
+            yield from _node_ports(spec, others, "/".join(own))
+
+    def _addresses(self, spec: Obj, others: Sequence[Obj], seed: str) -> Iterator[FieldError]:
+        if is_headless(spec):
+            if spec["type"] != "ClusterIP":
+                text = f"may not be set to 'None' for {spec['type']} services"
+                yield invalid_value("spec.clusterIPs[0]", "None", text)
+            return
+        asked: list[str] = list(spec.get("clusterIPs") or [])
+        taken = {each for other in others for each in other.get("clusterIPs") or ()}
+        blocks: Mapping[str, IPNetwork] = {f"IPv{each.version}": each for each in self.blocks}
+        for index, family in enumerate(spec["ipFamilies"]):
+            if index >= len(asked):
+                asked.append(_free(blocks[family], taken, seed))
+            elif wrong := _unusable(asked[index], blocks[family], taken):
+                yield invalid_value("spec.clusterIPs", asked, wrong)
+                return
+        spec["clusterIP"], spec["clusterIPs"] = asked[0], asked
 
 
-def _address(spec: Obj, others: list[Obj], seed: str) -> Iterator[FieldError]:
-    listed = spec.get("clusterIPs") or []
-    asked = spec.get("clusterIP") or (listed[0] if listed else "")
-    if listed and listed[0] != asked:
-        yield invalid_value("spec.clusterIPs", listed, "first value must match `clusterIP`")
-        return
-    if len(listed) > 1:
-        yield invalid_value("spec.clusterIPs", listed, "may only hold up to 1 values")
-        return
-    spec["clusterIP"], spec["clusterIPs"] = asked, [asked]
-    if is_headless(spec):
-        if spec["type"] != "ClusterIP":
-            text = f"may not be set to 'None' for {spec['type']} services"
-            yield invalid_value("spec.clusterIPs[0]", "None", text)
-        return
-    taken = {other.get("clusterIP") for other in others}
-    if asked:
-        if wrong := _unusable(asked, taken):
-            yield invalid_value("spec.clusterIPs", [asked], wrong)
-        return
-    first = _ASKED_ADDRESSES
-    count = SERVICE_CIDR.num_addresses - first - 1
-    chosen = next(
-        (one for at in _from(seed, count) if (one := str(SERVICE_CIDR[first + at])) not in taken), ""
-    )
-    spec["clusterIP"], spec["clusterIPs"] = chosen, [chosen]
+def _free(block: IPNetwork, taken: set[str], seed: str) -> str:
+    count = block.num_addresses - _ASKED_ADDRESSES - 1
+    offered = (str(block[_ASKED_ADDRESSES + at]) for at in _from(seed, count))
+    return next((each for each in offered if each not in taken), "")
 
 
-def _unusable(asked: str, taken: set[str | None]) -> str:
-    try:
-        address = IPv4Address(asked)
-    except ValueError:
-        return "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-    ends = (SERVICE_CIDR.network_address, SERVICE_CIDR.broadcast_address)
-    if address not in SERVICE_CIDR or address in ends:
+def _unusable(asked: str, block: IPNetwork, taken: set[str]) -> str:
+    address = ip_address(asked)
+    if address not in block or address in (block.network_address, block.broadcast_address):
         return (
             f"failed to allocate IP {asked}: the provided IP ({asked}) is not in the valid range. "
-            f"The range of valid IPs is {SERVICE_CIDR}"
+            f"The range of valid IPs is {block}"
         )
-    return f"failed to allocate IP {asked}: provided IP is already allocated" if asked in taken else ""
+    used = any(address == ip_address(each) for each in taken if each != "None")
+    return f"failed to allocate IP {asked}: provided IP is already allocated" if used else ""
 
 
-def _node_ports(spec: Obj, others: list[Obj], seed: str) -> Iterator[FieldError]:
+def _node_ports(spec: Obj, others: Sequence[Obj], seed: str) -> Iterator[FieldError]:
     taken = {(port["nodePort"], port["protocol"]) for other in others for port in ports_of(other)
              if "nodePort" in port}  # fmt: skip
     for index, port in enumerate(ports_of(spec)):

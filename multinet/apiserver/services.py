@@ -1,8 +1,8 @@
 """Services: defaults and validation; addresses and node ports are given in :mod:`.service_addresses`.
 
 Source: kubernetes ``pkg/apis/core/v1/defaults.go``, ``pkg/apis/core/validation`` (ValidateService) and
-``pkg/registry/core/service``; the parts a user of a lab meets, in the API server's own words. The cluster's
-services are IPv4: dual-stack fields are kept as a single-stack cluster keeps them.
+``pkg/registry/core/service``; the parts a user of a lab meets, in the API server's own words. Address
+families are the business of :mod:`.service_families`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from multinet.apiserver import service_families
 from multinet.apiserver.errors import (
     FieldError,
     duplicate,
@@ -22,6 +23,7 @@ from multinet.apiserver.errors import (
 from multinet.apiserver.names import dns_label, dns_subdomain, label_value, qualified_name
 from multinet.apiserver.schema import Schema
 from multinet.apiserver.schema_parts import TEXT, fields, list_of, nullable, opened
+from multinet.apiserver.service_families import is_headless
 from multinet.model.objects import Obj
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -35,7 +37,7 @@ _CHOICES = (
     ("sessionAffinity", ("ClientIP", "None")),
     ("externalTrafficPolicy", _POLICIES),
     ("internalTrafficPolicy", _POLICIES),
-    ("ipFamilyPolicy", ("SingleStack", "PreferDualStack", "RequireDualStack")),
+    ("ipFamilyPolicy", service_families.POLICIES),
 )
 _PORT = fields("name protocol appProtocol", "port nodePort", targetPort={"x-kubernetes-int-or-string": True})
 _SPEC = fields(
@@ -58,7 +60,10 @@ SERVICE = Schema({"type": "object", "properties": {"spec": _SPEC, "status": null
 def prepare_create(service: Obj) -> None:
     """Fill in the defaults of a new service."""
     service["status"] = {"loadBalancer": {}}
-    _default(_readable(service.setdefault("spec", {})))
+    spec = _readable(service.setdefault("spec", {}))
+    _default(spec)
+    if spec["type"] != "ExternalName":
+        service_families.prepare_create(spec)
 
 
 def prepare_update(service: Obj, old: Obj) -> None:
@@ -69,13 +74,11 @@ def prepare_update(service: Obj, old: Obj) -> None:
     spec = _readable(service.setdefault("spec", {}))
     before = old["spec"]
     if spec.get("type", "ClusterIP") != "ExternalName":
-        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-            if not spec.get(field) and field in before:
-                spec[field] = before[field]
+        service_families.prepare_update(spec, before)
     elif before.get("type") != "ExternalName":
-        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
-            if spec.get(field) == before.get(field):
-                spec.pop(field, None)
+        service_families.forget(spec, before)
+        if spec.get("internalTrafficPolicy") == before.get("internalTrafficPolicy"):
+            spec.pop("internalTrafficPolicy", None)
     held = {(port.get("port"), port.get("protocol")): port.get("nodePort") for port in ports_of(before)}
     for port in ports_of(spec):
         known = held.get((port.get("port"), port.get("protocol", "TCP")))
@@ -118,19 +121,12 @@ def _default(spec: Obj) -> None:
         spec.setdefault("allocateLoadBalancerNodePorts", True)
     if kind != "ExternalName":
         spec.setdefault("internalTrafficPolicy", "Cluster")
-        spec.setdefault("ipFamilies", ["IPv4"])
-        spec.setdefault("ipFamilyPolicy", "SingleStack")
 
 
 def ports_of(spec: Obj) -> list[Obj]:
     """The ports of a service, none where there is no such key."""
     held: list[Obj] = spec.get("ports") or []
     return held
-
-
-def is_headless(spec: Obj) -> bool:
-    """Whether the service asks for no address of its own."""
-    return spec.get("clusterIP") == "None"
 
 
 def validate(service: Obj) -> Iterator[FieldError]:
@@ -156,7 +152,8 @@ def validate(service: Obj) -> Iterator[FieldError]:
             "may only be set for externally-accessible services",
         )
     yield from _affinity_findings(spec)
-    yield from _family_findings(spec)
+    if kind != "ExternalName":
+        yield from service_families.findings(spec)
 
 
 def _external_name_findings(spec: Obj) -> Iterator[FieldError]:
@@ -182,17 +179,6 @@ def _affinity_findings(spec: Obj) -> Iterator[FieldError]:
     elif config:
         detail = "must not be set when session affinity is None"
         yield field_forbidden("spec.sessionAffinityConfig", detail)
-
-
-def _family_findings(spec: Obj) -> Iterator[FieldError]:
-    if spec.get("ipFamilyPolicy") == "RequireDualStack":
-        detail = "this cluster is not configured for dual-stack services"
-        yield invalid_value("spec.ipFamilyPolicy", spec["ipFamilyPolicy"], detail)
-    for index, family in enumerate(spec.get("ipFamilies") or ()):
-        if family not in ("IPv4", "IPv6"):
-            yield unsupported(f"spec.ipFamilies[{index}]", family, ("IPv4", "IPv6"))
-        elif family == "IPv6":
-            yield invalid_value(f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
 
 
 def _port_list_findings(spec: Obj) -> Iterator[FieldError]:
@@ -264,10 +250,8 @@ def port_name(name: str) -> str:
 
 
 def validate_update(service: Obj, old: Obj) -> Iterator[FieldError]:
-    """Yield a change of the address, which may only come and go with the type ExternalName."""
+    """Yield a change of addresses, which may only come and go with the type ExternalName."""
     spec, before = service["spec"], old["spec"]
     if "ExternalName" in (spec.get("type"), before.get("type")):
         return
-    now, then = spec.get("clusterIP"), before.get("clusterIP")
-    if then and now != then:
-        yield invalid_value("spec.clusterIPs[0]", [now], "may not change once set")
+    yield from service_families.change_findings(spec, before)

@@ -1,13 +1,14 @@
 """Services and their endpoints as values: what a Service asks for, who answers for it.
 
-Source: k8s.io/api ``core/v1`` (Service) and ``discovery/v1`` (EndpointSlice). IPv4 is what this cluster's
-services have; endpoints of other address types are read and left alone.
+Source: k8s.io/api ``core/v1`` (Service) and ``discovery/v1`` (EndpointSlice). Addresses are in the
+shortest form, as kernels write them; endpoints of other kinds than IPv4 and IPv6 are read and left alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from multinet.model.objects import Obj, join_key, labels_of, name_of, namespace_of, section
@@ -44,11 +45,14 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service. ``address`` is its cluster IP, empty where it has none; ``affinity_s`` 0: no affinity."""
+    """A service. ``addresses`` are its cluster IPs, one of a family at most; ``affinity_s`` 0: no affinity.
+
+    ``families`` are the IP versions that its endpoints have, the preferred one first.
+    """
 
     namespace: str
     name: str
-    address: str
+    addresses: tuple[str, ...]
     headless: bool
     selector: tuple[tuple[str, str], ...]
     ports: tuple[ServicePort, ...]
@@ -57,6 +61,7 @@ class Service:
     local_internal: bool = False
     publish_not_ready: bool = False
     external: bool = False
+    families: tuple[int, ...] = (4,)
 
     @property
     def key(self) -> str:
@@ -72,6 +77,9 @@ class Service:
         """Read a Service; ``KeyError``, ``TypeError`` or ``ValueError`` when it can't be one."""
         spec = section(service, "spec")
         address, kind = str(spec.get("clusterIP") or ""), spec.get("type")
+        listed = [str(each) for each in spec.get("clusterIPs") or ([address] if address else ())]
+        headless = address == _NONE
+        families = [int(str(each).removeprefix("IPv")) for each in spec.get("ipFamilies") or ()]
         affinity = 0
         if spec.get("sessionAffinity") == "ClientIP":
             client = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
@@ -80,8 +88,8 @@ class Service:
         return cls(
             namespace=namespace_of(service),
             name=name_of(service),
-            address="" if address == _NONE or external_name else address,
-            headless=address == _NONE,
+            addresses=() if headless or external_name else tuple(str(ip_address(each)) for each in listed),
+            headless=headless,
             selector=() if external_name else tuple(sorted((spec.get("selector") or {}).items())),
             ports=tuple(ServicePort.from_spec(port) for port in spec.get("ports") or ()),
             affinity_s=affinity,
@@ -89,6 +97,7 @@ class Service:
             local_internal=spec.get("internalTrafficPolicy") == "Local",
             publish_not_ready=bool(spec.get("publishNotReadyAddresses")),
             external=kind in _EXTERNAL,
+            families=tuple(families) or (4,),
         )
 
 
@@ -111,10 +120,10 @@ class EndpointSlice:
 
     @classmethod
     def from_object(cls, endpoint_slice: Mapping[str, Any]) -> EndpointSlice:
-        """Read an EndpointSlice; ready endpoints of IPv4 only, since nothing else can be sent to."""
+        """Read an EndpointSlice; ready endpoints of the IP families only, nothing else can be sent to."""
         name = labels_of(endpoint_slice).get(LABEL_SERVICE, "")
         service = join_key(namespace_of(endpoint_slice), name) if name else ""
-        if endpoint_slice.get("addressType") != "IPv4":
+        if endpoint_slice.get("addressType") not in ("IPv4", "IPv6"):
             return cls(service, ())
         return cls(service, tuple(_ready(endpoint_slice)))
 
@@ -129,7 +138,7 @@ def _ready(endpoint_slice: Mapping[str, Any]) -> Iterator[tuple[str, str, Endpoi
         if reference.get("kind") == "Pod":
             pod = join_key(str(reference.get("namespace") or ""), str(reference.get("name") or ""))
         # Addresses after the first are the same endpoint's; consumers take the first.
-        address, node = str(item["addresses"][0]), str(item.get("nodeName") or "")
+        address, node = str(ip_address(item["addresses"][0])), str(item.get("nodeName") or "")
         for port in endpoint_slice.get("ports") or ():
             if port.get("port"):
                 name, protocol = str(port.get("name") or ""), str(port.get("protocol") or "TCP")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from multinet.vrouter import netlink, netns
 from multinet.vrouter.netlink import attributes
@@ -20,7 +20,8 @@ _NETLINK_NETFILTER, _SUBSYSTEM = 12, 1
 _GET, _DELETE = 1, 2
 _TUPLE_ORIG, _TUPLE_REPLY = 1, 2
 _IP, _PROTO = 1, 2
-_SRC, _DST = 1, 2
+#: CTA_IP_*: IPv4 or IPv6.
+_SRC, _DST = (1, 3), (2, 4)
 _PROTO_NUM, _SRC_PORT, _DST_PORT = 1, 2, 3
 _HEADER = struct.Struct("=IHHII")
 _ERROR, _DONE = 2, 3
@@ -56,13 +57,14 @@ def forget_udp(targets: Mapping[Place, frozenset[Place]], *, inside: int | None 
         ]
         for entry in stale:
             body = netlink.attribute(_TUPLE_ORIG | netlink.NESTED, entry.original)
-            asking.send(_message(_DELETE, netlink.ACK, body))
+            family = socket.AF_INET6 if ":" in entry.asked[0] else socket.AF_INET
+            asking.send(_message(_DELETE, netlink.ACK, body, family))
             asking.recv(4096)  # One that is gone by itself is fine.
     return len(stale)
 
 
 def _dump(asking: socket.socket) -> Iterator[_Entry]:
-    asking.send(_message(_GET, netlink.DUMP, b""))
+    asking.send(_message(_GET, netlink.DUMP, b"", socket.AF_UNSPEC))
     while True:
         data, at = asking.recv(1 << 18), 0
         while at + _HEADER.size <= len(data):
@@ -91,15 +93,16 @@ def _entry(body: bytes) -> _Entry | None:
     return _Entry(protocol, asked, answers, found[_TUPLE_ORIG])
 
 
-def _place(parts: Mapping[int, bytes], address: int, port: int) -> Place | None:
-    packed = dict(attributes(parts.get(_IP, b""))).get(address)
+def _place(parts: Mapping[int, bytes], address: Sequence[int], port: int) -> Place | None:
+    values = dict(attributes(parts.get(_IP, b"")))
+    packed = next((values[kind] for kind in address if kind in values), None)
     number = dict(attributes(parts.get(_PROTO, b""))).get(port)
-    if packed is None or number is None or len(packed) != 4:
+    if packed is None or number is None or len(packed) not in (4, 16):
         return None
-    return str(IPv4Address(packed)), int(struct.unpack(">H", number)[0])
+    return str(ip_address(packed)), int(struct.unpack(">H", number)[0])
 
 
-def _message(kind: int, flags: int, body: bytes) -> bytes:
-    body = struct.pack("=BB", socket.AF_INET, 0) + struct.pack(">H", 0) + body
+def _message(kind: int, flags: int, body: bytes, family: int) -> bytes:
+    body = struct.pack("=BB", family, 0) + struct.pack(">H", 0) + body
     header = _HEADER.pack(_HEADER.size + len(body), _SUBSYSTEM << 8 | kind, netlink.REQUEST | flags, 1, 0)
     return header + body

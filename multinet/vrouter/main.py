@@ -141,7 +141,9 @@ async def run(options: Options) -> None:
         )
         reporter = KubeReporter(client)
         host_ports = _publisher(options.node_ip)
-        proxy = None if (lack := nft.lack()) else ServiceProxy(options.node_ip, view)
+        proxy = (
+            None if (lack := nft.lack()) else ServiceProxy(options.node_ip, view, node_ip6=options.node_ip6)
+        )
         agent = Agent(
             view,
             datapath,

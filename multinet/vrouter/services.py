@@ -12,13 +12,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from multinet.kube.client import Client
 from multinet.kube.informer import Informer
 from multinet.kube.queue import KeyedQueue
 from multinet.kube.resources import ENDPOINT_SLICES, SERVICES
-from multinet.model.networks import DEFAULT_SERVICE_CIDR
+from multinet.model.networks import DEFAULT_SERVICE_CIDR, DEFAULT_SERVICE_CIDR6
 from multinet.model.objects import Obj, join_key, key_of, section
 from multinet.model.services import Endpoint, EndpointSlice, Service
 from multinet.vrouter import addressing, conntrack, netns, nft, servicetable, underlay
@@ -46,10 +47,15 @@ class Places(Protocol):
 
 
 class ServiceProxy:
-    """One node's services. Make it in the node's network namespace; ``inside`` names that for nft."""
+    """One node's services. Make it in the node's network namespace; ``inside`` names that for nft.
 
-    def __init__(self, node_ip: str, places: Places, *, inside: int | None = None) -> None:
-        self._node_ip = node_ip
+    A node without an IPv6 address has no services of that family.
+    """
+
+    def __init__(
+        self, node_ip: str, places: Places, *, node_ip6: str = "", inside: int | None = None
+    ) -> None:
+        self._node_ip, self._node_ip6 = node_ip, node_ip6
         self._places = places
         self._inside = inside
         self._services: dict[str, Service] = {}
@@ -72,10 +78,14 @@ class ServiceProxy:
             settings = {f"ipv4/conf/{each}/send_redirects": "0" for each in ("all", "default", name)}
             netns.write_settings({**settings, "ipv4/icmp_ratelimit": "0"})
             # Rules are asked when there is a way; what they do not translate they refuse.
-            through.send([addressing.route(DEFAULT_SERVICE_CIDR, index, source=self._node_ip)])
+            ways = [(DEFAULT_SERVICE_CIDR, self._node_ip)]
+            if self._node_ip6:
+                netns.write_settings({"ipv6/icmp/ratelimit": "0"})
+                ways.append((DEFAULT_SERVICE_CIDR6, self._node_ip6))
+            through.send([addressing.route(block, index, source=own) for block, own in ways])
         finally:
             through.close()
-        self._base = servicetable.base(self._node_ip, name)
+        self._base = servicetable.base(self._node_ip, name, self._node_ip6)
         try:
             if not nft.exists("inet", servicetable.TABLE, inside=self._inside):
                 return
@@ -92,9 +102,14 @@ class ServiceProxy:
         if new is None:
             return
         try:
-            self._services[key] = Service.from_object(new)
+            self._services[key] = self._known(Service.from_object(new))
         except (KeyError, TypeError, ValueError) as error:
             _log.warning("left out: Service %s: %r", key, error)
+
+    def _known(self, service: Service) -> Service:
+        """The service with those of its addresses that this node can have rules for."""
+        own = tuple(each for each in service.addresses if self._node_ip6 or ":" not in each)
+        return replace(service, addresses=own)
 
     def slice_changed(self, old: Obj | None, new: Obj | None) -> None:
         """Take an EndpointSlice."""
@@ -122,7 +137,8 @@ class ServiceProxy:
     async def apply(self) -> None:
         """Make the rules what they should be; ``DatapathError`` when nft refuses the whole table, too."""
         dirty, self._dirty = self._dirty, set()
-        wanted = servicetable.pods(self._places.pod_blocks())
+        blocks = self._places.pod_blocks()
+        wanted = servicetable.pods(each for each in blocks if self._node_ip6 or ":" not in each)
         moved: Targets = {}
         for key in dirty:
             ready = self._ready(key)
@@ -182,13 +198,14 @@ class ServiceProxy:
         """The UDP places of a service whose endpoints are others than before, with those of now."""
         service, before = self._services.get(key), self._udp.pop(key, {})
         now: Targets = {}
-        for port in service.ports if service is not None and service.address else ():
-            if service is None or port.protocol != "UDP":
-                continue
-            targets = frozenset((each.address, each.port) for each in ready.get((port.name, "UDP"), ()))
-            now[service.address, port.port] = targets
-            if port.node_port:
-                now[self._node_ip, port.node_port] = targets
+        for address in service.addresses if service is not None else ():
+            for port in service.ports if service is not None else ():
+                if port.protocol != "UDP":
+                    continue
+                targets = frozenset((each.address, each.port) for each in ready.get((port.name, "UDP"), ()))
+                now[address, port.port] = targets
+                if port.node_port:
+                    now[self._node_ip6 if ":" in address else self._node_ip, port.node_port] = targets
         if now:
             self._udp[key] = now
         gone = {place: frozenset[Place]() for place in before if place not in now}

@@ -7,6 +7,8 @@ and clients stay where session affinity put them.
 
 Addresses are changed back on the way out only where the answer would not come this way again: for clients
 that are no pods, for endpoints that are no pods, for node ports, and for a pod that meets itself (hairpin).
+
+A node with an IPv6 address has all of it a second time for that family, in maps and sets of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from multinet.model.networks import DEFAULT_SERVICE_CIDR
+from multinet.model.networks import DEFAULT_SERVICE_CIDR, DEFAULT_SERVICE_CIDR6
 from multinet.model.services import Endpoint, Service, ServicePort
 
 TABLE = "multinet-services"
@@ -24,7 +26,8 @@ TABLE = "multinet-services"
 #: Local), and the others, whose sender must become this node: the endpoint's node may know another way back.
 _MARK, _KEEP, _HIDE = "0x4000", "0x8000", "0x2000"
 _CLUSTER, _NODE, _LOCAL, _HAIRPIN, _PODS = "cluster_ips", "node_ports", "local_ports", "hairpin", "pods"
-_CONTAINERS = (_CLUSTER, _NODE, _LOCAL, _HAIRPIN, _PODS)
+_OF_FAMILY = (_CLUSTER, _NODE, _HAIRPIN, _PODS)
+_CONTAINERS = (*_OF_FAMILY, _LOCAL, *(f"{name}6" for name in _OF_FAMILY))
 _AFFINITY_MAX = 65536
 #: Characters of one transaction, and elements of one line.
 _PART, _AT_ONCE = 12_000, 50
@@ -47,53 +50,104 @@ class Rules:
         self.elements.update(other.elements)
 
 
-def base(node_ip: str, underlay: str) -> str:
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """An address family in nft's words; ``suffix`` ends the names of what is its alone."""
+
+    name: str
+    protocol: str
+    suffix: str
+    block: str
+
+    @property
+    def address(self) -> str:
+        """The type of its addresses."""
+        return f"{self.protocol}_addr"
+
+
+_V4 = _Family("ip", "ipv4", "", DEFAULT_SERVICE_CIDR)
+_V6 = _Family("ip6", "ipv6", "6", DEFAULT_SERVICE_CIDR6)
+
+
+def _family(address: str) -> _Family:
+    return _V6 if ":" in address else _V4
+
+
+def base(node_ip: str, underlay: str, node_ip6: str = "") -> str:
     """The part that every node has, with or without services."""
-    text = f"""
-  map {_CLUSTER} {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
-  map {_NODE} {{ type inet_proto . inet_service : verdict; }}
-  set {_LOCAL} {{ type inet_proto . inet_service; }}
-  set {_HAIRPIN} {{ type ipv4_addr . ipv4_addr; }}
-  set {_PODS} {{ type ipv4_addr; flags interval; }}
-  chain ports {{
-    meta l4proto . th dport @{_LOCAL} ip saddr != @{_PODS} meta mark set meta mark or {_KEEP}
-    meta mark and {_KEEP} != {_KEEP} meta mark set meta mark or {_HIDE}
-    meta l4proto . th dport vmap @{_NODE}
-  }}
-  chain services {{
-    meta mark set meta mark or {_MARK}
-    meta l4proto . ip daddr . th dport vmap @{_CLUSTER}
-    ip daddr {node_ip} jump ports
-    meta mark set meta mark and 0xffffbfff
-  }}
-  chain prerouting {{
-    type nat hook prerouting priority dstnat; policy accept;
-    iifname "{underlay}" jump services
-    iifname "tap*" jump services
-  }}
-  chain output {{
-    type nat hook output priority -100; policy accept;
-    jump services
-  }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat; policy accept;
-    meta mark and {_MARK} != {_MARK} return
-    ip saddr . ip daddr @{_HAIRPIN} snat ip to {node_ip}
-    meta mark and {_KEEP} == {_KEEP} return
-    meta mark and {_HIDE} == {_HIDE} snat ip to {node_ip}
-    ip saddr != @{_PODS} snat ip to {node_ip}
-    ip daddr != @{_PODS} snat ip to {node_ip}
-  }}
-  chain forward {{
-    type filter hook forward priority filter; policy accept;
-    ip daddr {DEFAULT_SERVICE_CIDR} reject
-  }}
-  chain refuse {{
-    type filter hook output priority filter; policy accept;
-    ip daddr {DEFAULT_SERVICE_CIDR} reject
-  }}
-"""
-    return text + f"  chain {marker(text)} {{ }}\n"
+    own = [(_family(each), each) for each in (node_ip, node_ip6) if each]
+    families = [family for family, _ in own]
+    containers = [line for family in families for line in _containers(family)]
+    containers.append(f"set {_LOCAL} {{ type inet_proto . inet_service; }}")
+    refusals = [f"{family.name} daddr {family.block} reject" for family in families]
+    chains = {f"ports{family.suffix}": _to_node_ports(family) for family in families}
+    chains["services"] = [
+        f"meta mark set meta mark or {_MARK}",
+        *(line for family, address in own for line in _to_services(family, address)),
+        "meta mark set meta mark and 0xffffbfff",
+    ]
+    chains["prerouting"] = [
+        "type nat hook prerouting priority dstnat; policy accept;",
+        f'iifname "{underlay}" jump services',
+        'iifname "tap*" jump services',
+    ]
+    chains["output"] = ["type nat hook output priority -100; policy accept;", "jump services"]
+    chains["postrouting"] = [
+        "type nat hook postrouting priority srcnat; policy accept;",
+        f"meta mark and {_MARK} != {_MARK} return",
+        *(_hairpin(family, address) for family, address in own),
+        f"meta mark and {_KEEP} == {_KEEP} return",
+        *(line for family, address in own for line in _hidden(family, address)),
+    ]
+    chains["forward"] = ["type filter hook forward priority filter; policy accept;", *refusals]
+    # IPv6 has no setting for it (send_redirects): nobody shall be told that a service is his neighbour.
+    redirects = ["icmpv6 type nd-redirect drop"] if node_ip6 else []
+    chains["refuse"] = ["type filter hook output priority filter; policy accept;", *redirects, *refusals]
+    text = "".join(f"\n  {line}" for line in containers)
+    for name, lines in chains.items():
+        text += f"\n  chain {name} {{" + "".join(f"\n    {line}" for line in lines) + "\n  }"
+    return f"{text}\n  chain {marker(text)} {{ }}\n"
+
+
+def _containers(family: _Family) -> list[str]:
+    suffix, address = family.suffix, family.address
+    return [
+        f"map {_CLUSTER}{suffix} {{ type inet_proto . {address} . inet_service : verdict; }}",
+        f"map {_NODE}{suffix} {{ type inet_proto . inet_service : verdict; }}",
+        f"set {_HAIRPIN}{suffix} {{ type {address} . {address}; }}",
+        f"set {_PODS}{suffix} {{ type {address}; flags interval; }}",
+    ]
+
+
+def _to_services(family: _Family, address: str) -> list[str]:
+    return [
+        f"meta l4proto . {family.name} daddr . th dport vmap @{_CLUSTER}{family.suffix}",
+        f"{family.name} daddr {address} jump ports{family.suffix}",
+    ]
+
+
+def _to_node_ports(family: _Family) -> list[str]:
+    no_pod = f"{family.name} saddr != @{_PODS}{family.suffix}"
+    return [
+        f"meta l4proto . th dport @{_LOCAL} {no_pod} meta mark set meta mark or {_KEEP}",
+        f"meta mark and {_KEEP} != {_KEEP} meta mark set meta mark or {_HIDE}",
+        f"meta l4proto . th dport vmap @{_NODE}{family.suffix}",
+    ]
+
+
+def _hairpin(family: _Family, address: str) -> str:
+    name = family.name
+    return f"{name} saddr . {name} daddr @{_HAIRPIN}{family.suffix} snat {name} to {address}"
+
+
+def _hidden(family: _Family, address: str) -> list[str]:
+    """Who must come from this node: senders whom the endpoint's answer would not reach this way."""
+    name, pods, to = family.name, f"@{_PODS}{family.suffix}", f"snat {family.name} to {address}"
+    return [
+        f"meta nfproto {family.protocol} meta mark and {_HIDE} == {_HIDE} {to}",
+        f"{name} saddr != {pods} {to}",
+        f"{name} daddr != {pods} {to}",
+    ]
 
 
 def marker(text: str) -> str:
@@ -104,33 +158,45 @@ def marker(text: str) -> str:
 def rules_of(service: Service, ready: Ready, node: str) -> Rules:
     """The rules of one service on a node; a port with no endpoint has none and is refused further on."""
     made = Rules()
-    if not service.address:
-        return made
-    for port in service.ports:
-        listed = sorted(ready.get((port.name, port.protocol), ()), key=lambda each: (each.address, each.port))
-        if not listed:
-            continue
-        here = [each for each in listed if each.node == node]
-        protocol = port.protocol.lower()
-        everywhere = _chain(made, service, port, listed)
-        near = _chain(made, service, port, here) if here else "drop"
-        key = f"{protocol} . {service.address} . {port.port}"
-        made.elements[_CLUSTER, key] = near if service.local_internal else everywhere
-        if service.external and port.node_port:
-            made.elements[_NODE, f"{protocol} . {port.node_port}"] = (
-                near if service.local_external else everywhere
-            )
-            if service.local_external:
-                made.elements[_LOCAL, f"{protocol} . {port.node_port}"] = ""
-        for endpoint in listed:
-            made.elements[_HAIRPIN, f"{endpoint.address} . {endpoint.address}"] = ""
+    for address in service.addresses:
+        for port in service.ports:
+            alike = [
+                each
+                for each in ready.get((port.name, port.protocol), ())
+                if (":" in each.address) == (":" in address)
+            ]
+            listed = sorted(alike, key=lambda each: (each.address, each.port))
+            if listed:
+                _port(made, service, address, port, (listed, [each for each in listed if each.node == node]))
     _drop_unused(made)
     return made
 
 
+def _port(
+    made: Rules,
+    service: Service,
+    address: str,
+    port: ServicePort,
+    endpoints: tuple[Sequence[Endpoint], Sequence[Endpoint]],
+) -> None:
+    """One port of a service at one of its addresses, with all endpoints and those on this node."""
+    (listed, here), suffix, protocol = endpoints, _family(address).suffix, port.protocol.lower()
+    everywhere = _chain(made, service, port, listed)
+    near = _chain(made, service, port, here) if here else "drop"
+    key = f"{protocol} . {address} . {port.port}"
+    made.elements[_CLUSTER + suffix, key] = near if service.local_internal else everywhere
+    if service.external and port.node_port:
+        key = f"{protocol} . {port.node_port}"
+        made.elements[_NODE + suffix, key] = near if service.local_external else everywhere
+        if service.local_external:
+            made.elements[_LOCAL, key] = ""
+    for endpoint in listed:
+        made.elements[_HAIRPIN + suffix, f"{endpoint.address} . {endpoint.address}"] = ""
+
+
 def pods(blocks: Iterable[str]) -> Rules:
     """The blocks that pods of the default network and of isolated namespaces have their addresses from."""
-    return Rules(elements={(_PODS, block): "" for block in blocks})
+    return Rules(elements={(_PODS + _family(block).suffix, block): "" for block in blocks})
 
 
 def _chain(made: Rules, service: Service, port: ServicePort, listed: Sequence[Endpoint]) -> str:
@@ -143,7 +209,8 @@ def _chain(made: Rules, service: Service, port: ServicePort, listed: Sequence[En
         body = (_dnat(protocol, listed[0]),)
     else:
         choices = ", ".join(f"{n} : {each.address} . {each.port}" for n, each in enumerate(listed))
-        body = (f"meta l4proto {protocol} dnat ip to numgen random mod {len(listed)} map {{ {choices} }}",)
+        to = f"dnat {_family(listed[0].address).name} to numgen random mod {len(listed)} map {{ {choices} }}"
+        body = (f"meta l4proto {protocol} {to}",)
     name = f"s-{_digest(seed, *body)}"
     made.chains[name] = body
     return f"goto {name}"
@@ -153,20 +220,22 @@ def _with_affinity(
     made: Rules, seed: str, protocol: str, seconds: int, listed: Sequence[Endpoint]
 ) -> tuple[str, ...]:
     """A set of clients per endpoint: who is in one goes there again, and is in it for that long anew."""
-    known, choices = [], []
+    known, choices, family = [], [], _family(listed[0].address)
     for number, endpoint in enumerate(listed):
         mark = _digest(seed, str(seconds), f"{endpoint.address}:{endpoint.port}")
         made.sets[f"a-{mark}"] = (
-            f"type ipv4_addr; flags dynamic,timeout; timeout {seconds}s; size {_AFFINITY_MAX};"
+            f"type {family.address}; flags dynamic,timeout; timeout {seconds}s; size {_AFFINITY_MAX};"
         )
-        made.chains[f"e-{mark}"] = (f"update @a-{mark} {{ ip saddr }}", _dnat(protocol, endpoint))
-        known.append(f"ip saddr @a-{mark} goto e-{mark}")
+        made.chains[f"e-{mark}"] = (f"update @a-{mark} {{ {family.name} saddr }}", _dnat(protocol, endpoint))
+        known.append(f"{family.name} saddr @a-{mark} goto e-{mark}")
         choices.append(f"{number} : goto e-{mark}")
     return (*known, f"numgen random mod {len(listed)} vmap {{ {', '.join(choices)} }}")
 
 
 def _dnat(protocol: str, endpoint: Endpoint) -> str:
-    return f"meta l4proto {protocol} dnat ip to {endpoint.address}:{endpoint.port}"
+    family, address = _family(endpoint.address), endpoint.address
+    place = f"[{address}]" if family is _V6 else address
+    return f"meta l4proto {protocol} dnat {family.name} to {place}:{endpoint.port}"
 
 
 def _drop_unused(made: Rules) -> None:

@@ -148,10 +148,10 @@ class ClusterView:
         return Network(interface.vni, mode, confined=mode == ROUTED)
 
     def pod_blocks(self) -> tuple[str, ...]:
-        """The IPv4 blocks of the cluster's own pod network, which isolated namespaces share."""
+        """The blocks of the cluster's own pod network, which isolated namespaces share."""
         default = self.default_network()
         subnets = default.subnets if default is not None else ()
-        return tuple(str(subnet.cidr) for subnet in subnets if subnet.cidr.version == 4)
+        return tuple(str(subnet.cidr) for subnet in subnets)
 
     def is_bridged(self, pod: str) -> bool:
         """Whether the first interface of the pod ``namespace/name`` is known to be in a bridged network."""

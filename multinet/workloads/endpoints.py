@@ -1,7 +1,8 @@
 """Which pods answer for a service, as EndpointSlices and Endpoints. Pure: objects in, objects out.
 
-A pod's address is what its status says under ``podIPs``: that is the interface in the default network, and
+A pod's addresses are what its status says under ``podIPs``: those of the interface in the default network,
 the only one a service ever knows. Addresses in other networks are in annotations, which nobody here reads.
+Slices are of one family each; Endpoints know the service's first family only.
 
 Slice names are made from the service's name and the ports, so whoever computes them again finds the same
 ones. Source: kubernetes ``endpointslice`` and ``endpointslicemirroring`` controllers.
@@ -74,12 +75,12 @@ def concern(pod: Mapping[str, Any] | None) -> object:
     )
 
 
-def members(service: Service, pods: Iterable[Obj]) -> list[Member]:
-    """The pods behind a service, by name; those without an address or whose work is done are not."""
+def members(service: Service, pods: Iterable[Obj], family: int = 4) -> list[Member]:
+    """The pods behind a service, by name; those without an address of ``family`` (4, 6) or done are not."""
     found = []
     for pod in sorted(pods, key=name_of):
         status = section(pod, "status")
-        address = _address(status)
+        address = _address(status, family)
         if not address or status.get("phase") in ("Succeeded", "Failed"):
             continue
         if not service.selects(labels_of(pod)):
@@ -91,8 +92,12 @@ def members(service: Service, pods: Iterable[Obj]) -> list[Member]:
     return found
 
 
-def slices(service: Service, obj: Obj, listed: Sequence[Member]) -> list[Obj]:
-    """The EndpointSlices of a service (``obj`` is its object): one per set of ports and hundred members."""
+def slices(service: Service, obj: Obj, listed: Sequence[Member], family: int = 4) -> list[Obj]:
+    """The EndpointSlices of a service (``obj`` is its object): one per set of ports and hundred members.
+
+    ``listed`` are members by their addresses of ``family``.
+    """
+    kind, mark = f"IPv{family}", "" if family == 4 else f"#{family}"
     labels = {
         **labels_of(obj),
         LABEL_SERVICE: service.name,
@@ -103,11 +108,11 @@ def slices(service: Service, obj: Obj, listed: Sequence[Member]) -> list[Obj]:
     for ports, group in _by_ports(listed).items():
         for start in range(0, len(group), _PER_SLICE):
             part = [member.endpoint() for member in group[start : start + _PER_SLICE]]
-            name = _slice_name(service.name, f"{ports}#{start}")
-            made.append(_slice(obj, name, labels, "IPv4", part, [_port(*each) for each in ports]))
+            name = _slice_name(service.name, f"{ports}#{start}{mark}")
+            made.append(_slice(obj, name, labels, kind, part, [_port(*each) for each in ports]))
     if not made:
         # As Kubernetes: a service always has a slice, if an empty one.
-        made.append(_slice(obj, _slice_name(service.name, "()#0"), labels, "IPv4", [], []))
+        made.append(_slice(obj, _slice_name(service.name, f"()#0{mark}"), labels, kind, [], []))
     return made
 
 
@@ -216,10 +221,10 @@ def _target(port: ServicePort, pod: Obj) -> int | None:
     return None
 
 
-def _address(status: Mapping[str, Any]) -> str:
+def _address(status: Mapping[str, Any], family: int) -> str:
     listed = [str(item.get("ip") or "") for item in status.get("podIPs") or ()]
     listed = listed or [str(status.get("podIP") or "")]
-    return next((address for address in listed if address and ":" not in address), "")
+    return next((address for address in listed if address and (":" in address) == (family == 6)), "")
 
 
 def _is_ready(pod: Mapping[str, Any]) -> bool:

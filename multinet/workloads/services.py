@@ -79,9 +79,12 @@ class ServiceController:
             return
         wanted: list[Obj] = []
         if service.selector:
-            listed = endpoints.members(service, self._pods.by_index(_NAMESPACE, service.namespace))
-            wanted = endpoints.slices(service, obj, listed)
-            await self._put_endpoints(endpoints.endpoints(service, obj, listed), held)
+            pods = list(self._pods.by_index(_NAMESPACE, service.namespace))
+            listed = {family: endpoints.members(service, pods, family) for family in service.families}
+            for family, found in listed.items():
+                wanted += endpoints.slices(service, obj, found, family)
+            first = endpoints.endpoints(service, obj, listed[service.families[0]])
+            await self._put_endpoints(first, held)
         elif held is not None and not _is_ours(held) and not _skips(held):
             wanted = endpoints.mirrored(held)
         ours = (endpoints.MANAGED_BY, endpoints.MIRRORED_BY)

@@ -95,6 +95,10 @@ class Cluster:
         for view in self.views:
             getattr(view, f"{what}_changed")(old, new)
 
+    def find(self, what, name):
+        """The object of that kind and name that was told."""
+        return next(obj for kind, obj in self.objects if kind == what and obj["metadata"]["name"] == name)
+
     def join(self, view):
         self.views.append(view)
         for what, obj in self.objects:

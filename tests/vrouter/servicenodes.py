@@ -17,11 +17,15 @@ def within(name):
         yield
 
 
+def family_of(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 @contextlib.asynccontextmanager
-async def serving(name, port, *, text=None, kind=socket.SOCK_STREAM, device=""):
+async def serving(name, port, *, text=None, kind=socket.SOCK_STREAM, device="", family=socket.AF_INET):
     """Answer everyone with ``text`` (default: the namespace's name) and the address it saw."""
     with within(name):
-        made = socket.socket(socket.AF_INET, kind)
+        made = socket.socket(family, kind)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if device:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
@@ -62,7 +66,7 @@ async def ask(name, address, port, *, kind=socket.SOCK_STREAM, limit_s=20.0):
     """What a server says to a client in a namespace: (its text, the address it saw)."""
     loop = asyncio.get_running_loop()
     with within(name):
-        client = socket.socket(socket.AF_INET, kind)
+        client = socket.socket(family_of(address), kind)
     client.setblocking(False)
 
     async def talk():
@@ -83,7 +87,7 @@ async def talking(name, address, port):
     """A UDP client in a namespace that keeps its socket: a function that asks once more."""
     loop = asyncio.get_running_loop()
     with within(name):
-        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client = socket.socket(family_of(address), socket.SOCK_DGRAM)
     client.setblocking(False)
 
     async def again():
@@ -110,7 +114,7 @@ class Services:
         descriptor = os.open(f"/run/netns/{node.name}", os.O_RDONLY)
         self.descriptors.append(descriptor)
         with within(node.name):
-            proxy = ServiceProxy(node.ip, node.view, inside=descriptor)
+            proxy = ServiceProxy(node.ip, node.view, node_ip6=node.ip6, inside=descriptor)
             proxy.open()
         for what, obj in self.told:
             getattr(proxy, what)(None, obj)
@@ -126,7 +130,10 @@ class Services:
 
     async def service(self, name, address, pods, *, port=80, target=8080, namespace="default", protocol="TCP",
                       node_port=0, affinity_s=0, **spec):  # fmt: skip
-        """A service with the given pods (namespace, name, address, node) behind it."""
+        """A service with the given pods (namespace, name, address, node) behind it.
+
+        ``address`` may be several, with commas.
+        """
         ports = [{"port": port, "targetPort": target, "protocol": protocol}]
         if node_port:
             ports[0]["nodePort"] = node_port
@@ -136,18 +143,20 @@ class Services:
             spec["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": affinity_s}}
         metadata = {"namespace": namespace, "name": name}
         await self.tell(
-            "service_changed", {"metadata": metadata, "spec": {"clusterIP": address, "ports": ports, **spec}}
+            "service_changed",
+            {"metadata": metadata, "spec": {"clusterIPs": address.split(","), "ports": ports, **spec}},
         )
         return await self.endpoints(name, pods, target=target, namespace=namespace, protocol=protocol)
 
     async def endpoints(self, name, pods, *, target=8080, namespace="default", protocol="TCP", old=None):
+        six = bool(pods) and ":" in pods[0][1]
         endpoint_slice = {
             "metadata": {
                 "namespace": namespace,
-                "name": f"{name}-1",
+                "name": f"{name}-{6 if six else 1}",
                 "labels": {"kubernetes.io/service-name": name},
             },
-            "addressType": "IPv4",
+            "addressType": "IPv6" if six else "IPv4",
             "ports": [{"name": "", "port": target, "protocol": protocol}],
             "endpoints": [
                 {

@@ -8,6 +8,7 @@ import pytest
 
 from multinet.vrouter import nft, servicetable
 from multinet.waits import WaitExpiredError, wait_for
+from tests.vrouter.conftest import ip
 from tests.vrouter.servicenodes import Services, ask, serving, talking
 
 pytestmark = pytest.mark.lab
@@ -25,7 +26,8 @@ async def cluster(lab):
     if nft.lack():
         pytest.skip(f"no nft here: {nft.lack()}")
     nodes = lab.node("n1"), lab.node("n2")
-    outside(lab)
+    lab.outside()
+    ip("route", "add", "10.96.0.0/12", "via", "100.64.0.11", netns="out")
     services = Services(lab)
     for node in nodes:
         await node.sync()
@@ -39,18 +41,6 @@ async def cluster(lab):
         setattr(services, name, address_of(await lab.run(node, name, nets)))
     with contextlib.closing(services):
         yield services
-
-
-def outside(lab):
-    """A machine on the fabric that knows no pod."""
-    from tests.vrouter.conftest import ip
-
-    lab.namespace("out")
-    ip("link", "add", "name", "f-out", "type", "veth", "peer", "name", "eth0", "netns", "out")
-    ip("link", "set", "f-out", "master", "fabric", "up")
-    ip("link", "set", "eth0", "up", netns="out")
-    ip("addr", "add", "100.64.0.99/24", "dev", "eth0", netns="out")
-    ip("route", "add", "10.96.0.0/12", "via", "100.64.0.11", netns="out")
 
 
 async def answers(name, address, port, times=12, **how):
@@ -137,8 +127,6 @@ async def test_local_policy_keeps_the_clients_address(cluster):
 
 
 async def test_nothing_of_a_service_is_reachable_from_a_nad_network(cluster):
-    from tests.vrouter.conftest import ip
-
     await cluster.service("web", WEB, [("b", cluster.b, "n2")], node_port=30080)
     async with serving("b", 8080):
         assert await ask("r", WEB, 80) == ("b", cluster.r)

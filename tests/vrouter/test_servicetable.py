@@ -9,7 +9,7 @@ from multinet.vrouter.servicetable import Rules
 WEB = Service(
     namespace="d",
     name="web",
-    address="10.96.1.1",
+    addresses=("10.96.1.1",),
     headless=False,
     selector=(("app", "web"),),
     ports=(ServicePort("", "TCP", 80, 8080, 30080),),
@@ -40,9 +40,30 @@ def test_cluster_address_and_node_port_lead_to_one_chain_that_picks_an_endpoint(
     assert set(bodies(found, "hairpin")) == {"10.32.0.1 . 10.32.0.1", "10.32.0.2 . 10.32.0.2"}
 
 
+def test_each_family_has_its_own_addresses_and_endpoints():
+    service = dataclasses.replace(WEB, addresses=("10.96.1.1", "fd00:10:96::1"), affinity_s=60)
+    six = Endpoint("fd00:10:32::1", 8080, "n1", "d/a")
+    found = rules(service, HERE, six)
+    for container, key, words in (
+        ("cluster_ips", "tcp . 10.96.1.1 . 80", "ip saddr @a-"),
+        ("node_ports", "tcp . 30080", "ip saddr @a-"),
+        ("cluster_ips6", "tcp . fd00:10:96::1 . 80", "ip6 saddr @a-"),
+        ("node_ports6", "tcp . 30080", "ip6 saddr @a-"),
+    ):
+        assert bodies(found, container)[key][0].startswith(words)
+    targets = [body[1] for name, body in found.chains.items() if name.startswith("e-")]
+    assert sorted(targets) == [
+        "meta l4proto tcp dnat ip to 10.32.0.1:8080",
+        "meta l4proto tcp dnat ip6 to [fd00:10:32::1]:8080",
+    ]
+    assert sorted(each.split(";")[0] for each in found.sets.values()) == ["type ipv4_addr", "type ipv6_addr"]
+    # Of a family without endpoints there is nothing.
+    assert not any(name.endswith("6") for name, _ in rules(service, HERE).elements)
+
+
 def test_without_endpoints_or_address_there_is_nothing():
     assert rules(WEB) == Rules()
-    assert rules(dataclasses.replace(WEB, address="", headless=True), HERE) == Rules()
+    assert rules(dataclasses.replace(WEB, addresses=(), headless=True), HERE) == Rules()
 
 
 def test_local_policies_use_this_nodes_endpoints_or_drop():
@@ -64,7 +85,7 @@ def test_affinity_has_a_set_of_clients_per_endpoint():
 
 
 def test_only_what_changed_is_told_to_the_kernel():
-    other = dataclasses.replace(WEB, name="db", address="10.96.1.2", external=False)
+    other = dataclasses.replace(WEB, name="db", addresses=("10.96.1.2",), external=False)
     both, fewer = rules(WEB, HERE), rules(WEB, HERE, THERE)
     for each in (both, fewer):
         each.update(rules(other, HERE))
@@ -78,7 +99,7 @@ def test_only_what_changed_is_told_to_the_kernel():
 def test_much_is_done_in_parts_that_each_leave_the_table_whole():
     many = Rules()
     for number in range(300):
-        service = dataclasses.replace(WEB, name=f"s{number}", address=f"10.97.0.{number}")
+        service = dataclasses.replace(WEB, name=f"s{number}", addresses=(f"10.97.0.{number}",))
         many.update(rules(service, HERE, THERE))
     parts = list(servicetable.transactions(Rules(), many))
     assert len(parts) > 3

@@ -44,6 +44,31 @@ def slices(*pods, **spec):
     return endpoints.slices(service, obj, endpoints.members(service, pods))
 
 
+def test_each_family_of_a_service_has_slices_of_its_own():
+    obj = {**SERVICE, "spec": {**SERVICE["spec"], "ipFamilies": ["IPv6", "IPv4"]}}
+    service = Service.from_object(obj)
+    dual = pod("dual", "10.32.0.1")
+    dual["status"]["podIPs"].append({"ip": "fd00::1"})
+    pods = [dual, pod("single", "10.32.0.2")]
+    assert service.families == (6, 4)
+    found = {
+        family: endpoints.slices(service, obj, endpoints.members(service, pods, family), family)
+        for family in service.families
+    }
+    listed = {
+        family: [(each["addressType"], [item["addresses"] for item in each["endpoints"]]) for each in made]
+        for family, made in found.items()
+    }
+    assert listed == {6: [("IPv6", [["fd00::1"]])], 4: [("IPv4", [["10.32.0.1"], ["10.32.0.2"]])]}
+    names = [each["metadata"]["name"] for made in found.values() for each in made]
+    assert len(set(names)) == 2
+    # Without a member of a family there is an empty slice of it.
+    (empty,) = endpoints.slices(service, obj, endpoints.members(service, pods[1:], 6), 6)
+    assert (empty["addressType"], empty["endpoints"]) == ("IPv6", [])
+    read = [endpoint.address for _, _, endpoint in EndpointSlice.from_object(found[6][0]).endpoints]
+    assert read == ["fd00::1"]
+
+
 def conditions(endpoint_slice):
     return {item["addresses"][0]: item["conditions"] for item in endpoint_slice["endpoints"]}
 
