@@ -70,7 +70,7 @@ class Grid:
         return tuple(pair for pair in self.pairs if pair.verdict in _SETTLED)
 
 
-_ORDER = ("arp", "icmp", "udp", "tcp")
+_ORDER = ("arp", "icmp", "udp", "tcp", "nd", "icmp6", "udp6", "tcp6")
 
 
 def _rank(protocol: str) -> tuple[int, str]:

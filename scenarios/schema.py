@@ -31,8 +31,8 @@ ACTIONS = (
 )
 # A failed step of these kinds leaves the lab in a state that later steps didn't expect.
 CHANGING = frozenset({"apply", "wait", "annotate", "label", "delete", "fault"})
-Protocol = Literal["arp", "icmp", "udp", "tcp"]
-PROTOCOLS: tuple[Protocol, ...] = ("arp", "icmp", "udp", "tcp")
+Protocol = Literal["arp", "icmp", "udp", "tcp", "nd", "icmp6", "udp6", "tcp6"]
+PROTOCOLS: tuple[Protocol, ...] = ("arp", "icmp", "udp", "tcp", "nd", "icmp6", "udp6", "tcp6")
 
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m)?\s*$")
 _FACTOR = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
@@ -205,7 +205,8 @@ class Override(Model):
 class Matrix(Model):
     """Probe from each interface to each other by each protocol; compare with what must be.
 
-    With all pods, the hosts' interfaces take part; a host is called host/<name>.
+    With all pods, the hosts' interfaces take part; a host is called host/<name>. IPv6 is probed between
+    interfaces that both have it.
     """
 
     pods: Pods = "all"

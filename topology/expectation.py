@@ -51,8 +51,8 @@ class ExpectedInterface:
     them (empty: none through it); None without such a request, when index 0 alone has its network's. Of a
     network that is not ``joined`` nobody knows whether its nodes reach each other. An empty ``mac`` and no
     ``subnets`` stand for any. ``device``: it is that NIC of the node, and the network is what it is wired to.
-    ``underlay``: the network is routed in the nodes' own, without an overlay. ``services`` are the IPv4
-    addresses that the network itself answers for: ``("gateway", address)`` and ``("dns", address)``.
+    ``underlay``: the network is routed in the nodes' own, without an overlay. ``services`` are what the
+    network itself answers for: ``("gateway", address)``, ``("dns", address)``; ``gateway6``, ``dns6`` of IPv6.
     """
 
     index: int
@@ -70,6 +70,11 @@ class ExpectedInterface:
     device: str = ""
     underlay: bool = False
     services: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def has_ipv6(self) -> bool:
+        """Whether one of its addresses is of that family."""
+        return any(":" in block for block in self.subnets)
 
     @property
     def carries_default_route(self) -> bool:
@@ -305,13 +310,23 @@ def _expected(wanted: Wanted) -> ExpectedInterface:
 
 
 def services_of(network: VirtualNetwork, addresses: Iterable[IPAddress] = ()) -> tuple[tuple[str, str], ...]:
-    """Gateway and DNS address of the IPv4 subnet that an interface has its address in, asked for or not."""
+    """Gateway and DNS address of the subnets that an interface has its addresses in, asked for or not.
+
+    Where nodes route, neighbour discovery finds the gateway alone: no DNS address of IPv6 is asked for.
+    """
     if network.device:
         return ()
     blocks = _subnets(network, tuple(map(str, addresses)))
-    found = [subnet for subnet in network.subnets if subnet.family == "v4" and str(subnet.cidr) in blocks]
-    named = (("gateway", found[0].completed().gateway), ("dns", found[0].completed().dns)) if found else ()
-    return tuple((name, str(address)) for name, address in named if address is not None)
+    named: dict[str, IPAddress | None] = {}
+    for family, suffix in (("v4", ""), ("v6", "6")):
+        found = [
+            subnet for subnet in network.subnets if subnet.family == family and str(subnet.cidr) in blocks
+        ]
+        if found:
+            named[f"gateway{suffix}"] = found[0].completed().gateway
+        if found and (family == "v4" or network.mode != L3):
+            named[f"dns{suffix}"] = found[0].completed().dns
+    return tuple((name, str(address)) for name, address in named.items() if address is not None)
 
 
 def _subnets(network: VirtualNetwork, addresses: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,6 +11,9 @@ from topology.expectation import ExpectedInterface, ExpectedPod
 
 #: What a probe of each protocol is to a policy: protocol, and the port it goes to (discard, RFC 863).
 _PROBES = {"arp": ("UDP", 9), "icmp": ("ICMP", None), "udp": ("UDP", 9), "tcp": ("TCP", 9)}
+_PROBES |= {"nd": ("UDP", 9), "icmp6": ("ICMP", None), "udp6": ("UDP", 9), "tcp6": ("TCP", 9)}
+#: Those of IPv6.
+PROTOCOLS6 = ("nd", "icmp6", "udp6", "tcp6")
 
 
 class ExpectedPolicies:
@@ -45,7 +48,9 @@ class ExpectedPolicies:
         """
         kind, number = _PROBES[protocol]
         ends = [self._member(*end, seen) for end, seen in zip((source, destination), addresses, strict=True)]
-        return allows(self._policies, Traffic(ends[0], ends[1], kind, number))
+        return allows(
+            self._policies, Traffic(ends[0], ends[1], kind, number, 6 if protocol in PROTOCOLS6 else 4)
+        )
 
     def _member(self, pod: ExpectedPod, interface: ExpectedInterface, seen: Sequence[str]) -> Member:
         found = self._pods.get(pod.uid)

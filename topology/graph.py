@@ -20,7 +20,7 @@ from multinet.model.networks import L3
 from topology.backend import Wire
 from topology.expectation import ExpectedInterface, ExpectedPod
 from topology.expected_default import ROUTED
-from topology.expected_policies import ExpectedPolicies
+from topology.expected_policies import PROTOCOLS6, ExpectedPolicies
 
 PROTOCOLS = ("arp", "icmp", "udp", "tcp")
 
@@ -29,7 +29,7 @@ Place = tuple[str, str]
 Key = tuple[str, str, str, str, str]
 """``(source, source interface, destination, destination interface, protocol)``, as in traffic's matrix."""
 NETWORK = "network"
-"""``(NETWORK, "gateway")`` and ``(NETWORK, "dns")`` stand for addresses of the source's own network."""
+"""``(NETWORK, "gateway")``, "dns", "gateway6", "dns6" stand for addresses of the source's own network."""
 Segment = tuple[str, str]
 """``(network, node)``."""
 
@@ -130,7 +130,7 @@ class Reachability:
         seen = tuple(self.addresses.get(place, ()) for place in (source, destination))
         decision = self.policies.decide(ends[0], ends[1], protocol, (seen[0], seen[1]))
         allowed: bool | None = decision.allowed
-        if not allowed and protocol == "arp" and self._interface(destination).forwarding_mode != L3:
+        if not allowed and protocol in ("arp", "nd") and self._interface(destination).forwarding_mode != L3:
             # No business of policies: a neighbour answers for itself. Another node may answer for it, with
             # its MAC, and whether that leads there only UDP could show.
             allowed = True if verdict.tunnel is None else None
@@ -152,7 +152,7 @@ class Reachability:
         if source[0] == destination[0]:
             reason = f"both in {here[0]}, but a kernel does not answer its own address from outside"
             return Verdict(source, destination, protocol, None, reason)
-        where = self._where(source, destination)
+        where = self._where(source, destination, protocol)
         unknown = self._unknown(source, destination, protocol)
         if unknown:
             return Verdict(source, destination, protocol, None, f"both in {here[0]}, but {unknown}")
@@ -175,7 +175,7 @@ class Reachability:
         return Verdict(source, destination, protocol, True, reason, tunnel)
 
     def verdicts(self, protocols: Iterable[str] = PROTOCOLS) -> tuple[Verdict, ...]:
-        """All ordered pairs of interfaces, in all protocols, sorted."""
+        """All ordered pairs of interfaces in all protocols, sorted; those of IPv6 where both ends have it."""
         places, asked = self.interfaces(), tuple(protocols)
         return tuple(
             self.judge(source, destination, protocol)
@@ -183,28 +183,35 @@ class Reachability:
             for destination in places
             if source != destination
             for protocol in asked
+            if protocol not in PROTOCOLS6
+            or all(self._interface(end).has_ipv6 for end in (source, destination))
         )
 
     def services(self, protocols: Iterable[str] = PROTOCOLS, *, lack: str = "") -> tuple[Verdict, ...]:
-        """Each interface and what its network answers for: ARP and echo requests for gateway and DNS address.
+        """Each interface and what its network answers for: ARP, ND and echo requests for gateway and DNS.
 
         As the original's agent does, on every node. Policies may keep a pod from asking by ICMP.
         ``lack``: why bridged networks can't have a gateway on this machine.
         """
-        asked = [protocol for protocol in protocols if protocol in ("arp", "icmp")]
+        asked = [protocol for protocol in protocols if protocol in ("arp", "icmp", "nd", "icmp6")]
         return tuple(
             self._service(place, name, address, protocol, lack)
             for place in self.interfaces()
             for name, address in self._interface(place).services
             for protocol in asked
+            if (protocol in PROTOCOLS6) == (":" in address)
         )
 
     def _service(self, place: Place, name: str, address: str, protocol: str, lack: str) -> Verdict:
         interface, pod = self._interface(place), self.graph.nodes[place]["pod"]
         nobody = (ExpectedPod("", "", pod.node, ()), interface)
         seen = self.addresses.get(place, ()), (address,)
-        allowed = protocol == "arp" or self.policies.decide((pod, interface), nobody, protocol, seen).allowed
-        reason = f"{address} is the {name} address of {interface.network}, which answers on each node"
+        allowed = (
+            protocol in ("arp", "nd")
+            or self.policies.decide((pod, interface), nobody, protocol, seen).allowed
+        )
+        what = f"the {name.removesuffix('6')} address of {interface.network}"
+        reason = f"{address} is {what}, which answers on each node"
         lacking = lack if interface.forwarding_mode != L3 else ""
         reason = f"{reason}, but: {lacking}" if lacking else reason
         must = True if allowed and not lacking else None
@@ -253,10 +260,16 @@ class Reachability:
             return f"its configuration does not tell whether {here} and {there} are joined"
         if interface.forwarding_mode == ROUTED and protocol == "arp":
             return "pods get to each other by way of the node, which answers ARP for nobody"
+        if interface.forwarding_mode == L3 and protocol == "nd":
+            return "by way of the gateway, the only neighbour that a pod has there"
         return ""
 
-    def _where(self, source: Place, destination: Place) -> str:
-        ends = [self.addresses.get(place, ()) for place in (source, destination)]
+    def _where(self, source: Place, destination: Place, protocol: str) -> str:
+        six = protocol in PROTOCOLS6
+        ends = [
+            [each for each in self.addresses.get(place, ()) if (":" in each) == six]
+            for place in (source, destination)
+        ]
         if not all(ends):
             return ""
         first, second = (found[0].partition("/")[0] for found in ends)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from multinet.errors import LabError
 from traffic import netlink, netns
 
+Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Place = tuple[str, str]
 """Where a frame can be: (namespace name such as ``ns/pod``, interface)."""
 
@@ -57,6 +58,13 @@ class Endpoint:
         """The IPv4 addresses with their networks."""
         every = (ipaddress.ip_interface(address) for address in self.addresses)
         return tuple(one for one in every if isinstance(one, ipaddress.IPv4Interface))
+
+    def of(self, version: int) -> tuple[Interface, ...]:
+        """The addresses of one family (4, 6) with their networks; of IPv6 not those of the link alone."""
+        if version == 4:
+            return self.ipv4
+        every = (ipaddress.ip_interface(address) for address in self.addresses if ":" in address)
+        return tuple(one for one in every if not one.is_link_local)
 
 
 def label(place: Place) -> str:

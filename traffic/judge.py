@@ -51,14 +51,14 @@ class Evidence:
 def judge(probe: Probe, evidence: Evidence, window: Window, check: Probe | None = None) -> Observation:
     """The observation of one probe.
 
-    ``check`` is the UDP probe over the same pair that shows where an ARP answer leads.
+    ``check`` is the UDP probe over the same pair that shows where an answer to ARP or ND leads.
     """
     if probe.problem:
         text = (
             f"{_where(probe, probe.problem, evidence)}: {probe.problem.replace('-', ' ')}; nothing was sent"
         )
         return _observe(probe, window, "unknown", text, reason=probe.problem)
-    if probe.protocol == "arp":
+    if probe.protocol in frames.RESOLVERS:
         return _judge_arp(probe, evidence, window, check)
     return _judge_routed(probe, evidence, window)
 
@@ -76,10 +76,12 @@ def judge_ask(probe: AskProbe, evidence: Evidence, window: Window) -> Observatio
         owners = [one.label for one in evidence.planner.owners(wrong[0])]
         return _observe(probe, window, "wrong-path", text, seen_at=tuple(owners), replied=True)
     if probe.replied(tally):
-        text = f"{ask.address} answered" + (f" with {answers[0]}" if probe.protocol == "arp" else "")
+        text = f"{ask.address} answered" + (
+            f" with {answers[0]}" if probe.protocol in frames.RESOLVERS else ""
+        )
         return _observe(probe, window, "reached", text, replied=True)
     if not probe.shots:
-        text = f"nobody answered ARP for {ask.address}, so nothing was sent to it"
+        text = f"nobody answered for {ask.address}, so nothing was sent to it"
         return _observe(probe, window, "not-reached", text)
     blind = _blind(probe, source, evidence, window)
     text = f"{ask.address} did not answer"
@@ -127,7 +129,7 @@ def _judge_routed(probe: Probe, evidence: Evidence, window: Window) -> Observati
         seen = tuple(sorted(label(place) for place in {*strays, *((here,) if arrived else ())}))
         text = f"sent to {label(here)}, arrived on {', '.join(label(place) for place in sorted(strays))}"
         return _observe(probe, window, "wrong-path", text, seen_at=seen, replied=replied)
-    if arrived and (replied or probe.protocol == "udp"):
+    if arrived and (replied or probe.protocol in ("udp", "udp6")):
         return _observe(probe, window, "reached", f"arrived {via}", seen_at=(label(here),), replied=replied)
     if arrived:
         return _one_way(probe, evidence, window, (label(here),))
@@ -234,6 +236,8 @@ def _blind(probe: Probe, endpoint: Endpoint, evidence: Evidence, window: Window)
 
 def _where(probe: Probe, reason: Reason, evidence: Evidence) -> str:
     source_is_it = evidence.faults.get(probe.source.place, "") == reason
+    if reason == "no-address":
+        source_is_it = not probe.source.of(frames.version_of(probe.protocol))
     return (probe.source if source_is_it else probe.destination).label
 
 

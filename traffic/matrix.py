@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from traffic import frames
 from traffic.observation import Key, Observation
 
 Verdict = Literal["pass", "fail", "unknown", "not-applicable"]
@@ -103,7 +104,7 @@ def build(observations: Iterable[Observation], expectation: Expectation) -> Matr
     seen = {observation.key: observation for observation in observations}
     cells = tuple(sorted(_cell(key, seen.get(key), expectation) for key in {*seen, *expectation}))
     protocols = {cell.protocol for cell in cells}
-    known = [one for one in ("arp", "icmp", "udp", "tcp") if one in protocols]
+    known = [one for one in (*frames.PROTOCOLS, *frames.PROTOCOLS6) if one in protocols]
     return Matrix(
         rows=tuple(sorted({f"{cell.source}/{cell.source_interface}" for cell in cells})),
         columns=tuple(sorted({f"{cell.destination}/{cell.destination_interface}" for cell in cells})),

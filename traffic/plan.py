@@ -1,9 +1,9 @@
 """Which frames a probe consists of: next hops, ids, frames.
 
-A probe of an IPv4 protocol goes to the next hop a real sender would use: the MAC that answered ARP when the
-destination is in the interface's subnet. Where no such way exists (nobody answered, or the networks
-differ) the probe takes the most permissive ways there are, so that a leak would show: straight to the
-destination's real MAC, and to every gateway that answers ARP on this interface.
+A probe of an IP protocol goes to the next hop a real sender would use: the MAC that answered ARP (or, for
+IPv6, neighbour discovery) when the destination is in the interface's subnet. Where no such way exists (nobody
+answered, or the networks differ) the probe takes the most permissive ways there are, so that a leak would
+show: straight to the destination's real MAC, and to every gateway that answers on this interface.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal
 
 from traffic import frames
@@ -56,15 +56,15 @@ class Probe:
     def replied(self, tally: Tally) -> bool:
         """Whether the answer came back on the source interface; False for UDP, which has none."""
         place = self.source.place
-        if self.protocol == "arp":
+        if self.protocol in frames.RESOLVERS:
             return bool(tally.arp_answers.get((place, self.target_ip)))
-        if self.protocol == "icmp":
+        if self.protocol in ("icmp", "icmp6"):
             return any(place in tally.replies.get(shot.probe_id, ()) for shot in self.shots)
         return any(place in tally.tcp_replies.get(key, ()) for key in self.tcp_keys())
 
     def tcp_keys(self) -> list[tuple[str | int, ...]]:
         """Keys of the TCP answers to its frames in ``Tally.tcp_replies``; none for other protocols."""
-        if self.protocol != "tcp":
+        if self.protocol not in ("tcp", "tcp6"):
             return []
         port = frames.source_port
         source_ip = str(_source_address(self.source, self.target_ip))
@@ -80,14 +80,14 @@ class Probe:
 
     def settled(self, tally: Tally) -> bool:
         """Whether everything a working pair shows was seen."""
-        if self.protocol == "arp":
+        if self.protocol in frames.RESOLVERS:
             return self.replied(tally)
-        return self.arrived(tally) and (self.protocol == "udp" or self.replied(tally))
+        return self.arrived(tally) and (self.protocol in ("udp", "udp6") or self.replied(tally))
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """An address that no interface of the run has, and which is to answer ``source`` by ARP and ICMP echo.
+    """An address that no interface of the run has; it is to answer ``source`` by ARP or ND, and by echo.
 
     ``target`` is what the answerer is called in observations; ``mac`` the MAC it must have, empty for any.
     """
@@ -134,40 +134,40 @@ class Planner:
         """A probe id not used before in this run."""
         return next(_IDS)
 
-    def arp(self, source: Endpoint, destination: Endpoint) -> Probe:
-        """A broadcast ARP request for the destination's first IPv4 address."""
-        probe = self._probe(source, destination, "arp")
+    def resolve(self, source: Endpoint, destination: Endpoint, protocol: str) -> Probe:
+        """A request to all (``arp``, ``nd``) for the destination's first address of that family."""
+        probe = self._probe(source, destination, protocol)
         if not probe.problem:
-            probe.shots.append(self._shot(probe, "broadcast", frames.BROADCAST))
+            probe.shots.append(self._to_all(probe))
         return probe
 
     def gateway(self, source: Endpoint, gateway: str) -> Probe:
-        """An ARP request for a gateway; it only resolves and is not observed."""
-        probe = Probe(source, source, "arp", target_ip=gateway)
-        probe.shots.append(self._shot(probe, "broadcast", frames.BROADCAST))
+        """A request for a gateway's MAC; it only resolves and is not observed."""
+        probe = Probe(source, source, "nd" if ":" in gateway else "arp", target_ip=gateway)
+        probe.shots.append(self._to_all(probe))
         return probe
 
     def ask_arp(self, source: Endpoint, ask: Ask) -> AskProbe:
-        """An ARP request for an address of the network's own."""
-        probe = self._ask(source, ask, "arp")
+        """A request for the MAC of an address of the network's own."""
+        probe = self._ask(source, ask, "nd" if ":" in ask.address else "arp")
         if not probe.problem:
-            probe.shots.append(self._shot(probe, "broadcast", frames.BROADCAST))
+            probe.shots.append(self._to_all(probe))
         return probe
 
     def ask_echo(self, source: Endpoint, ask: Ask, tally: Tally) -> AskProbe:
-        """An echo request for it, to whom the ARP answers in ``tally`` name; without one, nothing is sent."""
-        probe = self._ask(source, ask, "icmp")
+        """An echo request for it, to whom the answers in ``tally`` name; without one, nothing is sent."""
+        probe = self._ask(source, ask, "icmp6" if ":" in ask.address else "icmp")
         answers = tally.arp_answers.get((source.place, ask.address), [])
         if answers and not probe.problem:
             probe.shots.append(self._shot(probe, "arp", ask.mac if ask.mac in answers else answers[0]))
         return probe
 
     def _ask(self, source: Endpoint, ask: Ask, protocol: str) -> AskProbe:
-        problem = self._faults.get(source.place, "")
+        problem = self._problem(source, frames.version_of(protocol))
         return AskProbe(source, source, protocol, target_ip=ask.address, problem=problem, ask=ask)
 
     def routed(self, source: Endpoint, destination: Endpoint, protocol: str, tally: Tally) -> Probe:
-        """A probe of an IPv4 protocol, by the ways the ARP answers in ``tally`` allow."""
+        """A probe of an IP protocol, by the ways the answers in ``tally`` allow."""
         probe = self._probe(source, destination, protocol)
         if not probe.problem:
             ways = dict.fromkeys(self._ways(probe, tally))
@@ -179,11 +179,18 @@ class Planner:
         return self._owners.get(mac, [])
 
     def _probe(self, source: Endpoint, destination: Endpoint, protocol: str) -> Probe:
-        problem = self._faults.get(source.place, "")
-        if not problem and self._faults.get(destination.place, "") in ("interface-missing", "no-address"):
-            problem = self._faults[destination.place]
-        target = "" if problem else str(destination.ipv4[0].ip)
+        version = frames.version_of(protocol)
+        problem = self._problem(source, version)
+        there = self._problem(destination, version)
+        if not problem and there in ("interface-missing", "no-address"):
+            problem = there
+        target = "" if problem else str(destination.of(version)[0].ip)
         return Probe(source, destination, protocol, target_ip=target, problem=problem)
+
+    def _problem(self, endpoint: Endpoint, version: int) -> Reason:
+        """Why an interface can't take part in probes of a family."""
+        fault = self._faults.get(endpoint.place, "")
+        return "no-address" if fault != "interface-missing" and not endpoint.of(version) else fault
 
     def _ways(self, probe: Probe, tally: Tally) -> Iterable[tuple[Way, str]]:
         source, destination = probe.source, probe.destination
@@ -197,10 +204,14 @@ class Planner:
                 yield "direct", destination.mac
             return
         yield "direct", destination.mac
-        for gateway in gateways_of(source):
+        for gateway in gateways_of(source, frames.version_of(probe.protocol)):
             for mac in tally.arp_answers.get((source.place, gateway), []):
                 if mac != destination.mac:
                     yield "gateway", mac
+
+    def _to_all(self, probe: Probe) -> Shot:
+        mac = frames.solicited(probe.target_ip)[0] if probe.protocol == "nd" else frames.BROADCAST
+        return self._shot(probe, "broadcast", mac)
 
     def _shot(self, probe: Probe, way: Way, target_mac: str) -> Shot:
         probe_id = self.next_id()
@@ -210,21 +221,23 @@ class Planner:
 
 
 def same_subnet(source: Endpoint, address: str) -> bool:
-    """Whether ``address`` is in one of the source interface's IPv4 networks."""
-    return any(IPv4Address(address) in one.network for one in source.ipv4)
+    """Whether ``address`` is in one of the source interface's networks."""
+    target = ip_address(address)
+    return any(target in one.network for one in source.of(target.version))
 
 
 def owns(endpoint: Endpoint, address: str) -> bool:
-    """Whether the interface itself has this IPv4 address."""
-    return any(str(one.ip) == address for one in endpoint.ipv4)
+    """Whether the interface itself has this address."""
+    return any(str(one.ip) == address for one in endpoint.of(6 if ":" in address else 4))
 
 
-def gateways_of(endpoint: Endpoint) -> list[str]:
-    """Its IPv4 gateways."""
-    return [gateway for gateway in endpoint.gateways if ":" not in gateway]
+def gateways_of(endpoint: Endpoint, version: int = 4) -> list[str]:
+    """Its gateways of a family."""
+    return [gateway for gateway in endpoint.gateways if (":" in gateway) == (version == 6)]
 
 
-def _source_address(source: Endpoint, target: str) -> IPv4Address:
+def _source_address(source: Endpoint, target: str) -> IPv4Address | IPv6Address:
     """The address a real sender would take: the one in the target's network, else the first."""
-    own = source.ipv4
-    return next((one.ip for one in own if IPv4Address(target) in one.network), own[0].ip)
+    wanted = ip_address(target)
+    own = source.of(wanted.version)
+    return next((one.ip for one in own if wanted in one.network), own[0].ip)

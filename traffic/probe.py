@@ -1,8 +1,8 @@
 """The prober: a whole matrix of probes in a few batches.
 
 Every probe leaves exactly one named interface, with that interface's MAC and address, and is looked for on
-all interfaces of all endpoints at once. ARP goes first, since its answers are the next hops of the rest;
-then ICMP echo, UDP and TCP SYN go together.
+all interfaces of all endpoints at once. ARP and neighbour solicitations go first, since their answers are the
+next hops of the rest; then ICMP echo, UDP and TCP SYN of both families go together.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from traffic.senders import Senders, find_peers
 from traffic.tally import Tally
 
 Pair = tuple[Place, Place]
+_CHECKS = {"arp": "udp", "nd": "udp6"}
 _log = logging.getLogger(__name__)
 
 
@@ -82,10 +83,12 @@ class Prober:
         window_s: float = 0.25,
         expected: Collection[Key] | None = None,
         asks: Sequence[Ask] = (),
+        only: Collection[Key] | None = None,
     ) -> list[Observation]:
         """Probe each ordered pair of places by each protocol; blocks, in the order of pairs and protocols.
 
-        ``pairs`` default to all ordered pairs of endpoints. ``expected`` holds the keys that should be
+        ``pairs`` default to all ordered pairs of endpoints, ``protocols`` to those of IPv4. With ``only``,
+        other pairs and protocols than these are left out. ``expected`` holds the keys that should be
         reached: they end a wait early and are re-sent when lost. Without it every probe is hoped for, which
         costs ``attempts`` windows per batch as soon as one isn't seen. ``asks`` are asked beside them, by ARP
         and ICMP as far as ``protocols`` has these; their observations come last. Raises ``InputError`` for an
@@ -100,14 +103,15 @@ class Prober:
         destinations = [endpoints[place] for place in dict.fromkeys(pair[1] for pair in chosen)]
         peers = find_peers((one for one in destinations if one.place not in faults), self._control_netns)
         namespaces = {one.name: one.netns for one in endpoints.values()}
-        for protocol in frames.PROTOCOLS:  # scapy's import belongs to no window
+        for protocol in (*frames.PROTOCOLS, *protocols):  # scapy's import belongs to no window
             frames.prepare(protocol)
         with (
             self._capture(namespaces, tally.see) as capture,
             Senders([*namespaces.values(), *(peer.netns for peer in peers.values())]) as senders,
         ):
             batcher = Batcher(capture, senders, tally, planner, peers, destinations)
-            run = _Run(batcher, planner, tally, endpoints, chosen, protocols, expected, asks)
+            wanted = {pair: _asked(pair, protocols, only) for pair in chosen}
+            run = _Run(batcher, planner, tally, endpoints, wanted, protocols, expected, asks)
             run.resolve(window_s, self._attempts)
             run.route(window_s, self._attempts)
         if self._pcap_dir is not None:
@@ -118,10 +122,9 @@ class Prober:
 
     def _check(self, pairs: Iterable[Pair], protocols: Iterable[str]) -> None:
         for protocol in protocols:
-            if protocol not in frames.PROTOCOLS:
-                raise InputError(
-                    f"unknown protocol {protocol!r}", next_step=f"use {', '.join(frames.PROTOCOLS)}"
-                )
+            known = (*frames.PROTOCOLS, *frames.PROTOCOLS6)
+            if protocol not in known:
+                raise InputError(f"unknown protocol {protocol!r}", next_step=f"use {', '.join(known)}")
         for place in (place for pair in pairs for place in pair):
             if place not in self._given:
                 raise InputError("a pair names an interface that is no endpoint", where="/".join(place))
@@ -141,9 +144,7 @@ class Prober:
                 continue
             gateways = tuple(dict.fromkeys((*fresh.gateways, *given.gateways)))
             endpoints[place] = dataclasses.replace(fresh, gateways=gateways)
-            if not fresh.ipv4:
-                faults[place] = "no-address"
-            elif not (fresh.up and fresh.running):
+            if not (fresh.up and fresh.running):
                 faults[place] = "interface-down"
         return endpoints, faults
 
@@ -152,6 +153,16 @@ def ordered_pairs(places: Iterable[Place]) -> Iterable[Pair]:
     """Every ordered pair of different places."""
     every = list(places)
     return ((source, destination) for source in every for destination in every if source != destination)
+
+
+def _asked(pair: Pair, protocols: Sequence[str], only: Collection[Key] | None) -> tuple[str, ...]:
+    """The protocols that a pair is probed by."""
+    return tuple(each for each in protocols if only is None or key_of(*pair, each) in only)
+
+
+def _resolver(protocol: str) -> str:
+    """What finds the next hop for a protocol."""
+    return "nd" if protocol in frames.PROTOCOLS6 else "arp"
 
 
 class _Run:
@@ -163,7 +174,7 @@ class _Run:
         planner: Planner,
         tally: Tally,
         endpoints: Mapping[Place, Endpoint],
-        pairs: Sequence[Pair],
+        pairs: Mapping[Pair, tuple[str, ...]],
         protocols: Sequence[str],
         expected: Collection[Key] | None,
         asks: Sequence[Ask],
@@ -181,15 +192,21 @@ class _Run:
         self._windows: dict[str, Window] = {}
 
     def resolve(self, window_s: float, attempts: int) -> None:
-        """First batch: ARP for every pair, and for the gateways of every source."""
-        for pair in self._pairs:
+        """First batch: the next hops of every pair, and the gateways of every source."""
+        for pair, asked in self._pairs.items():
             source, destination = (self._endpoints[place] for place in pair)
-            self._probes[key_of(*pair, "arp")] = self._planner.arp(source, destination)
-        senders = {probe.source.place for probe in self._probes.values() if not probe.problem}
+            for resolver in dict.fromkeys(map(_resolver, asked)):
+                probe = self._planner.resolve(source, destination, resolver)
+                self._probes[key_of(*pair, resolver)] = probe
+        senders = {
+            (probe.source.place, frames.version_of(probe.protocol))
+            for probe in self._probes.values()
+            if not probe.problem
+        }
         gateways = [
             self._planner.gateway(self._endpoints[place], address)
-            for place in sorted(senders)
-            for address in gateways_of(self._endpoints[place])
+            for place, version in sorted(senders)
+            for address in gateways_of(self._endpoints[place], version)
         ]
         self._asked = [self._planner.ask_arp(self._endpoints[ask.source], ask) for ask in self._asks]
         probes = [*self._probes.values(), *gateways, *self._asked]
@@ -198,20 +215,22 @@ class _Run:
         )
 
     def route(self, window_s: float, attempts: int) -> None:
-        """Second batch: the IPv4 protocols, and the UDP probes that show where an ARP answer leads."""
+        """Second batch: the IP protocols, and the UDP probes that show where a resolver's answer leads."""
         routed: list[Probe] = []
-        for pair in self._pairs:
+        for pair, wanted in self._pairs.items():
             source, destination = (self._endpoints[place] for place in pair)
-            asked = [protocol for protocol in self._protocols if protocol != "arp"]
-            if "udp" not in asked and self._needs_check(self._probes[key_of(*pair, "arp")]):
-                asked.append("udp")
+            asked = [protocol for protocol in wanted if protocol not in frames.RESOLVERS]
+            for resolver, check in _CHECKS.items():
+                if resolver in wanted and check not in asked:
+                    asked += [check] if self._needs_check(self._probes[key_of(*pair, resolver)]) else []
             for protocol in asked:
                 probe = self._planner.routed(source, destination, protocol, self._tally)
                 self._probes[probe.key] = probe
                 routed.append(probe)
-        if "icmp" in self._protocols:
+        if {"icmp", "icmp6"} & set(self._protocols):
             tally, endpoints = self._tally, self._endpoints
             echoes = [self._planner.ask_echo(endpoints[ask.source], ask, tally) for ask in self._asks]
+            echoes = [probe for probe in echoes if probe.protocol in self._protocols]
             self._asked += echoes
             routed += echoes
         if routed:
@@ -225,30 +244,36 @@ class _Run:
         arp_window = self._windows["arp"]
         routed_window = self._windows.get("routed", arp_window)
         both = arp_window.both(routed_window)
-        for pair in self._pairs:
-            check = self._probes.get(key_of(*pair, "udp"))
-            for protocol in self._protocols:
+        for pair, asked in self._pairs.items():
+            for protocol in asked:
                 probe = self._probes[key_of(*pair, protocol)]
+                check = self._probes.get(key_of(*pair, _CHECKS.get(protocol, protocol)))
                 window = routed_window
-                if protocol == "arp":
+                if protocol in frames.RESOLVERS:
                     window = both if check is not None and probe.replied(self._tally) else arp_window
                 found.append(judge(probe, evidence, window, check))
-        asked = (probe for probe in self._asked if probe.protocol in self._protocols)
-        windows = {"arp": arp_window, "icmp": routed_window}
-        return found + [judge_ask(probe, evidence, windows[probe.protocol]) for probe in asked]
+        replies = (probe for probe in self._asked if probe.protocol in self._protocols)
+        windows = dict.fromkeys(frames.RESOLVERS, arp_window) | dict.fromkeys(
+            ("icmp", "icmp6"), routed_window
+        )
+        return found + [judge_ask(probe, evidence, windows[probe.protocol]) for probe in replies]
 
     def _needs_check(self, probe: Probe) -> bool:
-        """An ARP answer proves the way only if the request itself was seen at the destination."""
-        return "arp" in self._protocols and probe.replied(self._tally) and not probe.arrived(self._tally)
+        """An answer proves the way only if the request itself was seen at the destination."""
+        return probe.replied(self._tally) and not probe.arrived(self._tally)
 
     def _is_hoped_for(self, probe: Probe) -> bool:
         if self._expected is None or probe.key in self._expected:
             return True
-        arp = key_of(probe.source.place, probe.destination.place, "arp")
-        return probe.protocol not in self._protocols and arp in self._expected
+        resolver = key_of(probe.source.place, probe.destination.place, _resolver(probe.protocol))
+        return probe.protocol not in self._protocols and resolver in self._expected
 
     def _pair_is_hoped_for(self, probe: Probe) -> bool:
         if self._expected is None or probe.source is probe.destination:
             return True
-        keys = (key_of(probe.source.place, probe.destination.place, one) for one in self._protocols)
-        return any(key in self._expected for key in keys)
+        pair = probe.source.place, probe.destination.place
+        asked = self._pairs.get(pair, ())
+        if probe.protocol in asked and probe.protocol == "nd":
+            # Where nodes route, nobody but the gateway answers: then it is not expected, unlike the rest.
+            return probe.key in self._expected
+        return any(key_of(*pair, one) in self._expected for one in asked)

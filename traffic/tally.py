@@ -16,6 +16,8 @@ from traffic import frames
 from traffic.capture import OTHER_HOST, Frame
 from traffic.endpoint import Place
 
+_SENT = frozenset((*frames.PROTOCOLS, *frames.PROTOCOLS6, "control"))
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -64,11 +66,11 @@ class Tally:
 
     def _count(self, frame: Frame, parsed: frames.Parsed) -> None:
         if not frame.incoming:
-            if parsed.kind in (*frames.PROTOCOLS, "control"):
+            if parsed.kind in _SENT:
                 self.departures[parsed.probe_id].add(frame.place)
             return
         accepted = frame.packet_type != OTHER_HOST
-        if parsed.kind in (*frames.PROTOCOLS, "control"):
+        if parsed.kind in _SENT:
             arrival = Arrival(frame.place, accepted)
             if arrival not in self.arrivals[parsed.probe_id]:
                 self.arrivals[parsed.probe_id].append(arrival)

@@ -84,7 +84,8 @@ def _probe(prober: Prober, verdicts: list[graph.Verdict], body: Matrix) -> list[
         Ask(each.source, each.destination, each.address, GATEWAY_MAC) for each in verdicts if each.address
     )
     expected = frozenset(verdict.key for verdict in verdicts if verdict.must_reach)
-    return prober.run(list(pairs), body.protocols, expected=expected, asks=list(asks))
+    only = frozenset(verdict.key for verdict in verdicts)
+    return prober.run(list(pairs), body.protocols, expected=expected, asks=list(asks), only=only)
 
 
 def _overridden(verdict: graph.Verdict, body: Matrix, pods: Iterable[ExpectedPod]) -> graph.Verdict:

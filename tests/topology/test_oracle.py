@@ -316,8 +316,9 @@ def test_gateway_and_dns_address_of_each_network_answer_by_arp_and_echo(three):
     assert without == {"eth0": True, "eth1": None}
 
 
-def test_a_network_of_nics_and_one_without_ipv4_answer_for_nothing():
+def test_a_network_of_nics_answers_for_nothing_and_one_of_ipv6_in_that_family():
     nads = [nad("six", cidr="fd00::/64"), nad("wire", cidr="10.9.0.0/24")]
     nads[1]["metadata"]["annotations"]["multinet.opencontrail.org/device"] = "nic0"
     (found,) = expect(pod("a", networks="six,wire"), nads=nads)
-    assert [item.services for item in found.interfaces[1:]] == [(), ()]
+    six = (("gateway6", "fd00::ffff:ffff:ffff:fffe"), ("dns6", "fd00::ffff:ffff:ffff:fffd"))
+    assert [item.services for item in found.interfaces[1:]] == [six, ()]

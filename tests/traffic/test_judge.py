@@ -32,7 +32,7 @@ CONTROLLED = {B.place: "control frames"}
 def world(protocol: str = "udp", faults=None):
     tally = Tally(NONCE)
     planner = Planner(NONCE, ALL, faults or {})
-    probe = planner.arp(A, B) if protocol == "arp" else planner.routed(A, B, protocol, tally)
+    probe = planner.resolve(A, B, "arp") if protocol == "arp" else planner.routed(A, B, protocol, tally)
     return tally, probe, Evidence(tally, planner, ALL, faults or {})
 
 
