@@ -52,7 +52,8 @@ class ExpectedInterface:
     network that is not ``joined`` nobody knows whether its nodes reach each other. An empty ``mac`` and no
     ``subnets`` stand for any. ``device``: it is that NIC of the node, and the network is what it is wired to.
     ``underlay``: the network is routed in the nodes' own, without an overlay. ``services`` are what the
-    network itself answers for: ``("gateway", address)``, ``("dns", address)``; ``gateway6``, ``dns6`` of IPv6.
+    network itself answers for: ``("gateway", address)`` and ``("dns", address)``; of IPv6 ``gateway6`` and
+    ``dns6``.
     """
 
     index: int
