@@ -9,9 +9,14 @@
     features: [status, ips]
     specVersion: "1.3"
     limits: [{row: NPWG-4.2-a, reason: "...", source: "https://..."}]
-    nad:                                 # $NAME, $NAMESPACE, $SUBNETS and $SUBNET are put in
+    nad:                                 # $NAME, $NAMESPACE, $SUBNETS, $SUBNET and $RANGES are put in
       annotations: {example.org/pool: "$SUBNETS"}
-      config: '{"cniVersion": "1.0.0", "type": "my-cni", "range": "$SUBNET"}'
+      config: '{"cniVersion": "1.0.0", "name": "$NAME", "type": "my-cni", "range": "$SUBNET"}'
+    brokenDefault: {example.org/default-network: missing}   # asks for a default network that is not there
+    nodes: [worker-1]                    # where pods are put; the scheduler's choice when left out
+
+$NAME is the network's: two NADs of one network have it in common. $RANGES are the subnets as host-local has
+them, ``[[{"subnet": "10.0.0.0/24"}], ...]``. Where addresses are given out node by node, name one node.
 
 The kernel is asked by ``ip`` in the pod's container, so its image needs that; the wire can't be probed from
 here, and rows about it are unknown.
@@ -83,6 +88,8 @@ class _Description(_Part):
     mode: str = "default"
     limits: tuple[_Limit, ...] = ()
     nad: _Nad
+    broken_default: dict[str, str] = Field({}, alias="brokenDefault")
+    nodes: tuple[str, ...] = ()
 
     def claim(self) -> Claim:
         """What it says of the implementation."""
@@ -140,9 +147,10 @@ class LiveTarget:
     def __init__(self, described: _Description, kubeconfig: Path) -> None:
         self.claim = described.claim()
         self.kubeconfig = kubeconfig
-        self.nodes: tuple[str, ...] = ()
+        self.nodes = described.nodes
         self._container = described.container
         self._nad = described.nad
+        self._broken_default = described.broken_default
 
     def start(self, folder: Path) -> Facts:  # noqa: ARG002 - the protocol's signature
         """Nothing to start; the cluster must be there, with all that the suite needs of it."""
@@ -159,28 +167,29 @@ class LiveTarget:
 
     def nad(self, network: Network) -> Obj:
         """The file's template, filled in."""
-        special = network.addressless, network.without_config, network.device, network.same_as is not None
-        if any(special):
+        if network.addressless or network.without_config or network.device:
             raise CannotProvideError("the file describes NADs with a subnet only")
+        described = network.same_as or network
         values = {
-            "$NAMESPACE": network.namespace,
-            "$NAME": network.name,
-            "$SUBNETS": ",".join(network.subnets),
-            "$SUBNET": network.subnets[0] if network.subnets else "",
+            "$NAMESPACE": described.namespace,
+            "$NAME": described.name,
+            "$SUBNETS": ",".join(described.subnets),
+            "$SUBNET": described.subnets[0] if described.subnets else "",
+            "$RANGES": json.dumps([[{"subnet": subnet}] for subnet in described.subnets]),
         }
-        filled = self._nad.model_dump_json(exclude_none=True)
-        for name, value in values.items():
-            filled = filled.replace(name, value)
-        template = _Nad.model_validate_json(filled)
-        return definition(network, annotations=template.annotations, config=template.config)
+        annotations = {key: _filled(text, values) for key, text in self._nad.annotations.items()}
+        config = None if self._nad.config is None else _filled(self._nad.config, values)
+        return definition(network, annotations=annotations, config=config)
 
     def container(self) -> Obj:
         """The file's."""
         return dict(self._container)
 
     def broken_default(self) -> Mapping[str, str]:
-        """Nobody knows how, here."""
-        raise CannotProvideError("the file describes no default network that can't be attached")
+        """The file's."""
+        if not self._broken_default:
+            raise CannotProvideError("the file describes no default network that can't be attached")
+        return self._broken_default
 
     def interfaces(self, namespace: str, pod: str) -> Sequence[Endpoint]:
         """By ``ip`` in the pod's container."""
@@ -226,6 +235,12 @@ class LiveTarget:
     def restart_control(self) -> None:
         """Nobody's business here."""
         raise CannotProvideError("a live cluster's control plane is not restarted")
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
 
 
 def _endpoint(name: str, link: Mapping[str, Any], routes: list[tuple[int, dict[str, Any]]]) -> Endpoint:

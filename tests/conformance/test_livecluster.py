@@ -21,7 +21,7 @@ from conformance import livecluster
 from conformance.api import Api
 from conformance.embedded import serving
 from conformance.livecluster import RUN
-from conformance.target import make
+from conformance.target import ClusterTarget, Network, make
 from multinet.errors import EnvironmentLackError, InputError, MultinetError
 
 pytestmark = pytest.mark.programs
@@ -159,6 +159,25 @@ def test_a_description_is_read_in_a_users_words(
     with pytest.raises(InputError, match=message) as caught:
         make(f"kubeconfig:{described(tmp_path, **changes)}")
     assert "__init__" not in str(caught.value)
+
+
+def test_a_description_is_filled_in_for_each_network(tmp_path: Path) -> None:
+    config = '{"name": "$NAME", "type": "x", "ipam": {"type": "host-local", "ranges": $RANGES}}'
+    nad = {"config": config, "annotations": {"example.org/pool": "$NAMESPACE $SUBNETS"}}
+    broken = {"example.org/default": "missing"}
+    file = described(tmp_path, kubeconfig="k", nad=nad, nodes=["n1"], brokenDefault=broken)
+    target = make(f"kubeconfig:{file}")
+    assert isinstance(target, ClusterTarget)
+    first = Network("a", "space", ("10.0.0.0/24", "fd00::/64"))
+    second = Network("b", "space", same_as=first)
+    one, other = target.nad(first), target.nad(second)
+    found = json.loads(one["spec"]["config"])
+    assert found["name"] == "a"
+    assert found["ipam"]["ranges"] == [[{"subnet": "10.0.0.0/24"}], [{"subnet": "fd00::/64"}]]
+    assert one["metadata"]["annotations"] == {"example.org/pool": "space 10.0.0.0/24,fd00::/64"}
+    assert other["metadata"]["name"] == "b"
+    assert other["spec"] == one["spec"]
+    assert (target.nodes, target.broken_default()) == (("n1",), broken)
 
 
 class Run:
