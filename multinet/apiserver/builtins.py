@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator
 
 from multinet.apiserver import core_columns as cells
-from multinet.apiserver import crd_types, merge_rules, pod_columns, pod_schema, pods, shapes
+from multinet.apiserver import crd_types, merge_rules, pod_columns, pod_schema, pod_validation, pods, shapes
 from multinet.apiserver.apps import WORKLOAD_KINDS
 from multinet.apiserver.errors import FieldError, expect, field_forbidden, invalid_value, required
 from multinet.apiserver.names import dns_label
@@ -167,7 +167,7 @@ CORE = (
         strategy=Strategy(
             pods.prepare_create,
             pods.prepare_update,
-            pods.validate,
+            pod_validation.validate,
             pods.validate_update,
             grace_seconds=pods.grace_seconds,
         ),

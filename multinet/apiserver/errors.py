@@ -88,6 +88,11 @@ def field_forbidden(field: str, detail: str) -> FieldError:
     return FieldError(field, "FieldValueForbidden", f"Forbidden: {detail}")
 
 
+def not_found_value(field: str, value: Any) -> FieldError:
+    """Build "Not found": a reference within the object that leads nowhere."""
+    return FieldError(field, "FieldValueNotFound", f"Not found: {shown(value)}")
+
+
 def duplicate(field: str, value: Any) -> FieldError:
     """Build "Duplicate value"."""
     return FieldError(field, "FieldValueDuplicate", f"Duplicate value: {shown(value)}")

@@ -17,9 +17,9 @@ from typing import Any
 
 from multinet.errors import InputError
 from multinet.kubelet.podspec import PATH, PodFacts, containers_of, expand, field_value
-from multinet.kubelet.quantities import divided, quantity
 from multinet.kubelet.references import Kind, Reference
 from multinet.model.objects import Obj, name_of, namespace_of
+from multinet.model.quantities import divided, quantity
 
 Find = Callable[[Reference], Obj | None]
 _VARIABLE = re.compile(r"[^=\x00-\x1f\x7f-\U0010ffff]+")

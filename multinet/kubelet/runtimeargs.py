@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from multinet.errors import InputError
 from multinet.kubelet.podspec import containers_of
-from multinet.kubelet.quantities import quantity
 from multinet.model.objects import Obj, annotations_of
+from multinet.model.quantities import quantity
 
 PORT_MAPPINGS = "portMappings"
 BANDWIDTH = "bandwidth"
