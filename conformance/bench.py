@@ -59,7 +59,22 @@ _GRACE_S = 0.2
 _GOODBYE_S = 0.2
 _ASK_S = 0.2
 _SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", True)
-_NOT_ABOUT_NETWORKS = frozenset({"FailedScheduling", "FailedMount", "BackOff", "Failed", "Unhealthy"})
+# Warnings of the scheduler and the kubelet that say nothing of how a pod gets its networks; those of
+# DNS come before the first try, also of pods that run a second later.
+_NOT_ABOUT_NETWORKS = frozenset(
+    {
+        *(
+            "FailedScheduling",
+            "FailedMount",
+            "BackOff",
+            "Failed",
+            "Unhealthy",
+            "ProbeWarning",
+            "InspectFailed",
+        ),
+        *("ErrImageNeverPull", "FailedToRetrieveImagePullSecret", "MissingClusterDNS", "DNSConfigForming"),
+    }
+)
 _KINDS = {
     resource.kind: resource
     for resource in (resources.PODS, resources.NADS, resources.NAMESPACES, resources.SERVICES)

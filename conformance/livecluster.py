@@ -32,7 +32,8 @@ _NEEDED = {
     ("", "events", ""): "list watch",
     ("", "services", ""): "create",
     ("discovery.k8s.io", "endpointslices", ""): "list",
-    (resources.NADS.group, resources.NADS.plural, ""): "create",
+    (resources.NADS.group, resources.NADS.plural, ""): "create get list delete",
+    (resources.CRDS.group, resources.CRDS.plural, ""): "get",
 }
 _GONE_LIMIT_S = 120.0
 _ASK_S = 0.5
