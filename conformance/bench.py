@@ -50,7 +50,10 @@ from traffic.observation import Observation
 from traffic.probe import Pair, Prober
 
 T = TypeVar("T")
-SETTLE_LIMIT_S = 30.0
+_SETTLE_LIMIT_S = 30.0
+# A live cluster has other work besides, and its kubelets try a refused pod again until it is deleted.
+_LIVE_SETTLE_LIMIT_S = 120.0
+_LIVE_AT_ONCE = 8
 _SYNC_LIMIT_S = 60.0
 _CALL_LIMIT_S = 60.0
 _GONE_LIMIT_S = 60.0
@@ -101,6 +104,7 @@ class Bench:
 
     def __init__(self, target: ClusterTarget, run: str, name: str) -> None:
         self.target = target
+        self.settle_limit_s = _SETTLE_LIMIT_S if target.isolated else _LIVE_SETTLE_LIMIT_S
         self._run = run
         self._name = name
         self._count = itertools.count(1)
@@ -266,14 +270,29 @@ class Space:
         """One pod, looked at when it has settled."""
         return self.batch(networks)[0]
 
-    def batch(self, *wishes: PodWish | str | None, limit_s: float = SETTLE_LIMIT_S) -> list[Seen]:
-        """Pods with names of no meaning, side by side; looked at when all have settled."""
-        named = {f"p{next(self._position)}": wish for wish in wishes}
-        self.start(**named)
-        return list(self.settled(*named, limit_s=limit_s).values())
+    def batch(
+        self, *wishes: PodWish | str | None, limit_s: float = 0.0, together: bool = False
+    ) -> list[Seen]:
+        """Pods with names of no meaning, side by side; looked at when all have settled.
 
-    def settled(self, *names: str, limit_s: float = SETTLE_LIMIT_S) -> dict[str, Seen]:
-        """Look at pods when all have settled, or the limit is reached."""
+        On a live cluster a few at a time, if not asked for ``together``; those that don't run are deleted.
+        """
+        named = [(f"p{next(self._position)}", wish) for wish in wishes]
+        live = not self.bench.target.isolated
+        size = _LIVE_AT_ONCE if live and not together else len(named)
+        found: dict[str, Seen] = {}
+        for first in range(0, len(named), size or 1):
+            part = dict(named[first : first + size])
+            self.start(**part)
+            seen = self.settled(*part, limit_s=max(limit_s, self.bench.settle_limit_s))
+            if live:
+                self.bench.delete(resources.PODS, *(pod.obj for pod in seen.values() if not pod.runs))
+            found |= seen
+        return list(found.values())
+
+    def settled(self, *names: str, limit_s: float = 0.0) -> dict[str, Seen]:
+        """Look at pods when all have settled, or the limit is reached (0: the target's own)."""
+        limit_s = limit_s or self.bench.settle_limit_s
         begun = time.monotonic()
         # Where a limit is reached: which of them did not settle is told by what is seen of each.
         with contextlib.suppress(WaitExpiredError):
@@ -291,13 +310,13 @@ class Space:
 
         self.bench.until(f"pods {', '.join(wanted)} in {self.namespace} {what}", answer, limit_s)
 
-    def running(self, name: str, limit_s: float = SETTLE_LIMIT_S) -> Seen:
+    def running(self, name: str) -> Seen:
         """Look at a pod when it runs, whatever it was warned of; or at the limit."""
         with contextlib.suppress(WaitExpiredError):
-            self._all([name], "to run", self._runs, limit_s)
+            self._all([name], "to run", self._runs, self.bench.settle_limit_s)
         return self.look(name)
 
-    def told_or_gone(self, name: str, limit_s: float = SETTLE_LIMIT_S) -> str:
+    def told_or_gone(self, name: str) -> str:
         """What a Warning event says of a pod that is being deleted; empty when it goes without one."""
 
         def answer() -> str | None:
@@ -306,7 +325,7 @@ class Space:
                 return ""
             return "; ".join(self.bench.refusals(obj)) or None
 
-        return self.bench.until(f"a word about {name}, or its end", answer, limit_s)
+        return self.bench.until(f"a word about {name}, or its end", answer, self.bench.settle_limit_s)
 
     def look(self, name: str) -> Seen:
         """What there is to see of a pod now."""
@@ -326,12 +345,12 @@ class Space:
         client = self.bench.client
         self.bench.call(client.patch(resources.PODS, name, patch, self.namespace))
 
-    def endpoints(self, service: str, limit_s: float = SETTLE_LIMIT_S) -> set[str]:
+    def endpoints(self, service: str) -> set[str]:
         """Addresses behind a service, as soon as there are any."""
         label = f"kubernetes.io/service-name={service}"
 
         async def read() -> set[str]:
-            for _ in range(round(limit_s / _ASK_S)):
+            for _ in range(round(self.bench.settle_limit_s / _ASK_S)):
                 slices = await self.bench.client.list(_SLICES, self.namespace, label_selector=label)
                 found = {
                     address

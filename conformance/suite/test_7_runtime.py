@@ -140,7 +140,7 @@ def test_a_teardown_that_fails_is_told_and_done_later(space: Space, evidence: Ev
 def test_many_pods_at_once(space: Space, evidence: Evidence) -> None:
     a, b = space.network("a"), space.network("b")
     evidence.case("24 pods with two networks each, created together")
-    pods = space.batch(*["a,b"] * 24, limit_s=60.0)
+    pods = space.batch(*["a,b"] * 24, limit_s=60.0, together=True)
     for pod in pods:
         runs(pod, evidence)
         attached(pod, a, b)

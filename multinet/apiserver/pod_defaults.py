@@ -108,7 +108,7 @@ def _default_container(container: Obj, *, host_network: bool) -> None:
         port.setdefault("protocol", "TCP")
         if host_network and not port.get("hostPort") and "containerPort" in port:
             port["hostPort"] = port["containerPort"]
-    _default_fields(one.get("valueFrom") for one in _maps(container.get("env")))
+    _default_fields([one.get("valueFrom") for one in _maps(container.get("env"))])
     for name in _PROBES:
         if isinstance(probe := container.get(name), dict):
             for field, value in _PROBE.items():

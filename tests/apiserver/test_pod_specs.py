@@ -95,6 +95,7 @@ def test_defaults_of_parts() -> None:
                 "image": "x:1",
                 "ports": [{"containerPort": 80}],
                 "livenessProbe": probe,
+                "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
                 "resources": {"limits": {"cpu": 1, "memory": "1Gi"}, "requests": {"cpu": "500m"}},
             }
         ],
@@ -106,6 +107,7 @@ def test_defaults_of_parts() -> None:
     assert one["resources"]["requests"] == {"cpu": "500m", "memory": "1Gi"}
     assert one["livenessProbe"]["httpGet"] == {"port": 80, "path": "/", "scheme": "HTTP"}
     assert one["livenessProbe"]["failureThreshold"] == 3
+    assert one["env"][0]["valueFrom"]["fieldRef"]["apiVersion"] == "v1"
     assert spec["volumes"][0] == {"name": "a", "emptyDir": {}}
     assert spec["volumes"][1]["downwardAPI"]["defaultMode"] == 0o644
     assert items[0]["fieldRef"] == {"fieldPath": "metadata.labels", "apiVersion": "v1"}

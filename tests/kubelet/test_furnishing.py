@@ -12,10 +12,10 @@ from multinet.kubelet.mounts import Mount, plan
 from multinet.kubelet.podspec import PodFacts, ignored_fields
 from multinet.kubelet.probes import Probe, Tally, probes_of
 from multinet.kubelet.projection import MissingSourceError, payload_of
-from multinet.model.quantities import divided, quantity
 from multinet.kubelet.references import Reference, references_of
 from multinet.kubelet.runtimeargs import capability_args
 from multinet.kubelet.volumes import exchange
+from multinet.model.quantities import divided, quantity
 
 POD = {"metadata": {"name": "web", "namespace": "ns", "labels": {"a": 'x"y'}}, "spec": {}}
 HELD = {
