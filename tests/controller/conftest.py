@@ -143,6 +143,8 @@ class FakeClient:
 
     def __init__(self, api: Api) -> None:
         self.api = api
+        self.pause = pause
+        self.renewals = 0
 
     async def _request(self) -> None:
         self.api.requests += 1
