@@ -7,6 +7,9 @@ Routed interfaces are reached straight away, by whoever reaches the node; the cl
 the interface is of a NAD (``ip_fabric_forwarding``), whose pod would answer by its default one. A bridged
 network has no way in from the node, and gets none but this: see :mod:`multinet.vrouter.portgate`. Its ports
 are for clients outside and the node itself: pods of other networks are kept out.
+
+A node with an IPv6 address has the ports of routed interfaces there as well, in a table of that family; the
+way into bridged networks is of IPv4. A ``hostIP`` asks for one family alone.
 """
 
 from __future__ import annotations
@@ -27,13 +30,13 @@ from multinet.vrouter.netlink import Socket
 from multinet.vrouter.portgate import GATE_ADDRESS, PortGate
 
 TABLE = "multinet-hostports"
-_ANY = ("", "0.0.0.0")
-_NOTHING = f"add table ip {TABLE}\ndelete table ip {TABLE}\n"
+_ANY, _ANY6 = ("", "0.0.0.0"), ("", "::")
+_FAMILIES = {4: "ip", 6: "ip6"}
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One host port: ``protocol`` and ``number`` are what it is, the rest where it leads."""
+    """One host port of one family: ``protocol`` and ``number`` are what it is, the rest where it leads."""
 
     protocol: str
     number: int
@@ -46,6 +49,11 @@ class Published:
     def key(self) -> str:
         """As nft writes it."""
         return f"{self.protocol} . {self.number}"
+
+    @property
+    def version(self) -> int:
+        """The address family, 4 or 6."""
+        return 6 if ":" in self.address else 4
 
     @property
     def network(self) -> Network:
@@ -121,8 +129,14 @@ class NoHostPorts:
 class HostPorts:
     """The host ports of the node with that address; ``inside`` names its network namespace for nft."""
 
-    def __init__(self, node_ip: str, gate: PortGate, *, inside: int | None = None) -> None:
-        self._node_ip = node_ip
+    def __init__(
+        self, node_ip: str, gate: PortGate, *, node_ip6: str = "", inside: int | None = None
+    ) -> None:
+        self._node_ip, self._node_ip6 = node_ip, node_ip6
+        self._families = ("ip", "ip6") if node_ip6 else ("ip",)
+        self._nothing = "".join(
+            f"add table {each} {TABLE}\ndelete table {each} {TABLE}\n" for each in self._families
+        )
         self._gate = gate
         self._inside = inside
         self._base = ""
@@ -130,20 +144,22 @@ class HostPorts:
         self._turn = asyncio.Lock()
 
     def open(self, known: Iterable[Attachment]) -> None:
-        """Make the table anew, in one transaction."""
+        """Make the tables anew, in one transaction."""
         with contextlib.closing(Socket()) as through:
-            self._base = _table(self._node_ip, underlay.device_of(self._node_ip, through)[1])
-        self._held = {each.container_id: found for each in known if (found := published(each))}
+            device = underlay.device_of(self._node_ip, through)[1]
+        self._base = self._nothing + _table(self._node_ip, device)
+        self._base += _table6(self._node_ip6, device) if self._node_ip6 else ""
+        self._held = {each.container_id: found for each in known if (found := self._published(each))}
         listed = [each for found in self._held.values() for each in found]
         if listed:
             nft.apply(self._base + _elements("add", listed), inside=self._inside)
-        elif nft.exists("ip", TABLE, inside=self._inside):
-            nft.apply(_NOTHING, inside=self._inside)
+        elif any(nft.exists(each, TABLE, inside=self._inside) for each in self._families):
+            nft.apply(self._nothing, inside=self._inside)
         self._gate.open([each for each in listed if each.is_bridged])
 
     async def admit(self, attachment: Attachment) -> None:
         """See :class:`Publisher`."""
-        wanted = published(attachment)
+        wanted = self._published(attachment)
         if not wanted:
             return
         async with self._turn:
@@ -166,7 +182,7 @@ class HostPorts:
         gone = self._held.pop(container_id, ())
         if not gone:
             return
-        nft.apply(_elements("delete", gone) if self._held else _NOTHING, inside=self._inside)
+        nft.apply(_elements("delete", gone) if self._held else self._nothing, inside=self._inside)
         bridged = [each.key for each in gone if each.is_bridged]
         if bridged:
             self._gate.dismiss(bridged)
@@ -174,8 +190,9 @@ class HostPorts:
     async def restore(self, *, anyway: bool = False) -> bool:
         """See :class:`Publisher`."""
         async with self._turn:
-            there = not anyway and self._held and nft.exists("ip", TABLE, inside=self._inside)
-            if there or not self._held:
+            if not self._held:
+                return False
+            if not anyway and all(nft.exists(each, TABLE, inside=self._inside) for each in self._families):
                 return False
             # At once: between reading what is held and making it, nobody may dismiss.
             listed = [each for found in self._held.values() for each in found]
@@ -185,42 +202,55 @@ class HostPorts:
 
     def missing(self, attachment: Attachment) -> tuple[str, ...]:
         """See :class:`Publisher`."""
-        wanted = published(attachment)
-        if not wanted:
-            return ()
-        try:
-            listing = json.loads(nft.listing("table", "ip", TABLE, inside=self._inside))
-        except DatapathError as error:
-            return (f"the node's host ports are gone: {error.why}",)
-        there = set(_keys(listing))
+        wanted = self._published(attachment)
+        there = set()
+        for version in {each.version for each in wanted}:
+            try:
+                listing = json.loads(nft.listing("table", _FAMILIES[version], TABLE, inside=self._inside))
+            except DatapathError as error:
+                return (f"the node's host ports are gone: {error.why}",)
+            there |= {(version, key) for key in _keys(listing)}
         return tuple(
-            f"host port {each.number}/{each.protocol} is gone" for each in wanted if each.key not in there
+            f"host port {each.number}/{each.protocol} is gone"
+            for each in wanted
+            if (each.version, each.key) not in there
         )
 
+    def _published(self, attachment: Attachment) -> tuple[Published, ...]:
+        return published(attachment, ipv6=bool(self._node_ip6))
+
     def _refuse_conflicts(self, wanted: Sequence[Published], attachment: Attachment) -> None:
-        taken = {each.key: each for found in self._held.values() for each in found}
+        taken = {(each.version, each.key): each for found in self._held.values() for each in found}
         for each in wanted:
-            other = taken.get(each.key)
+            other = taken.get((each.version, each.key))
             if other is not None:
                 raise DatapathError(
                     f"host port {each.number}/{each.protocol} can't be given to pod {attachment.pod}",
                     why=f"pod {other.pod} has it for its interface {other.port.wanted.name}",
                     next_step="ask for another port, or have the pod run on another node",
                 )
-            taken[each.key] = each
+            taken[each.version, each.key] = each
+        own = [each for each in (self._node_ip, self._node_ip6) if each]
         for port in attachment.ports:
             for mapping in port.wanted.port_mappings:
-                if mapping.host_ip not in (*_ANY, self._node_ip):
+                if mapping.host_ip not in (*_ANY, *_ANY6, *own):
                     raise DatapathError(
                         f"host port {mapping.host_port}/{mapping.protocol} is asked for at {mapping.host_ip}",
-                        why=f"this node has host ports at {self._node_ip} only",
+                        why=f"this node has host ports at {' and '.join(own)} only",
                         next_step="leave hostIP out",
                     )
 
 
-def published(attachment: Attachment) -> tuple[Published, ...]:
-    """The host ports of an attachment; ``DatapathError`` for an interface that none can lead to."""
-    return tuple(_of(port, mapping, attachment.pod) for port, mapping in _mappings(attachment))
+def published(attachment: Attachment, *, ipv6: bool = False) -> tuple[Published, ...]:
+    """The host ports of an attachment; ``DatapathError`` for an interface that none can lead to.
+
+    ``ipv6``: the node has an address of that family.
+    """
+    return tuple(
+        each
+        for port, mapping in _mappings(attachment)
+        for each in _of(port, mapping, attachment.pod, ipv6=ipv6)
+    )
 
 
 def _mappings(attachment: Attachment) -> Iterator[tuple[Port, PortMapping]]:
@@ -229,20 +259,28 @@ def _mappings(attachment: Attachment) -> Iterator[tuple[Port, PortMapping]]:
             yield port, mapping
 
 
-def _of(port: Port, mapping: PortMapping, pod: str) -> Published:
-    addresses = [cidr.partition("/")[0] for cidr in port.wanted.addresses if ":" not in cidr]
-    if not addresses:
+def _of(port: Port, mapping: PortMapping, pod: str, *, ipv6: bool) -> Iterator[Published]:
+    """One mapping at the node's address of each family that it is asked for and can be had at."""
+    six = ipv6 and port.wanted.network.mode != BRIDGED
+    given = [cidr.partition("/")[0] for cidr in port.wanted.addresses]
+    found = {":" in each: each for each in reversed(given) if six or ":" not in each}
+    if mapping.host_ip:
+        found = {kind: each for kind, each in found.items() if kind == (":" in mapping.host_ip)}
+    if not found:
         raise DatapathError(
             f"host port {mapping.host_port}/{mapping.protocol} can't lead to interface {port.wanted.name}",
-            why="it has no IPv4 address, and the node's address is one",
+            why=f"nothing leads there from the node's address {mapping.host_ip}".rstrip()
+            if mapping.host_ip
+            else "it has no IPv4 address, and the node's address is one",
             next_step="give the network an IPv4 subnet, or remove portMappings",
         )
-    return Published(mapping.protocol, mapping.host_port, addresses[0], mapping.container_port, port, pod)
+    for _, address in sorted(found.items()):
+        yield Published(mapping.protocol, mapping.host_port, address, mapping.container_port, port, pod)
 
 
 def _table(node_ip: str, device: str) -> str:
     # Before services: who asked for a port of this node by its number gets it.
-    return f"""{_NOTHING}table ip {TABLE} {{
+    return f"""table ip {TABLE} {{
   map routed {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
   set bridged {{ type inet_proto . inet_service; }}
   set hairpin {{ type ipv4_addr . ipv4_addr; }}
@@ -272,18 +310,43 @@ def _table(node_ip: str, device: str) -> str:
 """
 
 
+def _table6(node_ip: str, device: str) -> str:
+    return f"""table ip6 {TABLE} {{
+  map routed {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
+  set hairpin {{ type ipv6_addr . ipv6_addr; }}
+  chain ports {{
+    meta l4proto {{ tcp, udp, sctp }} dnat to meta l4proto . th dport map @routed
+  }}
+  chain prerouting {{
+    type nat hook prerouting priority -105; policy accept;
+    iifname {{ "{device}", "tap*" }} ip6 daddr {node_ip} jump ports
+  }}
+  chain output {{
+    type nat hook output priority -105; policy accept;
+    ip6 daddr {node_ip} jump ports
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority 95; policy accept;
+    ct status dnat ip6 saddr . ip6 daddr @hairpin snat to {node_ip}
+  }}
+}}
+"""
+
+
 def _elements(verb: str, listed: Sequence[Published]) -> str:
     """The lines that add or delete the elements of host ports."""
-    routed = [each for each in listed if not each.is_bridged]
     lines = []
-    if routed:
+    for version, family in _FAMILIES.items():
+        routed = [each for each in listed if not each.is_bridged and each.version == version]
+        if not routed:
+            continue
         parts = [
             f"{each.key}" + (f" : {each.address} . {each.target}" if verb == "add" else "") for each in routed
         ]
-        lines.append(f"{verb} element ip {TABLE} routed {{ {', '.join(parts)} }}")
+        lines.append(f"{verb} element {family} {TABLE} routed {{ {', '.join(parts)} }}")
         addresses = sorted({each.address for each in routed})
         parts = [f"{address} . {address}" for address in addresses]
-        lines.append(f"{verb} element ip {TABLE} hairpin {{ {', '.join(parts)} }}")
+        lines.append(f"{verb} element {family} {TABLE} hairpin {{ {', '.join(parts)} }}")
         gateways = {each.address: each.gateway for each in routed if each.gateway}
         if gateways:
             parts = [

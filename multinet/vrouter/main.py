@@ -140,7 +140,7 @@ async def run(options: Options) -> None:
             view.interfaces, warn=lambda obj, reason, text: recorder.record(obj, "Warning", reason, text)
         )
         reporter = KubeReporter(client)
-        host_ports = _publisher(options.node_ip)
+        host_ports = _publisher(options)
         proxy = (
             None if (lack := nft.lack()) else ServiceProxy(options.node_ip, view, node_ip6=options.node_ip6)
         )
@@ -186,9 +186,11 @@ async def run(options: Options) -> None:
             datapath.close()
 
 
-def _publisher(node_ip: str) -> Publisher:
-    lack = nft.lack()
-    return NoHostPorts(lack) if lack else HostPorts(node_ip, PortGate(gateways.path_of(node_ip)))
+def _publisher(options: Options) -> Publisher:
+    if lack := nft.lack():
+        return NoHostPorts(lack)
+    gate = PortGate(gateways.path_of(options.node_ip))
+    return HostPorts(options.node_ip, gate, node_ip6=options.node_ip6)
 
 
 class _Networks:

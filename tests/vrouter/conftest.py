@@ -185,7 +185,9 @@ class Node:
             gate = PortGate(gateways.path_of(self.ip), inside=self.inside.fileno())
             lack = nft.lack()
             self.host_ports = (
-                NoHostPorts(lack) if lack else HostPorts(self.ip, gate, inside=self.inside.fileno())
+                NoHostPorts(lack)
+                if lack
+                else HostPorts(self.ip, gate, node_ip6=self.ip6, inside=self.inside.fileno())
             )
             self.agent = Agent(
                 self.view,

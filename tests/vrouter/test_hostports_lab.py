@@ -6,6 +6,7 @@ import pytest
 
 from multinet.model.selected import PortMapping
 from multinet.vrouter import nft
+from tests.vrouter import conftest
 from tests.vrouter.conftest import ip
 from tests.vrouter.servicenodes import ask, serving
 
@@ -22,11 +23,7 @@ async def nodes(lab):
     made = lab.node("n1"), lab.node("n2")
     for node in made:
         await node.sync()
-    lab.namespace("out")
-    ip("link", "add", "name", "f-out", "type", "veth", "peer", "name", "eth0", "netns", "out")
-    ip("link", "set", "f-out", "master", "fabric", "up")
-    ip("link", "set", "eth0", "up", netns="out")
-    ip("addr", "add", "100.64.0.99/24", "dev", "eth0", netns="out")
+    lab.outside()
     return made
 
 
@@ -131,6 +128,56 @@ async def test_a_mapping_that_can_not_be_done_is_refused_and_leaves_nothing(lab,
     assert words in answer["msg"]
     assert nodes[0].links() == before
     assert "multinet-hostports" not in nft.listing("tables", inside=nodes[0].inside.fileno())
+
+
+async def test_ports_of_a_node_with_both_families(monkeypatch, lab):
+    if nft.lack():
+        pytest.skip(f"no nft here: {nft.lack()}")
+    monkeypatch.setitem(conftest.CIDRS, "default", ("10.32.0.0/12", "fd00:10:32::/64"))
+    before = lab.cluster.find("network", "default")
+    lab.cluster.tell("network", conftest.networks()["default"].to_object(), before)
+    lab.dual = True
+    one, two = lab.node("n1"), lab.node("n2")
+    lab.outside()
+    for node in (one, two):
+        await node.sync()
+    asked = [mapping(8080, 80), mapping(8053, 53, "udp"), mapping(8443, 443, hostIP=HOST)]
+    code, answer, decided = await attach(lab, one, "a", ["default", "dual"], asked)
+    assert code == 0, answer
+    _, _, client = await attach(lab, two, "c", ["default"])
+    six = {"family": socket.AF_INET6}
+    own, far, udp = one.ip6, client[1][0].addresses[1].address, {"kind": socket.SOCK_DGRAM}
+    async with serving("a", 80, **six), serving("a", 53, **six, **udp), serving("a", 443, **six):
+        # The client's address stays.
+        assert await ask("out", own, 8080) == ("a", lab.address6(99))
+        assert await ask("out", own, 8053, **udp) == ("a", lab.address6(99))
+        assert await ask("n1", own, 8080) == ("a", own)
+        assert await ask("c", own, 8080) == ("a", far)
+        assert await ask("a", own, 8080) == ("a", own)
+        for target in ((two.ip6, 8080), (own, 8443)):
+            with pytest.raises(ConnectionRefusedError):
+                await ask("out", *target)
+    async with serving("a", 80):
+        assert (await ask("out", HOST, 8080))[0] == "a"
+    # In either family a port is one pod's, and it is asked for at an address of the node.
+    taken, nowhere = mapping(8080, 80, hostIP="::"), mapping(8081, 80, hostIP="fd00::1")
+    for name, wish, words in (
+        ("x", taken, "pod default/a has it"),
+        ("y", nowhere, f"this node has host ports at {HOST} and {own} only"),
+    ):
+        code, answer, _ = await attach(lab, one, name, ["default"], [wish])
+        assert code == 1
+        assert words in answer["details"], answer
+    (attachment,) = one.agent.attachments
+    assert one.host_ports.missing(attachment) == ()
+    ip("netns", "exec", "n1", "nft", "delete", "table", "ip6", "multinet-hostports")
+    assert one.host_ports.missing(attachment)
+    assert await one.host_ports.restore()
+    async with serving("a", 80, **six):
+        assert (await ask("out", own, 8080))[0] == "a"
+    code, answer = await one.call("DEL", "c-a", "a", "a", uid=decided[0].pod.uid)
+    assert code == 0, answer
+    assert "multinet-hostports" not in nft.listing("tables", inside=one.inside.fileno())
 
 
 async def attach_to(lab, node, name, network, **asked):
