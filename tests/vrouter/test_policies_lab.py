@@ -10,11 +10,20 @@ from pathlib import Path
 import pytest
 
 from multinet.vrouter import netns, nft
+from tests.vrouter import conftest
 
 pytestmark = pytest.mark.lab
 
 CLIENT = {"podSelector": {"matchLabels": {"role": "client"}}}
 WEB = {"matchLabels": {"app": "web"}}
+
+
+@pytest.fixture(params=["ipv4", "ipv6"])
+def version(request, monkeypatch):
+    """Which of a pod's addresses a test is about; must come before the lab, which then has both."""
+    if request.param == "ipv6":
+        monkeypatch.setitem(conftest.CIDRS, "default", ("10.32.0.0/12", "fd00:10:32::/64"))
+    return 0 if request.param == "ipv4" else 1
 
 
 def policy(name="p", policy_for="", **spec):
@@ -61,7 +70,8 @@ def closes(node, family):
     return shown.stdout.count("jump allow-")
 
 
-async def test_ingress_on_the_default_network_within_and_across_nodes(lab):
+async def test_ingress_on_the_default_network_within_and_across_nodes(version, lab):
+    lab.dual = bool(version)
     one, two = lab.node("node1"), lab.node("node2")
     for node in (one, two):
         await node.sync()
@@ -69,32 +79,37 @@ async def test_ingress_on_the_default_network_within_and_across_nodes(lab):
     friend = await lab.run(two, "friend", ["default"], labels={"role": "client"})
     stranger = await lab.run(one, "stranger", ["default"])
     web = await lab.run(one, "web", ["default"], labels={"app": "web"})
-    target = addresses(web)[0]
-    with listen("web", target, 80), listen("web", target, 81), listen("stranger", addresses(stranger)[0], 80):
+    target, other = addresses(web)[version], addresses(stranger)[version]
+    with listen("web", target, 80), listen("web", target, 81), listen("stranger", other, 80):
         assert await connects("friend", target, 80)
         assert not await connects("friend", target, 81, 0.4)
         assert not await connects("stranger", target, 80, 0.4)
         assert await connects("node1", target, 81), "the node's own probes always pass"
-        assert await connects("web", addresses(stranger)[0], 80), "what a pod sends is not ingress"
-        assert await connects("friend", addresses(stranger)[0], 80), "other pods are open"
+        assert await connects("web", other, 80), "what a pod sends is not ingress"
+        assert await connects("friend", other, 80), "other pods are open"
     assert not lab.ping("friend", target)[0]
-    assert lab.ping("web", addresses(friend)[0])[0]
+    assert lab.ping("web", addresses(friend)[version], "-W", "10")[0]
 
 
-async def test_egress_and_blocks_on_the_default_network(lab):
+async def test_egress_and_blocks_on_the_default_network(version, lab):
+    lab.dual = bool(version)
     one, two = lab.node("node1"), lab.node("node2")
     for node in (one, two):
         await node.sync()
     allowed = await lab.run(two, "allowed", ["default"])
     denied = await lab.run(two, "denied", ["default"])
     web = await lab.run(one, "web", ["default"], labels={"app": "web"})
-    block = {"ipBlock": {"cidr": "10.32.0.0/12", "except": [f"{addresses(denied)[0]}/32"]}}
+    cidr, length = (("10.32.0.0/12", 32), ("fd00:10:32::/64", 128))[version]
+    block = {"ipBlock": {"cidr": cidr, "except": [f"{addresses(denied)[version]}/{length}"]}}
     await lab.policy("policy", policy(policyTypes=["Egress"], egress=[{"to": [block]}]))
-    assert lab.ping("web", addresses(allowed)[0])[0]
-    assert not lab.ping("web", addresses(denied)[0])[0]
-    assert not lab.ping("web", "100.64.0.12")[0]
-    assert lab.ping("web", "100.64.0.11")[0], "the pod's own node is always reached"
-    assert lab.ping("denied", addresses(web)[0])[0], "what a pod receives is not egress"
+    own, far = (node.ip6 if version else node.ip for node in (one, two))
+    assert lab.ping("web", addresses(allowed)[version], "-W", "10")[0]
+    assert not lab.ping("web", addresses(denied)[version])[0]
+    assert not lab.ping("web", far)[0]
+    assert lab.ping("web", own, "-W", "10")[0], "the pod's own node is always reached"
+    assert lab.ping("denied", addresses(web)[version], "-W", "10")[0], "what a pod receives is not egress"
+    if version:
+        assert not lab.ping("web", addresses(allowed)[0])[0], "a block is of one family"
 
 
 @pytest.mark.parametrize("network", ["red", "dual"])
@@ -122,6 +137,24 @@ async def test_a_multi_network_policy_on_a_bridged_network(lab, network):
     for target in addresses(web, 1):
         assert lab.ping("stranger", target)[0]
     assert closes("node1", "bridge") == 0
+
+
+async def test_blocks_of_ipv6_on_a_bridged_network(lab):
+    one, two = lab.node("node1"), lab.node("node2")
+    for node in (one, two):
+        await node.sync()
+    nets = ["default", "dual"]
+    friend, stranger = [await lab.run(two, name, nets) for name in ("friend", "stranger")]
+    web = await lab.run(one, "web", nets, labels={"app": "web"})
+    block = {"ipBlock": {"cidr": "fd00:1:2::/64", "except": [f"{addresses(stranger, 1)[1]}/128"]}}
+    ports = [{"protocol": "TCP", "port": 80}]
+    await lab.policy("policy", policy(policy_for="dual", ingress=[{"from": [block], "ports": ports}]))
+    four, six = addresses(web, 1)
+    with listen("web", six, 80), listen("web", six, 81), listen("web", four, 80):
+        assert await connects("friend", six, 80)
+        for source, target, port in (("friend", six, 81), ("stranger", six, 80), ("friend", four, 80)):
+            assert not await connects(source, target, port, 0.4)
+    assert lab.ping("web", addresses(friend, 1)[1], "-W", "10")[0], "answers come back"
 
 
 async def test_networks_with_the_same_addresses_are_closed_apart(lab):
