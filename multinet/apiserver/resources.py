@@ -133,11 +133,11 @@ class ResourceType:
     generation: bool = False
     custom: bool = False
     answer: Callable[[Obj, Options], None] | None = None
+    key: str = field(init=False)
+    """``plural.group``: the name under which objects are stored and errors speak of it."""
 
-    @property
-    def key(self) -> str:
-        """``plural.group``: the name under which objects are stored and errors speak of it."""
-        return qualified(self.plural, self.group)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", qualified(self.plural, self.group))
 
     @property
     def verbs(self) -> tuple[str, ...]:
@@ -158,6 +158,8 @@ class Types:
 
     def __init__(self, builtins: Iterable[ResourceType]) -> None:
         self._types: dict[tuple[str, str], ResourceType] = {}
+        # By group and kind; made of the others when it is asked for.
+        self._kinds: dict[tuple[str, str], ResourceType] = {}
         self.changes = 0
         for resource_type in builtins:
             self.add(resource_type)
@@ -165,11 +167,13 @@ class Types:
     def add(self, resource_type: ResourceType) -> None:
         """Serve the type (again, if it changed)."""
         self._types[(resource_type.group, resource_type.plural)] = resource_type
+        self._kinds.clear()
         self.changes += 1
 
     def discard(self, group: str, plural: str) -> None:
         """Stop serving the type."""
         self._types.pop((group, plural), None)
+        self._kinds.clear()
         self.changes += 1
 
     def find(self, group: str, plural: str) -> ResourceType | None:
@@ -178,8 +182,10 @@ class Types:
 
     def of_kind(self, api_version: str, kind: str) -> ResourceType | None:
         """Return the type of an ``apiVersion`` and ``kind``; any version of the group will do."""
-        group = api_version.rpartition("/")[0]
-        return next((t for t in self._types.values() if t.group == group and t.kind == kind), None)
+        if not self._kinds:
+            for found in self._types.values():
+                self._kinds.setdefault((found.group, found.kind), found)
+        return self._kinds.get((api_version.rpartition("/")[0], kind))
 
     def all(self) -> list[ResourceType]:
         """Return all types, core first, then by group and name."""

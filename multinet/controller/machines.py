@@ -172,15 +172,18 @@ def strays_of(objects: dict[Resource, list[Obj]], uid: str) -> dict[Resource, li
 
     Nothing, while not all of the committed interfaces are in ``objects``.
     """
-    vm = machine_of(objects, uid)
-    if vm is None or not VirtualMachine.from_object(vm).is_resolved:
+    found = machine_of(objects, uid)
+    vm = VirtualMachine.from_object(found) if found is not None else None
+    if vm is None or not vm.is_resolved:
         return {}
-    committed = set(VirtualMachine.from_object(vm).interfaces)
+    committed = set(vm.interfaces)
     vmis = [vmi for vmi in objects[VIRTUAL_MACHINE_INTERFACES] if pod_uid_of(vmi) == uid]
-    kept = [Interface.from_object(vmi) for vmi in vmis if name_of(vmi) in committed]
+    kept = [section(vmi, "spec") for vmi in vmis if name_of(vmi) in committed]
     if len(kept) < len(committed):
         return {}
-    used = {(item.network, address.address) for item in kept for address in item.addresses}
+    used = {
+        (spec.get("network"), item.get("address")) for spec in kept for item in spec.get("addresses") or ()
+    }
     return {
         VIRTUAL_MACHINE_INTERFACES: [vmi for vmi in vmis if name_of(vmi) not in committed],
         INSTANCE_IPS: [
@@ -189,9 +192,9 @@ def strays_of(objects: dict[Resource, list[Obj]], uid: str) -> dict[Resource, li
     }
 
 
-def _address_of(iip: Obj) -> tuple[str, str]:
-    found = InstanceIP.from_object(iip)
-    return (found.network, found.address)
+def _address_of(iip: Obj) -> tuple[object, object]:
+    spec = section(iip, "spec")
+    return (spec.get("network"), spec.get("address"))
 
 
 def machine_of(objects: dict[Resource, list[Obj]], uid: str) -> Obj | None:

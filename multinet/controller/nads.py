@@ -15,7 +15,7 @@ from multinet.controller.definitions import Definitions
 from multinet.controller.protection import Protection, write_condition
 from multinet.controller.settings import Settings
 from multinet.controller.usage import Usage
-from multinet.controller.view import BY_NAD, View, read_network
+from multinet.controller.view import BY_NAD, View
 from multinet.controller.vnis import Vnis
 from multinet.controller.waiting import Waiting, nad_topic
 from multinet.kube.errors import AlreadyExistsError, NotFoundError
@@ -147,7 +147,7 @@ class Nads:
         self._announcer.say(nad, "Normal", "NetworkCreated", text)
 
     async def _adopt(self, nad: Obj, intent: NadIntent, found: Obj) -> None:
-        network = read_network(found)
+        network = self._view.read(found)
         if network is None or network.fq_name != intent.target:
             raise _taken(intent, found)
         is_own = network.origin == ORIGIN_NAD and network.nad == intent.nad

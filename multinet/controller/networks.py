@@ -14,7 +14,7 @@ from itertools import combinations
 from multinet.controller.announcer import Announcer, in_words
 from multinet.controller.settings import Settings
 from multinet.controller.usage import Usage
-from multinet.controller.view import BY_VNI, View, now, read_network
+from multinet.controller.view import BY_VNI, View, now
 from multinet.controller.vnis import Vnis
 from multinet.controller.waiting import Waiting, network_topic
 from multinet.errors import InputError
@@ -79,7 +79,7 @@ class Networks:
         if metadata_of(vn).get("deletionTimestamp"):
             return
         try:
-            network = VirtualNetwork.from_object(vn)
+            network = self._view.read(vn) or VirtualNetwork.from_object(vn)
             if await self._removed(vn, network):
                 return
             completed = self._completed(vn, network)
@@ -94,7 +94,7 @@ class Networks:
 
     def may_remove(self, vn: Obj) -> bool:
         """Whether a network has lost its maker, so that its last user takes it along."""
-        network = read_network(vn)
+        network = self._view.read(vn)
         return network is not None and not self._is_wanted(network)
 
     def _is_wanted(self, network: VirtualNetwork) -> bool:
@@ -188,7 +188,7 @@ class Networks:
         taken += [
             (name_of(other), subnet.cidr)
             for other in self._view.networks.store.values()
-            if _age(other) < mine and (read := read_network(other)) is not None and read.is_underlay
+            if _age(other) < mine and (read := self._view.read(other)) is not None and read.is_underlay
             for subnet in read.subnets
         ]
         step = f"give the network another block, or switch {ANNOTATION_FORWARDING} off"

@@ -324,7 +324,7 @@ class Pods:
             self._announcer.say(pod, "Warning", refusal.reason, message)
 
     async def _check_attached(self, pod: Obj, vm: Obj) -> None:
-        await self._remove_strays(vm)
+        await self._remove_strays(PodRef.from_spec(section(vm, "spec").get("pod") or {}))
         if self._dialect.repairs_damage and not metadata_of(pod).get("deletionTimestamp"):
             await self._repairs.see_to(pod, VirtualMachine.from_object(vm), annotations_of(vm))
         if not self._dialect.tells_users:
@@ -347,12 +347,11 @@ class Pods:
         namespace, name = split_key(key_of(vm))
         await self._view.client.patch(VIRTUAL_MACHINES, name, patch, namespace)
 
-    async def _remove_strays(self, vm: Obj) -> None:
+    async def _remove_strays(self, ref: PodRef) -> None:
         """Remove what an interrupted pass claimed and the committed interfaces don't have.
 
         The caches of the kinds run apart, so they only raise the suspicion; the API decides.
         """
-        ref = VirtualMachine.from_object(vm).pod
         if not any(strays_of(self._machines.objects_of(ref.key), ref.uid).values()):
             return
         await self._machines.remove(strays_of(await self._machines.live_objects_of(ref), ref.uid))

@@ -15,7 +15,7 @@ from multinet.controller.announcer import Announcer, in_words
 from multinet.controller.errors import Refusal
 from multinet.controller.machines import Machines, all_of, pod_uid_of
 from multinet.controller.plan import Planner
-from multinet.controller.view import View, read_network
+from multinet.controller.view import View
 from multinet.kube.errors import AlreadyExistsError
 from multinet.kube.resources import INSTANCE_IPS, VIRTUAL_MACHINE_INTERFACES
 from multinet.model.attachments import InstanceIP, Interface, PodRef, VirtualMachine
@@ -114,7 +114,7 @@ class Repairs:
 
     def _addresses_of(self, interface: Interface) -> list[InstanceIP]:
         vn = self._view.networks.store.get(interface.network)
-        network = read_network(vn) if vn is not None else None
+        network = self._view.read(vn) if vn is not None else None
         pool = network.pool if network is not None else ""
         return [
             InstanceIP(interface.network, item.address, interface.pod, interface.name, pool)

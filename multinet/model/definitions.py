@@ -60,13 +60,17 @@ class NadReader:
             return NadIntent("map", key, target)
         if nad is None:
             raise _unusable(key)
-        known = self._judged.get(key)
-        if known is None or known[0] is not nad:
-            known = self._judged[key] = (nad, self.judge(nad))
-        return known[1]
+        return self.judge(nad)
 
     def judge(self, nad: Obj) -> NadIntent:
         """What a NAD asks for now; raises ``NadError``."""
+        key = key_of(nad)
+        known = self._judged.get(key)
+        if known is None or known[0] is not nad:
+            known = self._judged[key] = (nad, self._intent(nad))
+        return known[1]
+
+    def _intent(self, nad: Obj) -> NadIntent:
         if not self.accepts(nad):
             return NadIntent("foreign", key_of(nad))
         if self._dialect.cidr_grammar == "netaddr":

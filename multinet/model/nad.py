@@ -18,6 +18,7 @@ in CamelCase (for conditions and Events), a message and a next step.
 from __future__ import annotations
 
 import ast
+import functools
 import ipaddress
 import json
 import re
@@ -304,21 +305,42 @@ def _subnet(cidr: str, where: str) -> Subnet:
     if why:
         raise NadError("CIDRInvalid", f"{cidr!r} is no CIDR", where=where, why=why, next_step=_CIDR_STEP)
     try:
-        # Host bits are dropped, netmask and hostmask forms are understood, as Contrail does.
-        network = ipaddress.ip_network(text, strict=False)
+        subnet, fault = _completed(text)
     except ValueError as error:
         raise NadError(
             "CIDRInvalid", f"{cidr!r} is no CIDR", where=where, why=str(error), next_step=_CIDR_STEP
         ) from error
-    subnet = Subnet(network).completed()
-    check_subnet(subnet, where)
+    _refuse(subnet, fault, where)
     return subnet
+
+
+# The same few texts are read again with every look at a NAD.
+@functools.lru_cache(maxsize=4096)
+def _completed(text: str) -> tuple[Subnet, tuple[str, str]]:
+    """The subnet of a block and what is wrong with it; ``ValueError`` when the text is no block.
+
+    Host bits are dropped, netmask and hostmask forms are understood, as Contrail does.
+    """
+    subnet = Subnet(ipaddress.ip_network(text, strict=False)).completed()
+    return subnet, _fault(subnet)
 
 
 def check_subnet(subnet: Subnet, where: str) -> None:
     """Refuse blocks that no network can have, whoever asks: NAD or config API."""
+    _refuse(subnet, _fault(subnet), where)
+
+
+def _refuse(subnet: Subnet, fault: tuple[str, str], where: str) -> None:
+    why, step = fault
+    if why:
+        what = f"the block {subnet.cidr} can't be used"
+        raise NadError("CIDRUnusable", what, where=where, why=why, next_step=step)
+
+
+def _fault(subnet: Subnet) -> tuple[str, str]:
+    """Why no network can have a block, and what to do; empty where it can."""
     network = subnet.cidr
-    reason, why, step = "CIDRUnusable", "", _CIDR_STEP
+    why, step = "", _CIDR_STEP
     largest = 8 if network.version == 4 else 16
     if network.prefixlen < largest:
         why = f"it is larger than /{largest}"
@@ -329,8 +351,7 @@ def check_subnet(subnet: Subnet, where: str) -> None:
     elif subnet.usable < 1 or subnet.gateway is None:
         why = "network, broadcast, gateway and DNS address leave no address for a pod"
         step = "take a /29 or larger" if network.version == 4 else "take a /64"
-    if why:
-        raise NadError(reason, f"the block {network} can't be used", where=where, why=why, next_step=step)
+    return why, step
 
 
 def _flag(annotations: Mapping[str, str], key: str, notes: list[Note]) -> bool:

@@ -86,7 +86,9 @@ class Bandwidth:
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any] | None) -> Bandwidth | None:
         """Read what :meth:`to_spec` writes; None where nothing is limited."""
-        made = cls(**{attribute: int((spec or {}).get(key) or 0) for key, attribute in RATES.items()})
+        if not spec:
+            return None
+        made = cls(**{attribute: int(spec.get(key) or 0) for key, attribute in RATES.items()})
         return made if made != cls() else None
 
     def to_spec(self) -> Obj:

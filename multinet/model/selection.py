@@ -9,6 +9,7 @@ need the network to judge (is the address in its subnet, is it free) are judged 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -43,6 +44,11 @@ def parse(
     text: str, *, pod_namespace: str, extensions: frozenset[str] = frozenset()
 ) -> tuple[NetworkSelection, ...]:
     """Read the annotation's value; blank text and ``[]`` select nothing. Raises ``SelectionError`` only."""
+    reading = _known if len(text) <= _SHORT else _parse
+    return reading(text, pod_namespace, extensions)
+
+
+def _parse(text: str, pod_namespace: str, extensions: frozenset[str]) -> tuple[NetworkSelection, ...]:
     start = len(text) - len(text.lstrip())
     if start == len(text):
         return ()
@@ -60,6 +66,11 @@ def parse(
         found = _parse_commas(text, pod_namespace, extensions)
     _check_across(text, found)
     return found
+
+
+# A workload's replicas have one text, and each is read several times. Long ones would fill the memory.
+_SHORT = 1024
+_known = functools.lru_cache(maxsize=1024)(_parse)
 
 
 def render(selections: Iterable[NetworkSelection]) -> str:
