@@ -113,11 +113,12 @@ class _Counting(AttachmentMachine):
 
     def taken(self, step: Step, seconds: float) -> None:
         """Enter a step into the books."""
+        name = step.name
         self.outcome.steps += 1
-        self.outcome.kinds[step.name] += 1
-        self.outcome.spent[step.name].append(seconds)
-        self.outcome.transitions[self._before, step.name] += 1
-        self._before = step.name
+        self.outcome.kinds[name] += 1
+        self.outcome.spent[name].append(seconds)
+        self.outcome.transitions[self._before, name] += 1
+        self._before = name
         self.outcome.states.add(self.shape())
         if self.over():
             self.ended = True

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -51,7 +51,13 @@ class _Call:
 
 
 class VirtualLoop(asyncio.base_events.BaseEventLoop):
-    """An event loop in virtual time (seconds since its start). It serves no files, sockets or threads."""
+    """An event loop in virtual time (seconds since its start). It serves no files, sockets or threads.
+
+    It runs by :meth:`settle` alone.
+    """
+
+    # False, always: each future asks, and a type is asked without a frame of Python.
+    get_debug: Any = bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +75,11 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
     def settle(self, horizon_s: float) -> None:
         """Run until nothing is ready and no timer is due within ``horizon_s`` of now."""
         self._until = self._now + horizon_s
-        self.run_forever()
+        asyncio._set_running_loop(self)
+        try:
+            self._run()
+        finally:
+            asyncio._set_running_loop(None)
 
     def finish(self, name: str, work: Coroutine[Any, Any, T], horizon_s: float) -> T:
         """Run ``work`` and all that follows from it; ``LabError`` when it has no end within the horizon."""
@@ -110,8 +120,18 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
         if error is not None:
             self.on_error(str(context.get("message")), error)
 
-    def _run_once(self) -> None:
-        """Called by ``run_forever`` until the loop is stopped: here, once."""
+    def create_task(
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: Any = None,
+        context: object = None,
+    ) -> asyncio.Task[T]:
+        """A task, without the checks and the choice of how tasks are made."""
+        del context
+        return asyncio.Task(coro, loop=self, name=name)
+
+    def _run(self) -> None:
         turns = 0
         while self._turn or self._wake():
             turns += 1
@@ -127,7 +147,6 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
                     raise
                 except BaseException as error:
                     self.on_error(f"in {call.callback}", error)
-        self.stop()
 
     def _wake(self) -> bool:
         """Time jumps to the next timer; False when none is due before the end."""

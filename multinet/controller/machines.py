@@ -40,6 +40,11 @@ _log = logging.getLogger(__name__)
 
 async def all_of(calls: Iterable[Awaitable[None]]) -> None:
     """Run side by side, wait for all of them, then raise the first error there was."""
+    calls = list(calls)
+    if len(calls) < 2:
+        for call in calls:
+            await call
+        return
     results = await asyncio.gather(*calls, return_exceptions=True)
     # A refusal is an answer; it says more than the trouble its neighbours may have had.
     errors = [result for result in results if isinstance(result, BaseException)]

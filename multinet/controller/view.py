@@ -6,8 +6,9 @@ All of it is a copy of what the API holds; nothing here is a truth of its own.
 from __future__ import annotations
 
 import asyncio
+import functools
+import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from multinet.errors import InputError
@@ -49,7 +50,12 @@ BY_LAST_NAME = "last-name"
 
 def now() -> str:
     """The time as Kubernetes writes it (RFC 3339, whole seconds, UTC)."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _written(int(time.time()))
+
+
+@functools.lru_cache(maxsize=4)
+def _written(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 class View:

@@ -6,7 +6,7 @@ knows its resources, and discovery would cost each start a round trip per group.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote
 
 from multinet.model.objects import API_GROUP, API_VERSION
@@ -14,9 +14,8 @@ from multinet.model.objects import API_GROUP, API_VERSION
 NPWG_GROUP = "k8s.cni.cncf.io"
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """One kind of object served by the API.
+class Resource(NamedTuple):
+    """One kind of object served by the API; a tuple, since it is a key wherever objects are kept by kind.
 
     ``group`` is empty for the core group. ``path`` and ``collection_path`` follow the API's layout:
     ``/api/v1/...`` for core, ``/apis/<group>/<version>/...`` else.
