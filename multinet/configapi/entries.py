@@ -82,6 +82,10 @@ class Catalog:
             for ref in entry.refs:
                 self._referrers.setdefault(ref.uuid, []).append((entry, ref))
 
+    def all(self) -> Iterable[Entry]:
+        """All entries, in the order in which they were taken in."""
+        return self._by_uuid.values()
+
     def get(self, uuid: str) -> Entry | None:
         """The entry with that UUID."""
         return self._by_uuid.get(uuid)

@@ -7,12 +7,13 @@ pod has the pod's UID as its UUID. Those made here are named as their maker said
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from multinet.configapi import kinds
 from multinet.configapi.entries import Entry, FqName, Ref
+from multinet.configapi.known import Known
 from multinet.configapi.notes import ANNOTATION_NETNS, ANNOTATION_RESERVED, Notes
 from multinet.configapi.read_networks import network_uuid, subnet_uuid
 from multinet.configapi.read_places import created_of
@@ -110,41 +111,17 @@ class Places:
     cluster: str
 
 
-class Known:
-    """Entries that were made before, found again while their object and the one it leans on are the same.
-
-    A store keeps an object until it changes, so identity is enough. What else an entry is made of
-    (networks, projects) changes rarely; then a new ``Known`` is begun.
-    """
-
-    def __init__(self) -> None:
-        self._made: dict[str, tuple[Obj, Obj | None, Entry]] = {}
-
-    def entry(self, key: str, o: Obj, leans_on: Obj | None, make: Callable[[], Entry]) -> Entry:
-        """The entry of ``o``, made if it is not known."""
-        found = self._made.get(key)
-        if found is not None and found[0] is o and found[1] is leans_on:
-            return found[2]
-        made = make()
-        self._made[key] = (o, leans_on, made)
-        return made
-
-    def forget_others(self, keys: Container[str]) -> None:
-        """Forget what is not among ``keys``."""
-        self._made = {key: value for key, value in self._made.items() if key in keys}
-
-
-def interfaces(view: View, places: Places, known: Known) -> Iterator[Entry]:
+def interfaces(view: View, places: Places, known: Known[Entry]) -> Iterator[Entry]:
     """Interfaces as entries."""
     vms = {machine_uuid(vm): vm for vm in view.objects(VIRTUAL_MACHINES).values()}
     store = view.objects(VIRTUAL_MACHINE_INTERFACES)
     for key, vmi in store.items():
         vm = _machine_of(vmi, vms)
-        yield known.entry(key, vmi, vm, partial(_interface, vmi, vm, places))
+        yield known.made_of(key, vmi, vm, partial(_interface, vmi, vm, places))
     known.forget_others(store)
 
 
-def addresses(view: View, places: Places, known: Known) -> Iterator[Entry]:
+def addresses(view: View, places: Places, known: Known[Entry]) -> Iterator[Entry]:
     """InstanceIPs as entries; those that only reserve an address (ip-alloc) are none."""
     vmis = view.objects(VIRTUAL_MACHINE_INTERFACES)
     store = view.objects(INSTANCE_IPS)
@@ -153,7 +130,7 @@ def addresses(view: View, places: Places, known: Known) -> Iterator[Entry]:
             continue
         owner = section(iip, "spec").get("interface") or {}
         vmi = vmis.get(join_key(str(owner.get("namespace", "")), str(owner.get("name", ""))))
-        yield known.entry(key, iip, vmi, partial(_address, iip, vmi, places))
+        yield known.made_of(key, iip, vmi, partial(_address, iip, vmi, places))
     known.forget_others(store)
 
 

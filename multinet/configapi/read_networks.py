@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from multinet.configapi import kinds
 from multinet.configapi.entries import Entry, FqName, Ref
+from multinet.configapi.known import Known
 from multinet.configapi.notes import Notes
 from multinet.configapi.read_places import DEFAULT_IPAM, created_of, implied_uuid
 from multinet.configapi.view import View
@@ -15,17 +17,24 @@ from multinet.model.networks import ORIGIN_CLUSTER, ORIGIN_NAD, Subnet, VirtualN
 from multinet.model.objects import Obj, name_of, uid_of
 
 
-def networks(view: View) -> dict[str, tuple[Obj, VirtualNetwork]]:
+def networks(view: View, known: Known[VirtualNetwork | None]) -> dict[str, tuple[Obj, VirtualNetwork]]:
     """The readable networks by object name, oldest first so that it counts among equals."""
     found: dict[str, tuple[Obj, VirtualNetwork]] = {}
-    objects = view.objects(VIRTUAL_NETWORKS).values()
-    for vn in sorted(objects, key=lambda vn: (created_of(vn), name_of(vn))):
-        try:
-            found[name_of(vn)] = (vn, VirtualNetwork.from_object(vn))
-        except InputError:
-            # Its Ready condition says why; it has no usable name to be known by here.
-            continue
+    store = view.objects(VIRTUAL_NETWORKS)
+    for vn in sorted(store.values(), key=lambda vn: (created_of(vn), name_of(vn))):
+        network = known.made_of(name_of(vn), vn, None, partial(_readable, vn))
+        if network is not None:
+            found[name_of(vn)] = (vn, network)
+    known.forget_others(store)
     return found
+
+
+def _readable(vn: Obj) -> VirtualNetwork | None:
+    try:
+        return VirtualNetwork.from_object(vn)
+    except InputError:
+        # Its Ready condition says why; it has no usable name to be known by here.
+        return None
 
 
 def network_uuid(vn: Obj) -> str:
@@ -57,11 +66,13 @@ def entries(
     projects: dict[FqName, str],
     ipams: dict[FqName, str],
     cluster: str,
+    known: Known[Entry],
 ) -> Iterator[Entry]:
     """Networks as entries; ``projects`` and ``ipams`` are UUIDs by fq name."""
-    for vn, network in found.values():
+
+    def make(vn: Obj, network: VirtualNetwork) -> Entry:
         notes = Notes.of(vn)
-        yield Entry(
+        return Entry(
             kinds.NETWORK,
             network_uuid(vn),
             network.fq_name,
@@ -73,6 +84,10 @@ def entries(
             created=created_of(vn),
             relaxed=notes.relaxed,
         )
+
+    for name, (vn, network) in found.items():
+        yield known.made_of(name, vn, None, partial(make, vn, network))
+    known.forget_others(found)
 
 
 def _properties(network: VirtualNetwork, notes: Notes) -> Obj:
