@@ -6,6 +6,7 @@ which.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -165,13 +166,7 @@ def _attached(there: SeenPod, *, visible: bool) -> Iterator[Violation]:
 def _status(there: SeenPod) -> str:
     """What is wrong with network-status, by the default dialect's form."""
     try:
-        entries = json.loads(there.status)
-        told = [
-            (entry["interface"], entry["mac"], tuple(ip.partition("/")[0] for ip in entry["ips"]))
-            for entry in entries
-        ]
-        defaults = sum(entry.get("default") is True for entry in entries)
-        names = [entry["name"] for entry in entries]
+        told, defaults, names = _read_status(there.status)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return f"it can't be read ({error!r}): {there.status[:200]}"
     real = [(item.interface, item.mac, item.ips) for item in there.recorded]
@@ -181,6 +176,19 @@ def _status(there: SeenPod) -> str:
         return f"{defaults} entries are the default"
     nads = [item.nad for item in there.recorded[1:]]
     return "" if names[1:] == nads else f"it names {names[1:]}, attached are {nads}"
+
+
+# What a pod says is looked at after each step as long as it lives.
+@functools.lru_cache(maxsize=64)
+def _read_status(text: str) -> tuple[list[tuple[str, str, tuple[str, ...]]], int, list[str]]:
+    """What each entry tells (interface, MAC, addresses), how many are the default, and their names."""
+    entries = json.loads(text)
+    told = [
+        (entry["interface"], entry["mac"], tuple(ip.partition("/")[0] for ip in entry["ips"]))
+        for entry in entries
+    ]
+    defaults = sum(entry.get("default") is True for entry in entries)
+    return told, defaults, [entry["name"] for entry in entries]
 
 
 def _world(model: Model, seen: Seen) -> Iterator[Violation]:

@@ -9,6 +9,7 @@ done, and deliver watch events twice.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,6 @@ from multinet.apiserver import cluster, patches
 from multinet.apiserver.errors import StatusError
 from multinet.apiserver.lifecycle import Lifecycle
 from multinet.apiserver.operations import Deletion, Operations, Options, Target
-from multinet.apiserver.resources import ResourceType, Version
 from multinet.apiserver.selectors import select
 from multinet.apiserver.store import Watcher
 from multinet.apiserver.strategic import strategic_merge
@@ -92,8 +92,8 @@ class LocalApi:
         self.operations: Operations
         self.lifecycle: Lifecycle
         self.operations, self.lifecycle = cluster.assemble(history=_HISTORY)
-        # Which types are served never changes here.
-        self._served: dict[tuple[str, str], tuple[ResourceType, Version]] = {}
+        # Which types are served never changes here; nor do the few names that steps use.
+        self._target = functools.lru_cache(maxsize=1024)(self._find)
 
     def client(self, line: Line) -> Client:
         """A client on a connection."""
@@ -101,14 +101,13 @@ class LocalApi:
 
     def target(self, resource: Resource, name: str = "", namespace: str = "", sub: str = "") -> Target:
         """The target of a request; ``KubeError`` (404) for a resource that is not served."""
-        asked = (resource.group, resource.plural)
-        served = self._served.get(asked)
-        if served is None:
-            found = self.operations.types.find(*asked)
-            if found is None:
-                raise KubeError(f"{resource.plural} is not served", status=404)
-            served = self._served[asked] = (found, found.versions[0])
-        return Target(*served, namespace, name, sub)
+        return self._target(resource, name, namespace, sub)
+
+    def _find(self, resource: Resource, name: str, namespace: str, sub: str) -> Target:
+        found = self.operations.types.find(resource.group, resource.plural)
+        if found is None:
+            raise KubeError(f"{resource.plural} is not served", status=404)
+        return Target(found, found.versions[0], namespace, name, sub)
 
     def objects(self, resource: Resource) -> list[Obj]:
         """All objects of a resource, to read; sorted by namespace and name."""

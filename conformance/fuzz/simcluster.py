@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 from conformance.fuzz.clock import VirtualLoop
 from conformance.fuzz.localapi import Line, LocalApi
-from conformance.fuzz.seen import Seen
 from conformance.fuzz.simconfig import SimulatedConfigApi
 from conformance.fuzz.simnode import SimulatedNode
 from multinet.controller.controller import Controller
@@ -45,7 +44,6 @@ class SimulatedCluster:
         self.loop = VirtualLoop()
         self.controller_line = Line("controller")
         self.nodes: dict[str, SimulatedNode] = {}
-        self.looked: tuple[object, Seen] | None = None
         self._controller: asyncio.Task[None] | None = None
         self.api: LocalApi
         self.client: Client

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from conformance.fuzz import asking, manifests, simlook, steps
+from conformance.fuzz import asking, manifests, steps
 from conformance.fuzz.engine import UnforeseenError
 from conformance.fuzz.seen import Seen
 from conformance.fuzz.simcluster import SimulatedCluster
+from conformance.fuzz.simlook import Onlooker
 from conformance.fuzz.steps import Step
 from conformance.fuzz.witness import Witness
 from multinet.errors import MultinetError
@@ -24,6 +25,7 @@ class SimulatedEngine:
     def __init__(self, dialect: Dialect = DEFAULT) -> None:
         self._dialect = dialect
         self._cluster: SimulatedCluster | None = None
+        self._onlooker: Onlooker | None = None
         self._witness = Witness()
         self._spoiled = False
         self._do: dict[type[Step], Callable[..., None]] = {
@@ -79,7 +81,7 @@ class SimulatedEngine:
         if self._cluster is not None:
             self._cluster.loop.on_error = lambda _what, _error: None
             self._cluster.close()
-            self._cluster = None
+            self._cluster = self._onlooker = None
             self._witness.end()
             self._witness.take()
             self._spoiled = False
@@ -94,7 +96,9 @@ class SimulatedEngine:
 
     def observe(self) -> Seen:
         """Look at everything."""
-        return simlook.observe(self.cluster)
+        if self._onlooker is None:
+            self._onlooker = Onlooker(self.cluster)
+        return self._onlooker.observe()
 
     def _ask(self, step: Step) -> None:
         self.cluster.do(step.name, asking.ask(self.cluster.client, step))
