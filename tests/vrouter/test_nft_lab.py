@@ -36,6 +36,14 @@ async def test_a_script_is_carried_out_in_the_namespace_it_is_meant_for(tables):
     assert not {"one", "two"} & names(None)
 
 
+def test_whether_there_is_a_table_the_kernel_says(tables):
+    nft.apply("add table inet one\nadd table bridge two\n", inside=tables)
+
+    asked = [("inet", "one"), ("bridge", "two"), ("ip", "one"), ("inet", "two"), ("inet", "on")]
+    assert [nft.exists(*each, inside=tables) for each in asked] == [True, True, False, False, False]
+    assert not nft.exists("inet", "one")
+
+
 def test_a_script_with_an_error_changes_nothing_and_says_what_nft_said(tables):
     with pytest.raises(DatapathError) as refused:
         nft.apply("add table inet one\nadd rule inet one nowhere accept\n", inside=tables)
