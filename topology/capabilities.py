@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from ipaddress import IPv6Interface
 from pathlib import Path
 
 from multinet.errors import EnvironmentLackError
@@ -86,6 +87,7 @@ def main() -> int:
             *_links(),
             _vlan_filtering(),
             _tun(),
+            _ipv6(),
             _netem(),
             nft(),
             _nft_families(),
@@ -155,6 +157,17 @@ def _tun() -> Capability:
         return "made a tap device"
 
     return _tried("link tun", attempt, "as root: modprobe tun; chmod 666 /dev/net/tun")
+
+
+def _ipv6() -> Capability:
+    def attempt() -> str:
+        with Route() as route:
+            index = route.add_link("p-ipv6", "veth")
+            route.add_address6(index, IPv6Interface("fd00::1/64"))
+        return "gave a device an address"
+
+    remedy = "a kernel with CONFIG_IPV6, started without ipv6.disable=1 (for lab.ipv6 and networks with IPv6)"
+    return _tried("IPv6", attempt, remedy)
 
 
 def _netem() -> Capability:

@@ -35,6 +35,7 @@ NodesReady = Callable[[Path, tuple[str, ...], float], None]
 _API_LIMIT_S = 20.0
 _ROLES_LIMIT_S = 20.0
 _NODES_LIMIT_S = 15.0
+_IPV6 = Path("/proc/sys/net/ipv6")
 
 
 class MininetBackend:
@@ -110,6 +111,12 @@ def _check(spec: LabSpec) -> None:
         raise LabError("names of nodes and hosts must differ, and 'cp' and 'fabric' are taken", why=why)
     if spec.pod_network is not None:
         spec.pod_network.check_installed()
+    if spec.ipv6 and not _IPV6.exists():
+        raise EnvironmentLackError(
+            "this machine has no IPv6, which the lab asks for",
+            why=f"there is no {_IPV6}",
+            next_step="take a kernel with CONFIG_IPV6, started without ipv6.disable=1; or leave ipv6 out",
+        )
 
 
 def _build(spec: LabSpec, paths: roles.Paths) -> Any:
