@@ -8,7 +8,6 @@ ever has to guess where something ends.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ SOCKET_VARIABLE = "MULTINET_AGENT_SOCKET"
 # Linux bounds one environment variable to 128 KiB and all of them to some MiB.
 LIMIT = 16 * 1024 * 1024
 _LENGTH_DIGITS = 8
+_COMMA = ord(",")
 
 
 class WireError(NetworkingError):
@@ -69,38 +69,54 @@ def decode_reply(data: bytes) -> Reply:
     return Reply(int(parts[0]), parts[1])
 
 
-async def read_call(reader: asyncio.StreamReader) -> Call:
-    """Read one request; ``WireError`` when it is not one, or larger than ``LIMIT`` bytes."""
-    magic = await _read(reader, LIMIT)
+def decode_call(data: bytes | bytearray) -> Call | None:
+    """Read one request; None as long as it is not complete, ``WireError`` when it never will be one.
+
+    What follows it is left alone. A request larger than ``LIMIT`` bytes is none.
+    """
+    taken = _take(data, 0, LIMIT)
+    if taken is None:
+        return None
+    magic, at = taken
     if magic != MAGIC:
         raise WireError(f"the request begins with {magic[:16]!r}, not with {MAGIC!r}")
     room = LIMIT
     environment: dict[str, str] = {}
-    while variable := await _read(reader, room):
+    while True:
+        taken = _take(data, at, room)
+        if taken is None:
+            return None
+        variable, at = taken
+        if not variable:
+            break
         room -= len(variable)
         key, equals, value = variable.decode("utf-8", "surrogateescape").partition("=")
         if not equals or not key.startswith("CNI_"):
             raise WireError(f"{key[:40]!r} is no CNI_* variable")
         environment[key] = value
-    return Call(environment, await _read(reader, room))
+    taken = _take(data, at, room)
+    return None if taken is None else Call(environment, taken[0])
 
 
-async def _read(reader: asyncio.StreamReader, room: int) -> bytes:
-    digits = bytearray()
-    try:
-        while (byte := await reader.readexactly(1)) != b":":
-            digits += byte
-            if not byte.isdigit() or len(digits) > _LENGTH_DIGITS:
-                raise WireError(f"{bytes(digits)!r} is no netstring's length")
-        length = int(digits or b"-1")
-        if not 0 <= length <= room:
-            raise WireError(f"a netstring of {length} bytes is refused", why=f"there is room for {room}")
-        content = await reader.readexactly(length)
-        if await reader.readexactly(1) != b",":
-            raise WireError("a netstring does not end with a comma")
-    except asyncio.IncompleteReadError as error:
-        raise WireError("the request ended in the middle of a netstring") from error
-    return content
+def _take(data: bytes | bytearray, at: int, room: int) -> tuple[bytes, int] | None:
+    """The netstring that begins at ``at`` and where it ends; None when more of it is to come."""
+    colon = data.find(b":", at, at + _LENGTH_DIGITS + 1)
+    digits = data[at:colon] if colon >= 0 else data[at : at + _LENGTH_DIGITS + 1]
+    if not digits.isdigit() and (digits or colon >= 0):
+        raise WireError(f"{bytes(digits)!r} is no netstring's length")
+    if colon < 0:
+        if len(digits) > _LENGTH_DIGITS:
+            raise WireError(f"{bytes(digits)!r} is no netstring's length")
+        return None
+    length = int(digits)
+    if length > room:
+        raise WireError(f"a netstring of {length} bytes is refused", why=f"there is room for {room}")
+    end = colon + 1 + length
+    if len(data) <= end:
+        return None
+    if data[end] != _COMMA:
+        raise WireError("a netstring does not end with a comma")
+    return bytes(data[colon + 1 : end]), end + 1
 
 
 def _split(data: bytes) -> Iterator[bytes]:

@@ -68,7 +68,10 @@ class FakeAgent(threading.Thread):
         self.loop = asyncio.get_running_loop()
 
         async def serve(reader, writer):
-            self.calls.append(await wire.read_call(reader))
+            data = bytearray()
+            while (call := wire.decode_call(data)) is None:
+                data += await reader.read(1 << 18)
+            self.calls.append(call)
             writer.write(self.answer)
             await writer.drain()
             writer.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,13 +11,10 @@ from multinet.cni.wire import Call, Reply, WireError
 
 
 def read(data):
-    async def run():
-        reader = asyncio.StreamReader()
-        reader.feed_data(data)
-        reader.feed_eof()
-        return await wire.read_call(reader)
-
-    return asyncio.run(run())
+    call = wire.decode_call(data)
+    if call is None:
+        raise WireError("it is not complete")
+    return call
 
 
 @given(
@@ -31,6 +26,12 @@ def read(data):
 def test_a_call_survives_the_wire(values, stdin):
     call = Call(values, stdin)
     assert read(wire.encode_call(call)) == call
+
+
+def test_a_call_is_none_before_its_last_byte():
+    data = wire.encode_call(Call({"CNI_COMMAND": "ADD"}, b"x" * 12))
+    assert [wire.decode_call(data[:end]) for end in range(len(data))] == [None] * len(data)
+    assert read(data + b"more") == read(bytearray(data)) == Call({"CNI_COMMAND": "ADD"}, b"x" * 12)
 
 
 def test_only_cni_variables_travel():
