@@ -215,8 +215,8 @@ def _session(
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
-        headers={"User-Agent": "multinet", "Accept": "application/json"},
+        # All that aiohttp would add: told to skip one, it takes a quarter of a request's time to do so.
+        headers={"User-Agent": "multinet", "Accept": "application/json", "Accept-Encoding": "identity"},
         auto_decompress=False,
         trust_env=False,
     )
