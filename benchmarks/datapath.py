@@ -1,17 +1,17 @@
 """Throughput and round trips between pods, beside hand-made devices in the same nodes of the same lab.
 
-Usage: ``.venv/bin/python benchmarks/datapath.py [--rounds 21] [--seconds 0.25] [--echoes 3000]``
+Usage: ``.venv/bin/python benchmarks/datapath.py [--rounds 101] [--seconds 0.04] [--echoes 400]``
 
 Two pods on node1 and one on node2, of one NAD network (bridged) and the default network (routed), and as many
 hand-made namespaces: on each node a bridge with a veth each, and a VXLAN device between the nodes with one
-static flood entry; same MTU. Three sorts are measured in turns, first a warm-up that does not count:
+static flood entry; same MTU. All three are measured in turns, each for a moment, first some that don't count:
 
 * TCP: one stream, sender on CPU 0, receiver on CPU 1;
 * latency: echo requests one after the other, answered by the other kernel, all on one CPU; the median.
 
-Both run at the highest ordinary priority, where the machine allows it, so that others disturb less.
-
-A ratio is the median over rounds of "pods against hand-made of that round", above 1 when the pods are faster.
+The programs run all the time, with real-time priority where the machine allows it: what others do on it is
+little, and meets both sides of a round alike. A ratio is the median over rounds of "pods against hand-made of
+that round", above 1 when the pods are faster; half of the rounds lie within the quartiles told with it.
 Then all nftables rules are taken from the nodes and the NAD network is measured again: what that changes is
 the price of port security, policies and services. Last line: one JSON object, the NAD network's ratios.
 """
@@ -19,13 +19,14 @@ the price of port security, policies and services. Last line: one JSON object, t
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,15 +34,19 @@ from topology import isolation
 
 ROOT = Path(__file__).resolve().parent.parent
 STREAM, ECHOES = (ROOT / "benchmarks/scripts" / name for name in ("tcp_stream.py", "echoes.py"))
-# nice(1) goes on with a warning where the priority is refused.
-_PRIORITY = ("nice", "-n", "-20")
+# The second goes on with a warning where its priority is refused.
+_PRIORITIES = (("chrt", "-r", "1"), ("nice", "-n", "-20"))
 SAME, CROSS = "same_node", "cross_node"
 HAND, NAD, DEFAULT = "hand-made", "NAD network", "default network"
 PLACES = {"a": "node1", "b": "node1", "c": "node2"}
 HAND_VNI = 0xBEEF
 AIMS = {SAME: 0.95, CROSS: 0.90}
 
-Ratios = dict[tuple[str, str], dict[str, float]]
+WARM_UP = 3
+
+Key = tuple[str, str]
+Ratios = dict[Key, dict[str, tuple[float, float, float]]]
+"""By place and sort, then by what: median, first and third quartile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,38 @@ class Pair:
     source: str
     target: str
     address: str
+
+
+class Helper:
+    """A program of ours in a network namespace, on one CPU: a line in, a line out."""
+
+    def __init__(self, netns: str, cpu: int, program: Path, *arguments: str) -> None:
+        self._what = f"{program.name} {' '.join(arguments)}"
+        self._process = subprocess.Popen(
+            _at(netns, cpu, sys.executable, "-ISE", str(program), *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def tell(self, line: str) -> None:
+        """Have it measure."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def hear(self) -> str:
+        """What it says next."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self._what} ended with status {self._process.wait()}")
+        return line.strip()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +101,7 @@ class Measured:
 def manifests() -> list[dict[str, object]]:
     """The NAD and the pods, with addresses of their own choice."""
     annotations = {"opencontrail.org/cidr": "10.77.0.0/24"}
-    nad = {
+    nad: dict[str, object] = {
         "apiVersion": "k8s.cni.cncf.io/v1",
         "kind": "NetworkAttachmentDefinition",
         "metadata": {"name": "net", "namespace": "default", "annotations": annotations},
@@ -101,27 +138,40 @@ class Bench:
         pods = {name: f"/proc/{self.lab.sandbox('default', name).pid}/ns/net" for name in pods}
         hand = self._by_hand()
         targets = {SAME: "b", CROSS: "c"}
-        self.pairs: dict[tuple[str, str], Pair] = {}
+        self.pairs: dict[Key, Pair] = {}
         for where, name in targets.items():
             number = 10 + list(PLACES).index(name)
             self.pairs[where, HAND] = Pair(hand["a"], hand[name], f"10.99.0.{number}")
             self.pairs[where, NAD] = Pair(pods["a"], pods[name], f"10.77.0.{number}")
             self.pairs[where, DEFAULT] = Pair(pods["a"], pods[name], self._default_address(name))
+        pairs = self.pairs.values()
+        receivers = {each.address: Helper(each.target, 1, STREAM, "receive", each.address) for each in pairs}
+        for receiver in receivers.values():
+            receiver.hear()
+        self._streams = {
+            key: (Helper(each.source, 0, STREAM, "send", each.address), receivers[each.address])
+            for key, each in self.pairs.items()
+        }
+        self._echoing = {
+            key: Helper(each.source, 1, ECHOES, each.address) for key, each in self.pairs.items()
+        }
+        self._helpers = [
+            *receivers.values(),
+            *(sender for sender, _ in self._streams.values()),
+            *self._echoing.values(),
+        ]
 
-    def measure(self, pair: Pair) -> Measured:
-        """One stream and one series of echoes."""
-        receiver = subprocess.Popen(
-            _at(pair.target, 1, sys.executable, "-ISE", str(STREAM), "receive", pair.address),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert receiver.stdout is not None
-        receiver.stdout.readline()
-        sending = _at(pair.source, 0, sys.executable, "-ISE", str(STREAM), "send", pair.address)
-        subprocess.run([*sending, str(self._seconds)], check=True, timeout=60)
-        out, _ = receiver.communicate(timeout=60)
-        echoing = _at(pair.source, 1, sys.executable, "-ISE", str(ECHOES), pair.address, str(self._echoes))
-        return Measured(float(out), float(_run(*echoing)))
+    def tcp(self, key: Key) -> float:
+        """One stream: bits per second."""
+        sender, receiver = self._streams[key]
+        sender.tell(str(self._seconds))
+        return float(receiver.hear())
+
+    def latency_us(self, key: Key) -> float:
+        """One series of echoes: the median round trip."""
+        helper = self._echoing[key]
+        helper.tell(str(self._echoes))
+        return float(helper.hear())
 
     def without_rules(self) -> None:
         """Take all nftables rules from both nodes."""
@@ -130,6 +180,8 @@ class Bench:
 
     def close(self) -> None:
         """End the lab and the hand-made namespaces."""
+        for helper in self._helpers:
+            helper.close()
         self.lab.close()
         for holder in self._holders:
             holder.kill()
@@ -185,7 +237,13 @@ class Bench:
 
 
 def _at(netns: str, cpu: int, *argv: str) -> list[str]:
-    return ["nsenter", f"--net={netns}", "taskset", "-c", str(cpu), *_PRIORITY, *argv]
+    return ["nsenter", f"--net={netns}", "taskset", "-c", str(cpu), *_priority(), *argv]
+
+
+@functools.cache
+def _priority() -> tuple[str, ...]:
+    first, second = _PRIORITIES
+    return second if subprocess.run([*first, "true"], capture_output=True, check=False).returncode else first
 
 
 def _run(*argv: str, stdin: str | None = None) -> str:
@@ -195,56 +253,54 @@ def _run(*argv: str, stdin: str | None = None) -> str:
     return done.stdout
 
 
-def rounds(bench: Bench, count: int, sorts: Iterable[str]) -> dict[tuple[str, str], list[Measured]]:
-    """Measure in turns, each round in another order; the first one does not count."""
-    found: defaultdict[tuple[str, str], list[Measured]] = defaultdict(list)
-    wanted = [key for key in bench.pairs if key[1] in set(sorts)]
-    for number in range(count + 1):
-        for key in wanted if number % 2 else reversed(wanted):
-            measured = bench.measure(bench.pairs[key])
-            if number:
-                found[key].append(measured)
+def rounds(bench: Bench, count: int, sorts: Sequence[str]) -> dict[Key, list[Measured]]:
+    """Measure in turns, each round in another order; the first ones don't count."""
+    found: defaultdict[Key, list[Measured]] = defaultdict(list)
+    for number in range(count + WARM_UP):
+        for where in (SAME, CROSS):
+            wanted = [(where, sort) for sort in (sorts if number % 2 else reversed(sorts))]
+            # What is compared comes one after the other.
+            rates = [bench.tcp(key) for key in wanted]
+            trips = [bench.latency_us(key) for key in wanted]
+            if number >= WARM_UP:
+                for key, rate, trip in zip(wanted, rates, trips, strict=True):
+                    found[key].append(Measured(rate, trip))
     return found
 
 
-def ratios(found: dict[tuple[str, str], list[Measured]]) -> Ratios:
-    """Against hand-made, round by round; the medians."""
+def ratios(found: dict[Key, list[Measured]]) -> Ratios:
+    """Against hand-made, round by round."""
     made: Ratios = {}
     for (where, sort), ours in found.items():
         both = list(zip(ours, found[where, HAND], strict=True))
         made[where, sort] = {
-            "tcp_ratio": round(statistics.median(our.tcp / hand.tcp for our, hand in both), 3),
-            "latency_ratio": round(
-                statistics.median(hand.latency_us / our.latency_us for our, hand in both), 3
-            ),
+            "tcp_ratio": _middle([our.tcp / hand.tcp for our, hand in both]),
+            "latency_ratio": _middle([hand.latency_us / our.latency_us for our, hand in both]),
         }
     return made
 
 
-def report(found: dict[tuple[str, str], list[Measured]], bare: Ratios) -> Ratios:
+def _middle(values: Sequence[float]) -> tuple[float, float, float]:
+    first, middle, third = statistics.quantiles(values, n=4)
+    return round(middle, 3), round(first, 3), round(third, 3)
+
+
+def report(found: dict[Key, list[Measured]], bare: Ratios) -> Ratios:
     """Print the table and where the rest goes; return the ratios."""
     from rich.console import Console
     from rich.table import Table
 
     made = ratios(found)
-    table = Table(
-        "where", "what", "TCP Gb/s", "spread", "round trip us", "spread", "TCP ratio", "latency ratio"
-    )
+    table = Table("where", "what", "TCP Gb/s", "round trip us", "TCP ratio", "latency ratio")
     for key, values in found.items():
-        rates = sorted(each.tcp / 1e9 for each in values)
-        trips = sorted(each.latency_us for each in values)
-        table.add_row(
-            *key,
-            f"{statistics.median(rates):.2f}",
-            f"{rates[0]:.2f}-{rates[-1]:.2f}",
-            f"{statistics.median(trips):.2f}",
-            f"{trips[0]:.2f}-{trips[-1]:.2f}",
-            *map(str, made[key].values()),
-        )
+        rate = statistics.median(each.tcp / 1e9 for each in values)
+        trip = statistics.median(each.latency_us for each in values)
+        shown = (f"{middle} ({first}-{third})" for middle, first, third in made[key].values())
+        table.add_row(*key, f"{rate:.2f}", f"{trip:.2f}", *shown)
     console = Console(width=110)
     console.print(table)
     for where, aim in AIMS.items():
-        ours, rest = made[where, NAD], bare[where, NAD]
+        ours, rest = ({name: each[0] for name, each in of[where, NAD].items()} for of in (made, bare))
         console.print(
             f"{where}: aim {aim}; NAD network {ours['tcp_ratio']} TCP, {ours['latency_ratio']} latency; "
             f"without any nftables rule on the nodes {rest['tcp_ratio']} and {rest['latency_ratio']}. The "
@@ -257,9 +313,9 @@ def report(found: dict[tuple[str, str], list[Measured]], bare: Ratios) -> Ratios
 def main() -> None:
     """Measure, print, and end with the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--seconds", type=float, default=0.25)
-    parser.add_argument("--echoes", type=int, default=3000)
+    parser.add_argument("--rounds", type=int, default=101)
+    parser.add_argument("--seconds", type=float, default=0.04)
+    parser.add_argument("--echoes", type=int, default=400)
     given = parser.parse_args()
     isolation.enter()
     with tempfile.TemporaryDirectory(prefix="multinet-bench-") as scratch:
@@ -267,11 +323,12 @@ def main() -> None:
         try:
             found = rounds(bench, given.rounds, (HAND, NAD, DEFAULT))
             bench.without_rules()
-            bare = ratios(rounds(bench, max(3, given.rounds // 2), (HAND, NAD)))
+            bare = ratios(rounds(bench, max(5, given.rounds // 2), (HAND, NAD)))
         finally:
             bench.close()
     made = report(found, bare)
-    print(json.dumps({where: made[where, NAD] for where in (SAME, CROSS)}))
+    last = {where: {name: each[0] for name, each in made[where, NAD].items()} for where in (SAME, CROSS)}
+    print(json.dumps(last))
 
 
 if __name__ == "__main__":
