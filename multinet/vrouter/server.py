@@ -40,7 +40,6 @@ async def listening(path: Path, handle: Handle) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
             await serving.stop()
 
 
@@ -56,7 +55,10 @@ def _listener(path: Path) -> Iterator[socket.socket]:
         made.listen(_BACKLOG)
         fresh.chmod(0o600)
         fresh.rename(path)
-        yield made
+        try:
+            yield made
+        finally:
+            path.unlink(missing_ok=True)
 
 
 class _Serving:

@@ -218,3 +218,15 @@ def test_a_machine_without_a_compiler_is_no_error(tmp_path, monkeypatch, caplog)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert install.build(tmp_path / "libexec") == []
     assert "no C compiler" in caplog.text
+
+
+def test_a_compiler_that_fails_is_followed_by_the_next(tmp_path, monkeypatch, caplog):
+    made = 'while [ "$1" != -o ]; do shift; done; : > "$2"'
+    for name, script in {"musl-gcc": "echo no headers >&2; exit 1", "cc": made}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    built = install.build(tmp_path / "libexec")
+    assert [path.name for path in built] == [install.PLUGIN, install.PAUSE]
+    assert all(path.is_file() for path in built)
+    assert caplog.text.count("no headers") == 2

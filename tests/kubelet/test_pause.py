@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,23 +14,21 @@ from pathlib import Path
 
 import pytest
 
+from multinet.cni import install
 from multinet.kubelet.launcher import Launcher
 from multinet.kubelet.mounts import Mount, plan
 
 pytestmark = pytest.mark.lab
-SOURCE = Path(__file__).parents[2] / "multinet" / "kubelet" / "pause.c"
 
 
 @pytest.fixture(params=["c", "python"], scope="module")
 def helper(request, tmp_path_factory):
     if request.param == "python":
         return list(Launcher.fallback().helper)
-    compiler = shutil.which("cc")
-    if compiler is None:
+    built = {path.name: path for path in install.build(tmp_path_factory.mktemp("libexec"))}
+    if install.PAUSE not in built:
         pytest.skip("no C compiler on this machine")
-    program = tmp_path_factory.mktemp("pause") / "pause"
-    subprocess.run([compiler, "-static", "-O2", "-o", str(program), str(SOURCE)], check=True)
-    return [str(program)]
+    return [str(built[install.PAUSE])]
 
 
 def call(helper, *arguments, **options):
