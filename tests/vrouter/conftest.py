@@ -273,6 +273,9 @@ class Lab:
         if self.dual:
             words = ["sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=0"]
             subprocess.run(["ip", "netns", "exec", name, *words], check=True)
+        elif netns.has_ipv6():
+            # An address of its own would appear seconds later, in the middle of a comparison.
+            ip("link", "set", "eth0", "addrgenmode", "none", netns=name)
         ip("link", "set", "eth0", "mtu", str(self.underlay_mtu), "up", netns=name)
         ip("addr", "add", f"100.64.0.{number}/24", "dev", "eth0", netns=name)
         if self.dual:
