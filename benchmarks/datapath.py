@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -174,14 +175,17 @@ class Bench:
         return float(helper.hear())
 
     def without_rules(self) -> None:
-        """Take all nftables rules from both nodes."""
+        """Take all nftables rules from both nodes, whose agents must not make them again."""
         for node in ("node1", "node2"):
+            self.lab.kill("vrouter", node, signal.SIGSTOP)
             self._on(node, "nft", "flush", "ruleset")
 
     def close(self) -> None:
         """End the lab and the hand-made namespaces."""
         for helper in self._helpers:
             helper.close()
+        for node in ("node1", "node2"):
+            self.lab.kill("vrouter", node, signal.SIGKILL)
         self.lab.close()
         for holder in self._holders:
             holder.kill()
