@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import socket
 import struct
 
 import pytest
@@ -370,12 +372,38 @@ async def test_the_socket_answers_and_survives_nonsense(rig, tmp_path_factory):
             writer.write_eof()
             assert await reader.read() == b""
             writer.close()
+        # A call that is larger than what is read at once, by a caller that is not quick.
+        whole = wire.encode_call(Call({"CNI_COMMAND": "VERSION"}, b'{"cniVersion":"0.4.0"}' + b" " * 400_000))
         reader, writer = await asyncio.open_unix_connection(path)
-        writer.write(wire.encode_call(Call({"CNI_COMMAND": "VERSION"}, b'{"cniVersion":"0.4.0"}')))
+        for part in (whole[:3], whole[3:-1], whole[-1:]):
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.01)
         reply = wire.decode_reply(await reader.read())
         writer.close()
     assert json.loads(reply.stdout)["cniVersion"] == "0.4.0"
     assert not path.exists()
+
+
+async def test_calls_wait_while_the_agent_has_no_descriptor_left(rig, tmp_path_factory, monkeypatch, caplog):
+    refusals = [OSError(errno.EMFILE, "Too many open files")]
+
+    class Full(socket.socket):
+        def accept(self):
+            if refusals:
+                raise refusals.pop()
+            return super().accept()
+
+    monkeypatch.setattr("multinet.vrouter.server.socket.socket", Full)
+    path = tmp_path_factory.mktemp("s") / "agent.sock"
+    async with listening(path, rig.agent.handle):
+        monkeypatch.undo()
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(wire.encode_call(Call({"CNI_COMMAND": "VERSION"}, b"{}")))
+        reply = wire.decode_reply(await asyncio.wait_for(reader.read(), 30))
+        writer.close()
+    assert (reply.code, refusals) == (0, [])
+    assert "Too many open files" in caplog.text
 
 
 def test_a_damaged_state_file_is_set_aside_until_it_is_settled(tmp_path):
