@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from multinet.apiserver import merge_rules, pod_validation, pods, shapes
+from multinet.apiserver import merge_rules, pod_defaults, pod_validation, shapes
 from multinet.apiserver import workload_columns as cells
 from multinet.apiserver.codec import copied
 from multinet.apiserver.errors import (
@@ -134,7 +134,8 @@ def _valid_selector(selector: Any, template: Obj) -> Iterator[FieldError]:
 
 def _valid_template(kind: str, template: Obj) -> Iterator[FieldError]:
     pod = copied({"metadata": {}, "spec": template.get("spec")})
-    pods.prepare_create(pod)
+    if isinstance(pod["spec"], dict):
+        pod_defaults.fill_in(pod["spec"])
     for found in pod_validation.validate(pod):
         yield replace(found, field=f"spec.template.{found.field}")
     policy = (template.get("spec") or {}).get("restartPolicy")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 
+from multinet.apiserver import (
+    configs,
+    crd_types,
+    merge_rules,
+    pod_columns,
+    pod_schema,
+    pod_validation,
+    pods,
+    shapes,
+)
 from multinet.apiserver import core_columns as cells
-from multinet.apiserver import crd_types, merge_rules, pod_columns, pod_schema, pod_validation, pods, shapes
 from multinet.apiserver.apps import WORKLOAD_KINDS
-from multinet.apiserver.errors import FieldError, expect, field_forbidden, invalid_value, required
+from multinet.apiserver.errors import FieldError, invalid_value, required
 from multinet.apiserver.names import dns_label
 from multinet.apiserver.network_policies import NETWORK_POLICY
 from multinet.apiserver.operations import Options
@@ -60,34 +68,6 @@ def _event_valid(event: Obj) -> Iterator[FieldError]:
         yield invalid_value(
             "involvedObject.namespace", involved.get("namespace", ""), "does not match event.namespace"
         )
-
-
-def _secret_create(secret: Obj) -> None:
-    secret.setdefault("type", "Opaque")
-    plain = secret.pop("stringData", None)
-    for field, held in (("stringData", plain), ("data", secret.get("data"))):
-        expect(held, dict, field)
-        for key, value in (held or {}).items():
-            expect(value, str, f"{field}[{key}]")
-    if plain:
-        data = secret.setdefault("data", {})
-        data.update({key: base64.b64encode(value.encode()).decode() for key, value in plain.items()})
-
-
-def _secret_update(secret: Obj, old: Obj) -> None:
-    secret.setdefault("type", old.get("type"))
-    _secret_create(secret)
-
-
-def _content_changed(obj: Obj, old: Obj) -> Iterator[FieldError]:
-    """The fields of a ConfigMap or Secret that its ``immutable`` forbids to change."""
-    if obj.get("kind") == "Secret" and obj.get("type") != old.get("type"):
-        yield invalid_value("type", obj.get("type"), "field is immutable")
-    if not old.get("immutable"):
-        return
-    for field in ("immutable", "data", "binaryData"):
-        if (obj.get(field) or None) != (old.get(field) or None):
-            yield field_forbidden(field, "field is immutable when `immutable` is set")
 
 
 def _node_create(node: Obj) -> None:
@@ -170,6 +150,7 @@ CORE = (
             pod_validation.validate,
             pods.validate_update,
             grace_seconds=pods.grace_seconds,
+            allocate=pods.admit,
         ),
         merge=merge_rules.POD,
         generation=True,
@@ -191,7 +172,12 @@ CORE = (
         True,
         (Version("v1", cells.CONFIG_MAP, shapes.CONFIG_MAP),),
         short_names=("cm",),
-        strategy=Strategy(validate_update=_content_changed),
+        strategy=Strategy(
+            configs.prepare_config_map,
+            lambda config_map, _old: configs.prepare_config_map(config_map),
+            configs.validate_config_map,
+            configs.content_changed,
+        ),
     ),
     ResourceType(
         "",
@@ -200,7 +186,9 @@ CORE = (
         True,
         (Version("v1", cells.SECRET, shapes.SECRET),),
         field_labels=("type",),
-        strategy=Strategy(_secret_create, _secret_update, validate_update=_content_changed),
+        strategy=Strategy(
+            configs.prepare_secret, configs.update_secret, configs.validate_secret, configs.content_changed
+        ),
     ),
     ResourceType(
         "",

@@ -23,6 +23,7 @@ from multinet.apiserver.resources import ResourceType, Version
 from multinet.apiserver.schema import Schema
 from multinet.model.objects import Obj
 
+_EITHER, _UNKNOWN = "x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields"
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 
 
@@ -155,6 +156,7 @@ def _version_findings(version: Obj, path: str) -> Iterator[FieldError]:
             f"{path}.schema.openAPIV3Schema.type", schema.get("type", ""), "must be object at the root"
         )
         return
+    yield from _untyped(schema, f"{path}.schema.openAPIV3Schema")
     problem = _schema_problem(encode({name: value for name, value in schema.items() if name != "nullable"}))
     if problem:
         yield invalid_value(f"{path}.schema.openAPIV3Schema", "", problem)
@@ -162,6 +164,25 @@ def _version_findings(version: Obj, path: str) -> Iterator[FieldError]:
         printer_columns(version.get("additionalPrinterColumns", []))
     except StatusError as error:
         yield invalid_value(f"{path}.additionalPrinterColumns", "", error.message)
+
+
+def _untyped(schema: Obj, path: str) -> Iterator[FieldError]:
+    """Yield the places where a structural schema needs a type and has none."""
+    additional = schema.get("additionalProperties")
+    below = [(f"{path}.properties[{name}]", one) for name, one in (schema.get("properties") or {}).items()]
+    below += [(f"{path}.additionalProperties", additional)] if isinstance(additional, dict) else []
+    found = [(where, one, "object fields") for where, one in below]
+    if schema.get("type") == "array":
+        if not isinstance(schema.get("items"), dict):
+            yield required(f"{path}.items", "must be specified")
+        else:
+            found.append((f"{path}.items", schema["items"], "array items"))
+    for where, one, what in found:
+        if not isinstance(one, dict):
+            continue
+        if not (one.get("type") or one.get(_EITHER) or one.get(_UNKNOWN)):
+            yield required(f"{where}.type", f"must not be empty for specified {what}")
+        yield from _untyped(one, where)
 
 
 @functools.lru_cache(maxsize=256)

@@ -40,6 +40,8 @@ from multinet.model.objects import Obj
 _log = logging.getLogger("multinet.apiserver")
 _OPEN_PATHS = frozenset(("/healthz", "/readyz", "/livez", "/version"))
 _PROPAGATIONS = ("Foreground", "Background", "Orphan")
+# Whose deletion is answered with the object; that of others with a Status.
+_SHOWN_WHEN_GONE = frozenset(("pods", "services", "serviceaccounts"))
 _TRUE = frozenset(("true", "1", ""))
 Query = Mapping[str, str]
 
@@ -230,7 +232,7 @@ class Dispatcher:
         if not target.name:
             return self._delete_collection(request, target, deletion)
         entry, gone = self._delete_one(target, deletion)
-        if gone and target.type.key != "pods":
+        if gone and target.type.key not in _SHOWN_WHEN_GONE:
             details = {"name": entry.name, "kind": target.type.plural, "uid": entry.uid}
             if target.type.group:
                 details["group"] = target.type.group

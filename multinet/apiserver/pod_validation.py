@@ -29,6 +29,9 @@ _FIELDS = (
 )
 _REFERENCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
 _ONE_REFERENCE = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
+_COUNTS = "initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold"
 _SECONDS_MAX = 2**31 - 1
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
@@ -160,8 +163,34 @@ def _container_findings(container: Obj, path: str, seen: set[str], volumes: set[
         yield from _port_findings(port, f"{path}.ports[{index}]")
     for index, item in enumerate(container.get("env") or ()):
         yield from _env_findings(item, f"{path}.env[{index}]")
+    for kind in _PROBES:
+        if (probe := container.get(kind)) is not None:
+            yield from _handler_findings(probe, f"{path}.{kind}")
+            for field in _COUNTS.split():
+                if (probe.get(field) or 0) < 0:
+                    detail = "must be greater than or equal to 0"
+                    yield invalid_value(f"{path}.{kind}.{field}", probe[field], detail)
+    for kind in ("postStart", "preStop"):
+        if (hook := (container.get("lifecycle") or {}).get(kind)) is not None:
+            yield from _handler_findings(hook, f"{path}.lifecycle.{kind}")
     yield from _mount_findings(container.get("volumeMounts") or (), f"{path}.volumeMounts", volumes)
     yield from _resource_findings(container.get("resources") or {}, f"{path}.resources")
+
+
+def _handler_findings(holder: Obj, path: str) -> Iterator[FieldError]:
+    """Of a probe or a hook: one handler, and its port."""
+    found = [kind for kind in _HANDLERS if holder.get(kind) is not None]
+    if not found:
+        yield required(path, "must specify a handler type")
+    for kind in found[1:]:
+        yield field_forbidden(f"{path}.{kind}", "may not specify more than 1 handler type")
+    for kind in found[:1]:
+        inner = f"{path}.{kind}"
+        if kind == "exec" and not holder[kind].get("command"):
+            yield required(f"{inner}.command")
+        port = holder[kind].get("port") or 0
+        if kind in ("httpGet", "tcpSocket", "grpc") and not isinstance(port, str) and not 1 <= port <= 65535:
+            yield invalid_value(f"{inner}.port", port, "must be between 1 and 65535, inclusive")
 
 
 def _port_findings(port: Obj, path: str) -> Iterator[FieldError]:
@@ -215,8 +244,11 @@ def _env_findings(item: Obj, path: str) -> Iterator[FieldError]:
         wanted, inner = source["fieldRef"].get("fieldPath") or "", f"{path}.valueFrom.fieldRef.fieldPath"
         if not wanted:
             yield required(inner)
-        elif wanted not in _FIELDS and "[" not in wanted:
+        elif wanted in ("metadata.labels", "metadata.annotations"):
             yield unsupported(inner, wanted, _FIELDS)
+        elif wanted not in _FIELDS and "[" not in wanted:
+            detail = f"error converting fieldPath: field label not supported: {wanted}"
+            yield invalid_value(inner, wanted, detail)
 
 
 def _mount_findings(mounts: Sequence[Obj], path: str, volumes: set[str]) -> Iterator[FieldError]:

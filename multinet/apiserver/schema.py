@@ -144,7 +144,9 @@ def _json_schema(schema: Obj, root: bool = True) -> Obj:
 
 
 def _is_integer(_checker: Any, value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    # 1.0 as well: there is one kind of number in JSON.
+    whole = isinstance(value, float) and value.is_integer()
+    return whole or (isinstance(value, int) and not isinstance(value, bool))
 
 
 _Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]

@@ -355,3 +355,38 @@ async def test_an_owner_reference_of_another_shape_is_refused_and_not_stored(api
 async def test_a_missing_path_has_details_without_a_name(api):
     answer = await api.call("PATCH", "/api/v1/namespaces/default/pods/p/ephemeralcontainers", {})
     assert (answer.status, answer.body["reason"], answer.body["details"]) == (404, "NotFound", {})
+
+
+async def test_a_pod_needs_its_service_account_and_its_priority_class(api):
+    accounts = "/api/v1/namespaces/default/serviceaccounts"
+    refused = await api.post(PODS, pod("a", serviceAccountName="robot"))
+    why = 'error looking up service account default/robot: serviceaccount "robot" not found'
+    assert (refused.status, refused.body["message"]) == (403, f'pods "a" is forbidden: {why}')
+    await api.post(accounts, {"metadata": {"name": "robot"}})
+    assert (await api.post(PODS, pod("a", serviceAccountName="robot"))).status == 201
+    refused = await api.post(PODS, pod("b", priorityClassName="mine"))
+    assert refused.body["message"] == 'pods "b" is forbidden: no PriorityClass with name mine was found'
+    made = await api.post(PODS, pod("b", priorityClassName="system-node-critical"))
+    assert made.body["spec"]["priority"] == 2_000_001_000
+
+
+async def test_a_pods_addresses_are_told_both_ways_and_its_containers_are_not_changed(api):
+    await api.post(PODS, pod("a"))
+    for sent in ({"podIP": "10.0.0.1"}, {"podIPs": [{"ip": "10.0.0.1"}]}):
+        answer = await api.merge(f"{PODS}/a/status", {"status": sent})
+        assert answer.body["status"]["podIP"] == "10.0.0.1"
+        assert answer.body["status"]["podIPs"] == [{"ip": "10.0.0.1"}]
+    another = {"spec": {"containers": [{"name": name, "image": "x:1"} for name in "cd"]}}
+    refused = await api.merge(f"{PODS}/a", another)
+    assert refused.status == 422
+    assert "spec.containers: Forbidden: pod updates may not add or remove" in refused.body["message"]
+
+
+async def test_a_pod_behind_a_gate_says_so(api):
+    made = await api.post(PODS, pod("a", schedulingGates=[{"name": "example.org/wait"}]))
+    (condition,) = made.body["status"]["conditions"]
+    assert (condition["type"], condition["status"], condition["reason"]) == (
+        "PodScheduled",
+        "False",
+        "SchedulingGated",
+    )

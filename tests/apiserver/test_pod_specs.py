@@ -59,9 +59,18 @@ def ports(*held: dict[str, Any]) -> dict[str, Any]:
         (container(env=[{"name": "a=b"}]), "printable ASCII characters other than '='"),
         (
             container(env=[{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.nope"}}}]),
-            'valueFrom.fieldRef.fieldPath: Unsupported value: "status.nope"',
+            'fieldPath: Invalid value: "status.nope": error converting fieldPath: field label not supported',
         ),
         (container(env=[{"name": "A", "valueFrom": {}}]), "must specify one of: `fieldRef`"),
+        (container(livenessProbe={}), "livenessProbe: Required value: must specify a handler type"),
+        (
+            container(readinessProbe={"httpGet": {"path": "/"}}),
+            "readinessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive",
+        ),
+        (
+            container(lifecycle={"preStop": {"exec": {"command": ["x"]}, "sleep": {"seconds": 1}}}),
+            "lifecycle.preStop.sleep: Forbidden: may not specify more than 1 handler type",
+        ),
         ({"dnsPolicy": "None"}, "spec.dnsConfig: Required value: must provide `dnsConfig`"),
         ({"activeDeadlineSeconds": 0}, "must be between 1 and 2147483647, inclusive"),
         ({"hostname": "A_"}, 'spec.hostname: Invalid value: "A_": a lowercase RFC 1123 label'),
