@@ -72,10 +72,11 @@ class ExpectedInterface:
     underlay: bool = False
     services: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def has_ipv6(self) -> bool:
-        """Whether one of its addresses is of that family."""
-        return any(":" in block for block in self.subnets)
+    def has(self, version: int) -> bool:
+        """Whether one of its addresses is of that family (4, 6); of an interface with any, IPv4 is one."""
+        if not self.subnets:
+            return version == 4
+        return any((":" in block) == (version == 6) for block in self.subnets)
 
     @property
     def carries_default_route(self) -> bool:

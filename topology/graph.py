@@ -175,7 +175,7 @@ class Reachability:
         return Verdict(source, destination, protocol, True, reason, tunnel)
 
     def verdicts(self, protocols: Iterable[str] = PROTOCOLS) -> tuple[Verdict, ...]:
-        """All ordered pairs of interfaces in all protocols, sorted; those of IPv6 where both ends have it."""
+        """All ordered pairs of interfaces in all protocols of the families that both have, sorted."""
         places, asked = self.interfaces(), tuple(protocols)
         return tuple(
             self.judge(source, destination, protocol)
@@ -183,8 +183,7 @@ class Reachability:
             for destination in places
             if source != destination
             for protocol in asked
-            if protocol not in PROTOCOLS6
-            or all(self._interface(end).has_ipv6 for end in (source, destination))
+            if self._share(source, destination, 6 if protocol in PROTOCOLS6 else 4)
         )
 
     def services(self, protocols: Iterable[str] = PROTOCOLS, *, lack: str = "") -> tuple[Verdict, ...]:
@@ -243,6 +242,10 @@ class Reachability:
     def _interface(self, place: Place) -> ExpectedInterface:
         interface: ExpectedInterface = self.graph.nodes[place]["interface"]
         return interface
+
+    def _share(self, source: Place, destination: Place, version: int) -> bool:
+        """Whether both interfaces have addresses of a family."""
+        return all(self._interface(place).has(version) for place in (source, destination))
 
     def _wired(self, source: Place, destination: Place) -> str:
         """The name of the NICs that two interfaces are, if these are the ends of one wire; else empty."""

@@ -55,6 +55,17 @@ def test_cells_of_ipv6_are_between_interfaces_that_have_it():
     assert len(verdicts) == 6 * 5 * 4 + 5 * 4 * 4
 
 
+def test_a_network_of_ipv6_alone_has_no_cells_of_ipv4():
+    six = interface(1, "six", "l2_l3", "fd00:6::/64")
+    pods = [pod(name, interface(0, "net", "l3", "10.0.0.0/8"), six) for name in "ab"]
+    verdicts = Reachability(pods).verdicts(ALL)
+    by_pair = {(each.source[1], each.destination[1]): set() for each in verdicts}
+    for each in verdicts:
+        by_pair[each.source[1], each.destination[1]].add(each.protocol)
+    assert by_pair == {("eth0", "eth0"): {"arp", "icmp", "udp", "tcp"}, ("eth1", "eth1"): set(SIX)}
+    assert all(each.must_reach for each in verdicts)
+
+
 def test_neighbours_are_found_where_nodes_bridge_and_the_gateway_where_they_route():
     judged = found().judge
     bridged = {each: judged((A, "eth1"), (B, "eth1"), each).must_reach for each in SIX}
