@@ -173,7 +173,7 @@ class Wait(Model):
     )
     roles: list[str] | None = Field(
         None,
-        description="Roles on cp that must be ready, such as configapi and workloads, which start late.",
+        description="Roles on cp that must be ready; configapi, workloads and nameserver start late.",
     )
     until: Literal["Ready", "Running", "Scheduled", "Gone"] = Field(
         "Ready", alias="for", description="The state to wait for; networks know Ready and Gone."

@@ -26,10 +26,10 @@ from topology.podnetwork import PLACEHOLDERS
 
 NETWORK = "opencontrail.org/network"
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
-ROLES_ON_CP = ("apiserver", "controller", "scheduler", "configapi", "workloads")
+ROLES_ON_CP = ("apiserver", "controller", "scheduler", "configapi", "workloads", "nameserver")
 ROLES_ON_NODES = ("kubelet", "vrouter")
 ROLES = (*ROLES_ON_CP, *ROLES_ON_NODES)
-_OWN_ROLES = frozenset({"controller", "configapi", "workloads", "vrouter"})
+_OWN_ROLES = frozenset({"controller", "configapi", "workloads", "nameserver", "vrouter"})
 _DNS_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
 _PLACEHOLDER = re.compile(r"\$\([^)]*\)")
 _MAKES_OBJECTS = frozenset({"apply", "create", "replace", "edit", "patch"})

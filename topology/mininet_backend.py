@@ -81,7 +81,8 @@ class MininetBackend:
             _abandon(error, net, supervisor)
             raise
         on_event("lab-ready", {"seconds": round(time.monotonic() - begun, 3)})
-        for role in roles.late(paths, self._entries) if spec.pod_network is None else ():
+        address = net.get(roles.CONTROL_PLANE).IP()
+        for role in roles.late(paths, address, self._entries) if spec.pod_network is None else ():
             supervisor.begin(role, net.get(role.node).pid)
         return lab
 

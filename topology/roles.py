@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from multinet.model.networks import DEFAULT_POD_CIDR6, DEFAULT_SERVICE_CIDR6
+from multinet.model.networks import DEFAULT_POD_CIDR6, DEFAULT_SERVICE_CIDR6, DNS_SERVICE_ADDRESS
 from topology.backend import LabSpec
 
 API_PORT = 6443
@@ -27,12 +27,13 @@ ENTRIES: Mapping[str, str] = MappingProxyType(
         "vrouter": "multinet.vrouter.main:main",
         "configapi": "multinet.configapi.main:main",
         "workloads": "multinet.workloads.main:main",
+        "nameserver": "multinet.nameserver.main:main",
     }
 )
 
 #: Roles that single pods don't need. They start when the lab is ready; who uses one waits for it by name:
 #: importing and filling the config API takes 0.15 s of the one processor that the agents start on.
-LATE = frozenset({"configapi", "workloads"})
+LATE = frozenset({"configapi", "workloads", "nameserver"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +107,13 @@ def control_plane(spec: LabSpec, paths: Paths, address: str, entries: Mapping[st
     return tuple(Role(name, CONTROL_PLANE, entries[name], argv) for name, argv in arguments.items())
 
 
-def late(paths: Paths, entries: Mapping[str, str]) -> tuple[Role, ...]:
+def late(paths: Paths, address: str, entries: Mapping[str, str]) -> tuple[Role, ...]:
     """The roles of the control plane that start when the lab is ready."""
     common = ("--kubeconfig", str(paths.kubeconfig))
     arguments = {
         "configapi": (*common, "--listen", f"0.0.0.0:{CONFIG_API_PORT}"),
         "workloads": common,
+        "nameserver": (*common, "--listen", address),
     }
     return tuple(
         Role(name, CONTROL_PLANE, entries[name], argv) for name, argv in arguments.items() if name in entries
@@ -126,12 +128,13 @@ def worker(
     common = ("--kubeconfig", str(paths.kubeconfig), "--node-name", node, "--node-ip", address)
     arguments = {
         "vrouter": (*common, "--dialect", spec.dialect, "--state-dir", str(root / "agent")),
-        "kubelet": (*common, "--root-dir", str(root)),
+        "kubelet": (*common, "--root-dir", str(root), "--cluster-dns", DNS_SERVICE_ADDRESS),
     }
     if spec.pod_network is not None:
         del arguments["vrouter"]
         binaries = ":".join(map(str, spec.pod_network.binaries))
-        arguments["kubelet"] = (*arguments["kubelet"], "--cni-bin-dir", binaries)
+        # Nobody carries out services there, so no pod would reach a name server.
+        arguments["kubelet"] = (*common, "--root-dir", str(root), "--cni-bin-dir", binaries)
     return tuple(Role(name, node, entries[name], argv) for name, argv in arguments.items())
 
 

@@ -12,6 +12,7 @@ from multinet.kube.recorder import EventRecorder
 from multinet.kubelet.launcher import Launcher
 from multinet.kubelet.network import NodeNetwork
 from multinet.kubelet.references import References
+from multinet.kubelet.resolver import NO_RESOLVER, Resolver
 from multinet.kubelet.sandbox import SandboxStore
 
 
@@ -55,6 +56,7 @@ class NodeContext:
     pods_dir: Path
     timing: Timing
     node_ip6: str = ""
+    resolver: Resolver = NO_RESOLVER
 
     @property
     def node_ips(self) -> tuple[str, ...]:

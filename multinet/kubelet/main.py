@@ -39,11 +39,13 @@ from multinet.kubelet.network import NodeNetwork
 from multinet.kubelet.node import KUBELET_PORT, NodeStatus
 from multinet.kubelet.podset import PodSet
 from multinet.kubelet.references import References
+from multinet.kubelet.resolver import NO_RESOLVER, Resolver
 from multinet.kubelet.sandbox import SandboxStore
 from multinet.kubelet.server import KubeletServer
 from multinet.kubelet.staticpods import StaticPods
 from multinet.kubelet.wakeup import wait_or_timeout
 from multinet.model import nodeaddresses
+from multinet.model.networks import CLUSTER_DOMAIN
 
 _log = logging.getLogger(__name__)
 # 1.1.0 has STATUS, by which the node's readiness follows the agent's.
@@ -71,6 +73,7 @@ class Options:
     port: int = KUBELET_PORT
     manifest_dir: Path | None = None
     node_ip6: str = ""
+    resolver: Resolver = NO_RESOLVER
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -91,6 +94,8 @@ def parse(argv: Sequence[str]) -> Options:
         help=f"ask the plugin's STATUS again when something changes here; default: {_AGENT_DIRECTORY}",
     )
     parser.add_argument("--manifest-dir", type=Path, help="static pods; default: ROOT/manifests")
+    parser.add_argument("--cluster-dns", default="", help="name servers of pods, by commas")
+    parser.add_argument("--cluster-domain", default=CLUSTER_DOMAIN, help="default: %(default)s")
     parser.add_argument("--port", type=int, default=KUBELET_PORT)
     given = parser.parse_args(list(argv))
     cni = given.root_dir / "cni"
@@ -106,6 +111,7 @@ def parse(argv: Sequence[str]) -> Options:
         port=given.port,
         manifest_dir=given.manifest_dir,
         node_ip6=given.node_ip[1],
+        resolver=Resolver(tuple(filter(None, given.cluster_dns.split(","))), given.cluster_domain),
     )
 
 
@@ -160,6 +166,7 @@ def build_context(options: Options, client: Client, timing: Timing, launcher: La
         pods_dir=state / "pods",
         timing=timing,
         node_ip6=options.node_ip6,
+        resolver=options.resolver,
     )
 
 

@@ -50,14 +50,15 @@ async def set_up(context: NodeContext, pod: Obj, *, api_uid: str = "") -> Sandbo
     """Make the sandbox and attach it; raises what hindered it, with nothing left behind."""
     arguments = capability_args(pod)
     if section(pod, "spec").get("hostNetwork"):
-        sandbox = await context.sandboxes.create(pod)
+        etc = etcfiles.write_resolver(context.pods_dir / uid_of(pod), pod, context.resolver)
+        sandbox = await context.sandboxes.create(pod, etc)
         return context.sandboxes.attached(sandbox, context.node_ips)
     # A kubelet that has just started is not a network that is not ready.
     if not context.network.ready:
         await wait_or_timeout(context.network.asked, _FIRST_ANSWER_S)
     if not context.network.ready:
         raise NetworkingError(context.network.message)
-    etc = etcfiles.write(context.pods_dir / uid_of(pod), pod)
+    etc = etcfiles.write(context.pods_dir / uid_of(pod), pod, context.resolver)
     sandbox = await context.sandboxes.create(pod, etc, api_uid=api_uid)
     config = context.network.config
     try:
@@ -68,7 +69,7 @@ async def set_up(context: NodeContext, pod: Obj, *, api_uid: str = "") -> Sandbo
         addresses = default_addresses(result)
         if not addresses:
             raise PluginError(config.name, "ADD", f"the result has no address for {INTERFACE}")
-        etcfiles.add_addresses(etc, pod, addresses)
+        etcfiles.add_addresses(etc, pod, addresses, context.resolver)
         return context.sandboxes.attached(sandbox, addresses)
     except BaseException:
         # A cancelled ADD (the pod is being deleted) too: what the plugin did so far must be undone.

@@ -46,6 +46,8 @@ DEFAULT_POD_CIDR6 = "fd00:10:32::/64"
 DEFAULT_SERVICE_CIDR = "10.96.0.0/12"
 DEFAULT_SERVICE_CIDR6 = "fd00:10:96::/108"
 """What services of labs with IPv6 have beside it: as large as Kubernetes lets it be."""
+DNS_SERVICE_ADDRESS = "10.96.0.10"
+CLUSTER_DOMAIN = "cluster.local"
 VNI_LIMIT = (1 << 24) - 1
 
 

@@ -38,6 +38,7 @@ class Member:
     ready: bool
     serving: bool
     terminating: bool
+    hostname: str = ""
 
     def endpoint(self) -> Obj:
         """As an element of a slice."""
@@ -47,12 +48,18 @@ class Member:
             "conditions": {"ready": self.ready, "serving": self.serving, "terminating": self.terminating},
             "targetRef": self._reference(),
         }
-        return made | ({"nodeName": node} if node else {})
+        named = {"nodeName": node, "hostname": self.hostname}
+        return made | {key: value for key, value in named.items() if value}
 
     def address_of_subset(self) -> Obj:
         """As an address of an Endpoints object."""
         node = str(section(self.pod, "spec").get("nodeName") or "")
-        return {"ip": self.address, "targetRef": self._reference()} | ({"nodeName": node} if node else {})
+        named = {"nodeName": node, "hostname": self.hostname}
+        return {
+            "ip": self.address,
+            "targetRef": self._reference(),
+            **{key: value for key, value in named.items() if value},
+        }
 
     def _reference(self) -> Obj:
         pod = self.pod
@@ -88,8 +95,14 @@ def members(service: Service, pods: Iterable[Obj], family: int = 4) -> list[Memb
         serving, terminating = _is_ready(pod), bool(pod["metadata"].get("deletionTimestamp"))
         ready = service.publish_not_ready or (serving and not terminating)
         ports = _ports(service, pod)
-        found.append(Member(pod, address, ports, ready, serving, terminating))
+        found.append(Member(pod, address, ports, ready, serving, terminating, _hostname(service, pod)))
     return found
+
+
+def _hostname(service: Service, pod: Obj) -> str:
+    """The name that a pod has below its governing service's; empty where it has none."""
+    spec = section(pod, "spec")
+    return str(spec.get("hostname") or "") if spec.get("subdomain") == service.name else ""
 
 
 def slices(service: Service, obj: Obj, listed: Sequence[Member], family: int = 4) -> list[Obj]:

@@ -176,12 +176,12 @@ CASES = {
     "unknown role": (
         HEAD + "    - name: kill\n      fault: { kill: { role: vruter, node: node1 } }\n",
         "s.yaml:8:30: no such role: 'vruter': roles are apiserver, controller, scheduler, configapi, "
-        "workloads, kubelet, vrouter (did you mean 'vrouter'?)",
+        "workloads, nameserver, kubelet, vrouter (did you mean 'vrouter'?)",
     ),
     "a role that is not on cp": (
         HEAD + "    - name: wait\n      wait: { roles: [configap] }\n",
         "s.yaml:8:23: no such role on cp: 'configap': roles on cp are apiserver, controller, scheduler, "
-        "configapi, workloads (did you mean 'configapi'?)",
+        "configapi, workloads, nameserver (did you mean 'configapi'?)",
     ),
     "roles can't be gone": (
         HEAD + "    - name: wait\n      wait: { roles: [configapi], for: Gone }\n",
@@ -276,8 +276,8 @@ CASES = {
     ),
     "a role of nodes on cp": (
         HEAD + "    - name: gone\n      fault: { kill: { role: kubelet } }\n",
-        "s.yaml:8:30: no role kubelet on cp: it has apiserver, controller, scheduler, configapi, workloads "
-        "(name the node: node: node1)",
+        "s.yaml:8:30: no role kubelet on cp: it has apiserver, controller, scheduler, configapi, workloads, "
+        "nameserver (name the node: node: node1)",
     ),
     "a reboot of cp": (
         HEAD + "    - name: gone\n      fault: { reboot: { node: cp } }\n",

@@ -217,12 +217,13 @@ def test_role_command_lines_are_what_the_roles_expect(tmp_path):
     assert vrouter.argv[-2:] == ("--state-dir", "/run/multinet/nodes/node1/agent")
     assert " ".join(kubelet.argv) == (
         "--kubeconfig /run/multinet/lab/kubeconfig --node-name node1 --node-ip 100.64.0.11 "
-        "--root-dir /run/multinet/nodes/node1"
+        "--root-dir /run/multinet/nodes/node1 --cluster-dns 10.96.0.10"
     )
     assert roles.preload(roles.ENTRIES)[0] == "multinet.apiserver.main"
-    config_api, workloads = roles.late(paths, roles.ENTRIES)
+    config_api, workloads, names = roles.late(paths, "100.64.0.10", roles.ENTRIES)
     assert (config_api.id, config_api.entry) == ("configapi-cp", "multinet.configapi.main:main")
     assert " ".join(workloads.argv) == "--kubeconfig /run/multinet/lab/kubeconfig"
+    assert " ".join(names.argv) == "--kubeconfig /run/multinet/lab/kubeconfig --listen 100.64.0.10"
     assert " ".join(config_api.argv) == "--kubeconfig /run/multinet/lab/kubeconfig --listen 0.0.0.0:8082"
     assert "multinet.configapi.main" not in roles.preload(roles.ENTRIES)
 
