@@ -66,7 +66,12 @@ async def test_what_is_asked_for_is_given_or_refused(api):
 
 
 async def test_headless_and_external_name(api):
-    assert (await made(api, "h", clusterIP="None"))["clusterIPs"] == ["None"]
+    headless = await made(api, "h", clusterIP="None")
+    assert headless["clusterIPs"] == ["None"]
+    # Without a selector somebody's own endpoints may be of any family, whatever the cluster has.
+    assert (headless["ipFamilyPolicy"], headless["ipFamilies"]) == ("RequireDualStack", ["IPv4", "IPv6"])
+    wish = await made(api, "p", ipFamilyPolicy="PreferDualStack")
+    assert (wish["ipFamilyPolicy"], wish["ipFamilies"]) == ("PreferDualStack", ["IPv4"])
     external = await api.post(SERVICES, {"metadata": {"name": "e"}, "spec": {"type": "ExternalName",
                                          "externalName": "example.org"}})  # fmt: skip
     assert external.status == 201
