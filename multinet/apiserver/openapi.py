@@ -21,7 +21,8 @@ from multinet.apiserver.patches import JSON_PATCH, MERGE_PATCH
 from multinet.apiserver.resources import ResourceType, Types, Version
 from multinet.model.objects import Obj
 
-_V2_PROTO = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# Asked for with an @, which media types can't have: kube-apiserver answers with a dot for it.
+_V2_PROTO = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _INFO: Obj = {"title": "Kubernetes", "version": KUBERNETES}
 _OPEN: Obj = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _GVK = "x-kubernetes-group-version-kind"

@@ -20,7 +20,7 @@ from multinet.model import naming
 from multinet.model.attachments import Address, InstanceIP, Interface, PodRef, pool_of
 from multinet.model.ipam import Pool
 from multinet.model.networks import IPAddress, Subnet, VirtualNetwork
-from multinet.model.objects import Obj, section
+from multinet.model.objects import Obj, name_of, section
 from multinet.model.planted import planted
 from multinet.model.requests import Wanted
 
@@ -58,6 +58,7 @@ class Addresses:
         self._waiting = waiting
         self._pools: dict[str, tuple[Pool, ...]] = {}
         view.instance_ips.on_change(self._changed)
+        view.networks.on_change(self._network_changed)
 
     def reserve(self, pod: PodRef, wanted: Iterable[Wanted], known: Iterable[Obj] = ()) -> list[Claim]:
         """Choose all addresses of a pod at once, or raise ``Refusal`` and hold none.
@@ -199,6 +200,11 @@ class Addresses:
                 pool.take(address)
         self._pools[key] = pools
         return pools
+
+    def _network_changed(self, old: Obj | None, new: Obj | None) -> None:
+        """A pool is read again by the next network of its name; one may be shared, and is then read twice."""
+        if old is not None and new is None:
+            self._pools.pop(name_of(old), None)
 
     def _changed(self, old: Obj | None, new: Obj | None) -> None:
         if old is not None and new is not None:

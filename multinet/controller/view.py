@@ -68,6 +68,7 @@ class View:
         self.nads = Informer(client, NADS)
         self.networks = Informer(client, VIRTUAL_NETWORKS)
         self.pods = Informer(client, PODS)
+        self.networks.on_change(self._forget)
         self.machines = Informer(client, VIRTUAL_MACHINES)
         self.interfaces = Informer(client, VIRTUAL_MACHINE_INTERFACES)
         self.instance_ips = Informer(client, INSTANCE_IPS)
@@ -112,6 +113,10 @@ class View:
         if known is None or known[0] is not vn:
             known = self._read[name_of(vn)] = (vn, read_network(vn))
         return known[1]
+
+    def _forget(self, old: Obj | None, new: Obj | None) -> None:
+        if old is not None and new is None:
+            self._read.pop(name_of(old), None)
 
     def network_with_last_name(self, name: str) -> Obj | None:
         """The oldest network whose fq name ends so, wherever it is (N31)."""

@@ -24,6 +24,7 @@ from multinet.kubelet.wakeup import wait_or_timeout
 
 _log = logging.getLogger(__name__)
 _RECHECK_S = 10.0
+_COLLECTIONS = 6
 
 
 class NodeNetwork:
@@ -47,6 +48,7 @@ class NodeNetwork:
         self._conf_dir = conf_dir
         self._hints = tuple(hints)
         self._needed = needed
+        self._failed_collections: dict[str, int] = {}
         self._collected: set[str] = set()
         self._backoff = Backoff(first_s=0.05, cap_s=1.0)
         self._callbacks: list[Callable[[], None]] = []
@@ -99,11 +101,16 @@ class NodeNetwork:
             callback()
 
     async def _collect(self, config: NetworkConfig) -> None:
-        """Take down what is left over from earlier, once for each network."""
-        if config.name in self._collected:
+        """Take down what is left over from earlier, once per network; when that fails, a few times more."""
+        name = config.name
+        if name in self._collected:
             return
-        self._collected.add(config.name)
+        self._collected.add(name)
         try:
             await self._runtime.gc(config, self._needed)
         except PluginError as error:
-            _log.warning("what is left over in network %s was not all taken down: %s", config.name, error)
+            failures = self._failed_collections[name] = self._failed_collections.get(name, 0) + 1
+            again = "" if failures == _COLLECTIONS else "; it is tried again"
+            _log.warning("what is left over in network %s was not all taken down: %s%s", name, error, again)
+            if again:
+                self._collected.discard(name)

@@ -186,7 +186,10 @@ class Repairs:
 
     def _note(self, key: str) -> None:
         count, _ = self._repaired.get(key, (0, 0.0))
-        self._repaired[key] = count + 1, self._clock()
+        now = self._clock()
+        # Of pods that are gone nobody asks again.
+        self._repaired = {each: past for each, past in self._repaired.items() if now - past[1] <= _QUIET_S}
+        self._repaired[key] = count + 1, now
 
 
 def _concerned(change: Change, places: Places) -> set[str]:

@@ -79,7 +79,10 @@ class ClusterView:
             return
         if before is not None:
             self._left(key, before)
-            self._members.get(before.vni, {}).pop(key, None)
+            members = self._members.get(before.vni, {})
+            members.pop(key, None)
+            if not members:
+                self._members.pop(before.vni, None)
             if self._first.get(before.pod.key) is before:
                 del self._first[before.pod.key]
         after = None if new is None else _interface(new)

@@ -119,6 +119,13 @@ async def test_errors_name_the_field(kubectl):
     assert "cannot unmarshal 5 into spec.hostNetwork: expected boolean" in error
 
 
+async def test_a_kind_that_is_not_served_is_named(kubectl):
+    manifest = "{apiVersion: batch/v1, kind: CronJob, metadata: {name: later}, spec: {}}"
+    for verb in ("apply", "create"):
+        error = await kubectl.fails(verb, "-f", "-", stdin=manifest)
+        assert 'no matches for kind "CronJob" in version "batch/v1"' in error
+
+
 async def test_nodes_and_events(api, kubectl):
     await api.post("/api/v1/nodes", NODE)
     assert (await kubectl.ok("get", "nodes")).splitlines()[1].split()[:3] == ["node1", "Ready", "worker"]

@@ -56,3 +56,21 @@ async def test_a_collection_that_fails_does_not_keep_the_node_from_being_ready(r
     await network.refresh()
     assert network.ready
     assert "cannot collect" in caplog.text
+
+
+async def test_a_collection_that_fails_is_tried_again_a_few_times(runtime, network, caplog):
+    runtime.away, runtime.stuck = False, True
+    await network.refresh()
+    runtime.stuck = False
+    for _ in range(3):
+        await network.refresh()
+    assert [each[0] for each in runtime.log].count("gc") == 2
+
+
+async def test_one_that_always_fails_is_left_in_the_end(runtime, network, caplog):
+    runtime.away, runtime.stuck = False, True
+    for _ in range(9):
+        await network.refresh()
+    assert [each[0] for each in runtime.log].count("gc") == 6
+    assert "not all taken down: " in caplog.text
+    assert not caplog.messages[-1].endswith("it is tried again")

@@ -334,8 +334,9 @@ class Lab:
         self.sockets.append(heard)
         return heard
 
-    def ping(self, source, address, *words, count=1):
-        argv = ["ip", "netns", "exec", source, "ping", "-n", "-c", str(count), "-W", "1", "-i", "0.2"]
+    def ping(self, source, address, *words, count=1, wait_s=10):
+        """Whether it answers, and what ping said; ``wait_s`` is to be short where no answer must come."""
+        argv = ["ip", "netns", "exec", source, "ping", "-n", "-c", str(count), "-W", str(wait_s), "-i", "0.2"]
         done = subprocess.run([*argv, *words, address], capture_output=True, text=True, check=False)
         return done.returncode == 0, done.stdout
 

@@ -53,7 +53,7 @@ def works(lab, source, target):
 
 
 def fails(lab, source, target):
-    reached, said = lab.ping(source, target)
+    reached, said = lab.ping(source, target, wait_s=1)
     assert not reached, f"{source} -> {target}: {said}"
 
 

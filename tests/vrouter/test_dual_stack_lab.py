@@ -117,7 +117,7 @@ async def test_a_tcp_connection_over_ipv6_across_nodes(lab):
 async def test_another_network_with_the_same_prefixes_is_not_reached(lab):
     made = await pods(lab)
     for address in both(made["x"]):
-        reached, said = lab.ping("a", address, "-I", "eth1")
+        reached, said = lab.ping("a", address, "-I", "eth1", wait_s=1)
         assert not reached, said
         known = json.loads(run("ip", "-n", "a", "-j", "neigh", "show", address) or "[]")
         assert not any("lladdr" in entry for entry in known)
@@ -174,7 +174,7 @@ async def test_the_largest_ipv6_packet_crosses_the_tunnel_and_one_more_byte_does
     _, v6 = both(made["c"])
     reached, said = lab.ping("a", v6, "-M", "do", "-s", str(1500 - 48))
     assert reached, said
-    reached, _ = lab.ping("a", v6, "-M", "do", "-s", str(1500 - 47))
+    reached, _ = lab.ping("a", v6, "-M", "do", "-s", str(1500 - 47), wait_s=1)
     assert not reached
 
 

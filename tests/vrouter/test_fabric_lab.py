@@ -79,13 +79,13 @@ async def test_nothing_gets_in_and_nowhere_else_is_reached(lab):
     own = decided[1][1].addresses[0].address
     for target in (other[1][0].addresses[0].address, "10.47.255.254", other[1][1].addresses[0].address):
         shown("ip", "-n", "a", "route", "add", f"{target}/32", "via", GATEWAY, "dev", "eth1")
-        assert not lab.ping("a", target, "-I", "eth1")[0], target
+        assert not lab.ping("a", target, "-I", "eth1", wait_s=1)[0], target
     routed("a")
     assert lab.ping("a", two.ip)[0]
     for namespace, way in (("node1", fabric.NEAR_NAME), ("node2", "eth0")):
         via = ["via", one.ip] if way == "eth0" else ["via", "169.254.77.2"]
         shown("ip", "-n", namespace, "route", "add", f"{own}/32", *via, "dev", way)
-        assert not lab.ping(namespace, own)[0]
+        assert not lab.ping(namespace, own, wait_s=1)[0]
 
 
 async def test_no_pod_reaches_a_nodes_tunnel_port_by_it(lab):
@@ -111,7 +111,7 @@ async def test_networks_without_the_annotation_have_no_way_out(lab):
     await lab.run(one, "a", ["default", "out"])
     await lab.run(one, "b", ["default", "red"])
     shown("ip", "-n", "b", "route", "add", UNDERLAY, "via", "10.1.1.254", "dev", "eth1")
-    assert not lab.ping("b", two.ip)[0]
+    assert not lab.ping("b", two.ip, wait_s=1)[0]
 
 
 async def test_networks_with_the_same_addresses_get_their_own_answers_also_after_a_restart(lab):

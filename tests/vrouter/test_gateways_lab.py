@@ -83,7 +83,7 @@ async def test_they_are_no_way_out_of_their_network(lab):
     shown("ip", "-n", "a", "route", "add", "default", "via", GATEWAY, "dev", "eth1", "metric", "1")
     # Nodes, the default network's gateway, another network's gateway and pod, anything else: by way of eth1.
     for target in (one.ip, two.ip, "10.47.255.254", "10.1.2.254", "10.47.255.250", "192.0.2.1"):
-        reached, said = lab.ping("a", target, "-I", "eth1")
+        reached, said = lab.ping("a", target, "-I", "eth1", wait_s=1)
         assert not reached, said
     # Nor does it answer for another network's address which it has there.
     heard = lab.listen("a", "eth1")
@@ -106,7 +106,7 @@ async def test_they_are_no_way_out_of_their_network(lab):
     assert b"elsewhere" not in answers
     # And nothing gets in from the node.
     for target in (GATEWAY, DNS, source):
-        assert not lab.ping("node1", target)[0]
+        assert not lab.ping("node1", target, wait_s=1)[0]
 
 
 async def test_they_answer_while_the_agent_is_away_and_go_with_the_last_member(lab):
@@ -118,7 +118,7 @@ async def test_they_answer_while_the_agent_is_away_and_go_with_the_last_member(l
     assert lab.ping("a", GATEWAY)[0]
     await one.sync()
     shown("ip", "-n", "node1", "link", "delete", "gw-22")
-    assert not lab.ping("a", GATEWAY)[0]
+    assert not lab.ping("a", GATEWAY, wait_s=1)[0]
     one.stop()
     one.start()  # an agent that starts makes it again
     assert lab.ping("a", GATEWAY)[0]

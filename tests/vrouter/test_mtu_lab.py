@@ -37,7 +37,7 @@ async def test_the_largest_packet_and_one_more_byte(lab, mtu):
     for path, (address, headers) in paths.items():
         reached, said = lab.ping("a", address, "-M", "do", "-s", str(mtu - headers))
         assert reached, f"{path}: {said}"
-        reached, said = lab.ping("a", address, "-M", "do", "-s", str(mtu - headers + 1))
+        reached, said = lab.ping("a", address, "-M", "do", "-s", str(mtu - headers + 1), wait_s=1)
         assert not reached, path
     # More than the MTU goes in fragments.
     reached, said = lab.ping("a", targets["on another node"][1][1].addresses[0].address, "-s", "4000")

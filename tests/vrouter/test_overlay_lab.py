@@ -72,7 +72,7 @@ async def test_requests_for_known_addresses_are_answered_here(lab):
     assert not {number for kind, number in kinds if kind == _IPV6} & {135, 136}
     # The control: nobody has these, so everybody is asked.
     for unknown in ("10.1.2.77", "fd00:1:2::77"):
-        assert not lab.ping("a", unknown)[0]
+        assert not lab.ping("a", unknown, wait_s=1)[0]
     kinds = crossings(heard)
     assert (_ARP, 0) in kinds
     assert (_IPV6, 135) in kinds
@@ -158,7 +158,7 @@ async def test_nodes_that_join_leave_and_are_cut_off(lab):
     # The underlay of node2 is cut; meanwhile a pod comes and one goes on node1.
     run("ip", "link", "set", "f-node2", "down")
     for address in (c4, c6, addresses(pods["c"], 0)[0]):
-        assert not lab.ping("a", address)[0]
+        assert not lab.ping("a", address, wait_s=1)[0]
     e = await lab.run(one, "e", ["default", "dual"])
     assert (await one.call("DEL", "c-b", "b"))[0] == 0
     lab.cluster.gone(*pods["b"])
@@ -168,7 +168,7 @@ async def test_nodes_that_join_leave_and_are_cut_off(lab):
     run("ip", "link", "set", "f-node2", "up")
     for source in ("a", "d", "e"):
         # The kernel asks again for a next hop that did not answer while it was cut off, once a second.
-        reached, said = lab.ping(source, c4, count=15)
+        reached, said = lab.ping(source, c4, count=15, wait_s=1)
         assert reached, f"{source}: {said}"
         assert lab.ping(source, c6)[0]
     assert lab.ping("c", addresses(e)[0])[0]

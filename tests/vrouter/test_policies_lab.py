@@ -87,7 +87,7 @@ async def test_ingress_on_the_default_network_within_and_across_nodes(version, l
         assert await connects("node1", target, 81), "the node's own probes always pass"
         assert await connects("web", other, 80), "what a pod sends is not ingress"
         assert await connects("friend", other, 80), "other pods are open"
-    assert not lab.ping("friend", target)[0]
+    assert not lab.ping("friend", target, wait_s=1)[0]
     assert lab.ping("web", addresses(friend)[version], "-W", "10")[0]
 
 
@@ -104,12 +104,12 @@ async def test_egress_and_blocks_on_the_default_network(version, lab):
     await lab.policy("policy", policy(policyTypes=["Egress"], egress=[{"to": [block]}]))
     own, far = (node.ip6 if version else node.ip for node in (one, two))
     assert lab.ping("web", addresses(allowed)[version], "-W", "10")[0]
-    assert not lab.ping("web", addresses(denied)[version])[0]
-    assert not lab.ping("web", far)[0]
+    assert not lab.ping("web", addresses(denied)[version], wait_s=1)[0]
+    assert not lab.ping("web", far, wait_s=1)[0]
     assert lab.ping("web", own, "-W", "10")[0], "the pod's own node is always reached"
     assert lab.ping("denied", addresses(web)[version], "-W", "10")[0], "what a pod receives is not egress"
     if version:
-        assert not lab.ping("web", addresses(allowed)[0])[0], "a block is of one family"
+        assert not lab.ping("web", addresses(allowed)[0], wait_s=1)[0], "a block is of one family"
 
 
 @pytest.mark.parametrize("network", ["red", "dual"])
@@ -123,13 +123,13 @@ async def test_a_multi_network_policy_on_a_bridged_network(lab, network):
     stranger = await lab.run(two, "stranger", nets)
     web = await lab.run(one, "web", nets, labels={"app": "web"})
     for target in addresses(web, 1):
-        assert not lab.ping("stranger", target)[0], "in force before the first packet"
+        assert not lab.ping("stranger", target, wait_s=1)[0], "in force before the first packet"
     assert lab.ping("stranger", addresses(web)[0])[0], "the default network is another one"
     await lab.run(one, "friend", nets, labels={"role": "client"})
     for source, target in zip(addresses(stranger, 1), addresses(web, 1), strict=True):
         assert lab.ping("friend", target)[0]
         assert lab.ping("web", source)[0], "answers come back"
-        assert not lab.ping("stranger", target)[0]
+        assert not lab.ping("stranger", target, wait_s=1)[0]
         with listen("web", target, 80):
             assert await connects("friend", target, 80)
             assert not await connects("stranger", target, 80, 0.4)
@@ -165,7 +165,7 @@ async def test_networks_with_the_same_addresses_are_closed_apart(lab):
     await lab.run(node, "c", ["default", "blue"])
     red = await lab.run(node, "web-red", ["default", "red"], labels={"app": "web"})
     blue = await lab.run(node, "web-blue", ["default", "blue"], labels={"app": "web"})
-    assert not lab.ping("b", addresses(red, 1)[0])[0]
+    assert not lab.ping("b", addresses(red, 1)[0], wait_s=1)[0]
     assert lab.ping("c", addresses(blue, 1)[0])[0]
 
 

@@ -56,11 +56,11 @@ async def test_networks_are_isolated(lab):
     c = await lab.run(other, "c", ["default", "blue"])
     assert lab.ping("b", address(c[1], 1))[0]  # the control: blue works across nodes
     for target in (b, c):
-        reached, said = lab.ping("a", address(target[1], 1), "-I", "eth1")
+        reached, said = lab.ping("a", address(target[1], 1), "-I", "eth1", wait_s=1)
         assert not reached, said
         # Nobody even answered: neither the other network's pod nor the node in its name.
         assert neighbours("a", address(target[1], 1)).get(address(target[1], 1)) is None
-    reached, said = lab.ping("a", "100.64.0.11", "-I", "eth1")
+    reached, said = lab.ping("a", "100.64.0.11", "-I", "eth1", wait_s=1)
     assert not reached, said
 
 
@@ -94,7 +94,7 @@ async def test_the_largest_packet_crosses_the_tunnel_and_one_more_byte_does_not(
     for index in (0, 1):
         reached, said = lab.ping("a", address(c, index), "-M", "do", "-s", str(1500 - 28))
         assert reached, said
-        reached, _ = lab.ping("a", address(c, index), "-M", "do", "-s", str(1500 - 27))
+        reached, _ = lab.ping("a", address(c, index), "-M", "do", "-s", str(1500 - 27), wait_s=1)
         assert not reached
 
 
@@ -109,7 +109,7 @@ async def test_members_that_come_and_go_are_followed(lab):
     moved = await lab.run(two, "b2", ["default", "red"])
     assert lab.ping("a", address(moved[1], 1))[0]
     assert lab.ping("a", address(moved[1]))[0]
-    assert not lab.ping("a", address(b, 1))[0]
+    assert not lab.ping("a", address(b, 1), wait_s=1)[0]
     fdb = shown("bridge", "-n", "node2", "fdb")
     assert a[1].mac in fdb
     assert b[1].mac not in fdb

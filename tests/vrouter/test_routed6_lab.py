@@ -80,7 +80,7 @@ async def test_pods_and_all_nodes_reach_each_other(both, dual, pods):
         shown = json.loads(run("ip", "-n", "node1", "-6", "-j", "route", "get", own[name]))
         assert shown[0]["prefsrc"] == one.ip6
     # Who is neither node nor pod is reached, and answers, where it has a way back.
-    assert not lab.ping("a", lab.address6(99))[0]
+    assert not lab.ping("a", lab.address6(99), wait_s=1)[0]
     conftest.ip("route", "add", BOTH[1], "via", lab.nodes["node2"].ip6, netns="out")
     for source, target in (("a", lab.address6(99)), ("out", own["a"])):
         reached, said = lab.ping(source, target, "-W", "10")
@@ -98,7 +98,7 @@ async def test_a_pod_sends_with_its_own_addresses_only(pods):
     assert lab.ping("a", own["b"], "-W", "10")[0]
     stranger = "fd00:10:32::bad"
     run("ip", "-n", "a", "addr", "add", f"{stranger}/128", "dev", "eth0", "nodad")
-    assert not lab.ping("a", own["b"], "-I", stranger)[0]
+    assert not lab.ping("a", own["b"], "-I", stranger, wait_s=1)[0]
     assert lab.ping("a", own["b"], "-W", "10", "-I", own["a"])[0]
 
 

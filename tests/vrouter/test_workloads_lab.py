@@ -147,7 +147,7 @@ async def test_a_host_in_two_networks_talks_to_the_pods_in_each_and_leaves_nothi
         assert lab.ping("vm", interfaces[1].addresses[0].address)[0]
     for pod in ("near", "far"):
         assert lab.ping(pod, "10.1.1.9")[0]
-    assert not lab.ping("vm", far[1][1].addresses[0].address, "-I", "blue")[0]
+    assert not lab.ping("vm", far[1][1].addresses[0].address, "-I", "blue", wait_s=1)[0]
     found = {link["ifname"]: link for link in shown("addr", netns="vm")}
     assert found["red"]["address"] == "02:aa:00:00:00:01"
     assert found["red"]["mtu"] == 1500
