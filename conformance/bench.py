@@ -54,6 +54,8 @@ _SETTLE_LIMIT_S = 30.0
 # A live cluster has other work besides, and its kubelets try a refused pod again until it is deleted.
 _LIVE_SETTLE_LIMIT_S = 120.0
 _LIVE_AT_ONCE = 8
+# A kubelet tries a sandbox that failed again after 10 to 15 s, and then what hindered it may be over.
+_LIVE_GRACE_S = 16.0
 _SYNC_LIMIT_S = 60.0
 _CALL_LIMIT_S = 60.0
 _GONE_LIMIT_S = 60.0
@@ -105,6 +107,7 @@ class Bench:
     def __init__(self, target: ClusterTarget, run: str, name: str) -> None:
         self.target = target
         self.settle_limit_s = _SETTLE_LIMIT_S if target.isolated else _LIVE_SETTLE_LIMIT_S
+        self.grace_s = 0.0 if target.isolated else _LIVE_GRACE_S
         self._run = run
         self._name = name
         self._count = itertools.count(1)
@@ -298,7 +301,7 @@ class Space:
         with contextlib.suppress(WaitExpiredError):
             self._all(names, "to run or to be refused", self._settled, limit_s)
             # A warning may be about a pod that runs all the same: as much time again for those.
-            grace = time.monotonic() - begun + _GRACE_S
+            grace = max(time.monotonic() - begun, self.bench.grace_s) + _GRACE_S
             self._all(names, "to run in spite of warnings", self._runs, grace)
         return {name: self.look(name) for name in names}
 

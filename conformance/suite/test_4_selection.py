@@ -155,6 +155,10 @@ def test_malformed_items(shared: Space, a: Network, b: Network, evidence: Eviden
         attaches_nothing(pod, evidence)
         return
     items = text.split(",")
+    if text == "/a" and pod.others:
+        attached(pod, a)
+        evidence.ambiguous("an empty namespace is the pod's own")
+        return
     attached(pod, *(network for network in (a, b) if network.name in items))
     if all(item in ("", a.name, b.name) for item in items):
         evidence.ambiguous(f"an empty item is no item: {pod.summary()}")

@@ -20,7 +20,8 @@ STANDARD_KEYS = frozenset(
     {"name", "interface", "ips", "mac", "default", "dns", "default-route", "device-info"}
 )
 KINDS = ("plain", "one", "two", "twice", "foreign", "asked", "dual", "alias", "other-node")
-_LONG = "a-pod.whose-name.is-as-long-as-names-can-be-and-has-dots." + "x" * 150
+# A kubelet makes a folder NAMESPACE_NAME_UID for a pod's logs, and a file's name has 255 characters at most.
+_LONG = "a-pod.whose-name.is-as-long-as-kubelets-can-take-and-has-dots." + "x" * 88
 Pods = Mapping[str, Seen]
 
 
