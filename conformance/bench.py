@@ -274,11 +274,16 @@ class Space:
         return self.batch(networks)[0]
 
     def batch(
-        self, *wishes: PodWish | str | None, limit_s: float = 0.0, together: bool = False
+        self,
+        *wishes: PodWish | str | None,
+        limit_s: float = 0.0,
+        together: bool = False,
+        controlled: bool = False,
     ) -> list[Seen]:
         """Pods with names of no meaning, side by side; looked at when all have settled.
 
         On a live cluster a few at a time, if not asked for ``together``; those that don't run are deleted.
+        Where one of them is the control (``controlled``), no second try of the others is waited for.
         """
         named = [(f"p{next(self._position)}", wish) for wish in wishes]
         live = not self.bench.target.isolated
@@ -287,13 +292,14 @@ class Space:
         for first in range(0, len(named), size or 1):
             part = dict(named[first : first + size])
             self.start(**part)
-            seen = self.settled(*part, limit_s=max(limit_s, self.bench.settle_limit_s))
+            limit = max(limit_s, self.bench.settle_limit_s)
+            seen = self.settled(*part, limit_s=limit, retried=not controlled)
             if live:
                 self.bench.delete(resources.PODS, *(pod.obj for pod in seen.values() if not pod.runs))
             found |= seen
         return list(found.values())
 
-    def settled(self, *names: str, limit_s: float = 0.0) -> dict[str, Seen]:
+    def settled(self, *names: str, limit_s: float = 0.0, retried: bool = True) -> dict[str, Seen]:
         """Look at pods when all have settled, or the limit is reached (0: the target's own)."""
         limit_s = limit_s or self.bench.settle_limit_s
         begun = time.monotonic()
@@ -301,7 +307,8 @@ class Space:
         with contextlib.suppress(WaitExpiredError):
             self._all(names, "to run or to be refused", self._settled, limit_s)
             # A warning may be about a pod that runs all the same: as much time again for those.
-            grace = max(time.monotonic() - begun, self.bench.grace_s) + _GRACE_S
+            least = self.bench.grace_s if retried else 0.0
+            grace = max(time.monotonic() - begun, least) + _GRACE_S
             self._all(names, "to run in spite of warnings", self._runs, grace)
         return {name: self.look(name) for name in names}
 

@@ -40,6 +40,8 @@ _GONE_LIMIT_S = 60.0
 # So long nothing happens before anybody looks, and so long it is worth asking again.
 _QUIET_S, _QUIET_LIMIT_S = 0.3, 5.0
 _PATIENCE_S = 12.0
+# A kubelet tries a sandbox that failed again after 10 to 15 s.
+_LIVE_PATIENCE_S = 60.0
 # From a socket to the informer's store it takes some turns of the loop, whatever time they need.
 _TURNS = 10
 _MOMENT_S = 0.5
@@ -66,6 +68,7 @@ class TargetEngine:
         self._spaces = dict(zip(NAMESPACES, ("multinet-fuzz-1", "multinet-fuzz-2"), strict=True))
         contrail = Profile.CONTRAIL_MULTINET in target.claim.profiles
         self._rules = RULES_OF_CONTRAIL if contrail else RULES_OF_THE_STANDARD
+        self._patience_s = _PATIENCE_S if target.isolated else _LIVE_PATIENCE_S
         self._until = 0.0
         self._loop = asyncio.new_event_loop()
         self._changed = asyncio.Event()
@@ -103,7 +106,7 @@ class TargetEngine:
         """Carry out a step, and wait until nothing has happened for a moment."""
         self._do[type(step)](step)
         self._run("a moment of rest", self._quiet(), _GONE_LIMIT_S + _QUIET_LIMIT_S)
-        self._until = time.monotonic() + _PATIENCE_S
+        self._until = time.monotonic() + self._patience_s
 
     def more_time(self) -> bool:
         """Wait for the next change; False when there was none and it is too late for another look."""

@@ -63,7 +63,7 @@ def with_control(
 ) -> Seen:
     """A pod with the selection ``text``, judged only if a pod that selects ``good`` runs beside it."""
     evidence.case(text)
-    pods = space.batch(wish or PodWish(text), good.name)
+    pods = space.batch(wish or PodWish(text), good.name, controlled=True)
     pod, control = pods
     if not control.runs or not control.within(good.subnets[0]):
         evidence.unknown(f"the control, a pod that selects {good.name}, does not run: {why(control)}")

@@ -78,7 +78,7 @@ def text_of(number: int) -> str:
 @pytest.fixture(scope="module")
 def pods(shared: Space, a: Network) -> list[Seen]:
     """A pod for every case, all at once, and one more as the control."""
-    return shared.batch(*(text_of(number) for number in range(len(CASES))), a.name)
+    return shared.batch(*map(text_of, range(len(CASES))), a.name, controlled=True)
 
 
 @pytest.mark.parametrize(
