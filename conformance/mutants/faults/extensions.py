@@ -54,12 +54,48 @@ class WritesTheOldAnnotation(Extended):
         super().publish(attachments)
 
 
+@fault("EXT-7")
+class TellsBeforehand(Extended):
+    """An interface is told as added before it is."""
+
+    def attach(self, attached: Attachment) -> None:
+        self.tell("Normal", "AddedInterface", f"{attached.ifname} of {attached.name}")
+        super().attach(attached)
+
+
+@fault("EXT-7")
+class NothingIsEverFound(Extended):
+    """Every NAD is told as missing."""
+
+    def nad(self, namespace: str, name: str) -> Obj:
+        self.tell("Warning", "NoNetworkFound", f"{namespace}/{name}")
+        return super().nad(namespace, name)
+
+
 @fault("EXT-8")
 class NobodysNamespaceIsEverybodys(Extended):
     """With isolation, the namespace ``default`` is closed as well."""
 
     def isolated(self, one: NetworkSelection) -> None:
         Meta.isolated(self, one)
+
+
+@fault("EXT-10")
+class OwnAddressAsGateway(Extended):
+    """The gateway in the status is the pod itself."""
+
+    def entry(self, attached: Attachment) -> Obj:
+        made = super().entry(attached)
+        return made | {"gateway": made.get("ips", [])}
+
+
+@fault("EXT-10")
+class NoOptionsForResolvers(Extended):
+    """The options in the status are not those of the result."""
+
+    def entry(self, attached: Attachment) -> Obj:
+        made = super().entry(attached)
+        return made | {"dns": {**made.get("dns", {}), "options": []}}
 
 
 @fault("EXT-11")

@@ -17,6 +17,11 @@ from multinet.model.objects import Obj
 HOST = {"name": "br0", "mac": "02:00:00:00:00:01"}
 POD = {"name": "net1", "mac": "02:00:00:00:00:02", "sandbox": "/run/netns/x"}
 SECOND = {"name": "net2", "mac": "02:00:00:00:00:03", "sandbox": "/run/netns/x"}
+RICH = {
+    "ips": [{"address": "10.7.0.2/24", "gateway": "10.7.0.1", "interface": 0}],
+    "routes": [{"dst": "0.0.0.0/0", "gw": "10.7.0.1"}],
+    "dns": {"nameservers": ["10.7.0.53"], "options": ["ndots:2"]},
+}
 KNOWN = {
     "name", "interface", "ips", "mac", "default", "dns", "default-route", "device-info",
 }  # fmt: skip
@@ -113,11 +118,9 @@ def test_default_is_in_each_entry(case: Case) -> None:
 
 
 @requirement("NPWG-5.3-a")
-def test_keys_are_the_standards_or_have_a_dot(case: Case) -> None:
-    case.nad("net-a", single("net-a", "mac"))
-    pod = case.pod([{"name": "net-a", "mac": "02:23:45:67:89:01"}])
-    case.attach(pod)
-    extra = {key for one in case.status(pod) or [] for key in one if key not in KNOWN and "." not in key}
+@pytest.mark.parametrize("result", [{}, {"interfaces": [{**POD, "mtu": 1400}], **RICH}], ids=["plain", "rich"])
+def test_keys_are_the_standards_or_have_a_dot(case: Case, result: Obj) -> None:
+    extra = {key for key in entry(case, **result) if key not in KNOWN and "." not in key}
     assert not extra, f"keys without a dot that the standard does not have: {sorted(extra)}"
 
 
