@@ -228,14 +228,15 @@ class Named:
 
 
 def make(text: str) -> Target:
-    """The target that ``NAME[:ARGUMENT]`` names: a module of ``conformance.targets``, or any with a dot.
+    """The target that ``NAME[:ARGUMENT]`` names: a module of ``conformance.targets``, or any other module.
 
     Raises ``InputError`` for a name that is no such module, an argument it does not take, or a module that
     does not work: its author reads where.
     """
     named = Named.parse(text)
-    module = named.name if "." in named.name else f"conformance.targets.{named.name.replace('-', '_')}"
-    factory = getattr(_imported(named.name, module), "make", None)
+    own = named.name in _known()
+    module = f"conformance.targets.{named.name.replace('-', '_')}" if own else named.name
+    factory = getattr(_imported(module, foreign=not own), "make", None)
     if factory is None:
         raise InputError("a target's module needs make(argument)", where=module, next_step=_DOCS)
     try:
@@ -251,19 +252,23 @@ def make(text: str) -> Target:
     return target
 
 
-def _imported(name: str, module: str) -> ModuleType:
+def _known() -> list[str]:
+    return sorted(path.stem.replace("_", "-") for path in _folder().glob("[a-z]*.py"))
+
+
+def _imported(module: str, *, foreign: bool) -> ModuleType:
     here = str(Path.cwd())
-    if "." in name and here not in sys.path:
+    if foreign and here not in sys.path:
         sys.path.append(here)  # as for `python -m pytest`; a bare `pytest` does not look there
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if not error.name or not f"{module}.".startswith(f"{error.name}."):
+    except (ModuleNotFoundError, TypeError, ValueError) as error:  # the others: ".name", ""
+        missing = getattr(error, "name", None) or module
+        if not f"{module}.".startswith(f"{missing}."):
             raise _broken(f"the target's module {module} can't be imported", error) from error
-        known = ", ".join(sorted(path.stem.replace("_", "-") for path in _folder().glob("[a-z]*.py")))
-        why = f"there is no module {error.name} in {here} or among what is installed" if "." in name else ""
-        hint = f"known are {known}; your own: a module's dotted name, {_DOCS}"
-        raise InputError(f"no target {name!r}", why=why, next_step=hint) from None
+        why = f"there is no module {missing} in {here} or among what is installed"
+        hint = f"known are {', '.join(_known())}; your own: a module's name, {_DOCS}"
+        raise InputError(f"no target {module!r}", why=why, next_step=hint) from None
     except Exception as error:
         raise _broken(f"the target's module {module} can't be imported", error) from error
 

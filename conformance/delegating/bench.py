@@ -98,24 +98,29 @@ class Case:
         marks = {key.replace("__", "/"): value for key, value in annotations.items()}
         if networks is not None:
             marks[NETWORKS] = networks if isinstance(networks, str) else json.dumps(networks)
-        number = self._numbers()
+        made = self._made(name, marks)
+        self.evidence.case({"annotations": marks})
+        return made
+
+    def _made(self, name: str, marks: Mapping[str, str]) -> Pod:
         obj: Obj = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
-                "name": name or f"pod-{number}",
+                "name": name or f"pod-{self._numbers()}",
                 "namespace": self.namespace,
                 "annotations": marks,
             },
             "spec": {"nodeName": "node1", "containers": [{"name": "idle", "image": "idle"}]},
         }
-        made = self.api.create(PODS.format(self.namespace), obj)
-        self.evidence.case({"annotations": marks})
-        container = f"{self.namespace}-{number}"
-        if self.target.isolated:
-            self._containers.append(Container.make())
-            container = self._containers[-1].id
-        return Pod(self.namespace, made["metadata"]["name"], made["metadata"]["uid"], container)
+        metadata = self.api.create(PODS.format(self.namespace), obj)["metadata"]
+        return Pod(self.namespace, metadata["name"], metadata["uid"], self._sandbox())
+
+    def _sandbox(self) -> str:
+        if not self.target.isolated:
+            return f"{self.namespace}-{self._numbers()}"
+        self._containers.append(Container.make())
+        return self._containers[-1].id
 
     def delete_pod(self, pod: Pod) -> None:
         """The pod's object goes."""
@@ -239,13 +244,37 @@ class Case:
 
     # -- judgements ------------------------------------------------------------------------------------------
 
-    def assert_refused(self, pod: Pod, what: str = "") -> Outcome:
-        """ADD fails; what was tried is torn down by DEL."""
-        outcome = self.add(pod)
+    def assert_refused(self, pod: Pod, what: str = "", *, control: str = "") -> Outcome:
+        """ADD fails, for good; what was tried is torn down by DEL. ``control``: see :meth:`decided`."""
+        outcome = self.decided(pod, control)
         if outcome.ok:
             attached = [str(call) for call in self.calls()]
             self.evidence.unsafe(f"{what or 'it'} was accepted; attached: {attached or 'nothing'}")
+        return outcome
+
+    def decided(self, pod: Pod, control: str = "") -> Outcome:
+        """ADD of what should be refused; no other reason for a refusal counts.
+
+        After one, a pod that selects ``control`` (nothing, if empty) must be attached, else the verdict is
+        unknown. Then the same is asked again in a fresh sandbox, as a kubelet would: the reason of the first
+        time may have passed.
+        """
+        outcome = self.add(pod)
+        if outcome.ok:
+            return outcome
         self.assert_torn_down(pod)
+        beside = self._made("", {NETWORKS: control} if control else {})
+        taken = self.add(beside)
+        self.delete(beside)
+        if not taken.ok:
+            self.evidence.unknown(
+                f"the control, a pod with {control or 'no selection'}, is refused too: {taken}"
+            )
+        self.recorder.forget()
+        again = replace(pod, container=self._sandbox())
+        outcome = self.add(again)
+        if not outcome.ok:
+            self.assert_torn_down(again)
         return outcome
 
     def assert_torn_down(self, pod: Pod) -> None:
@@ -258,17 +287,16 @@ class Case:
     def judge_invalid(self, networks: str | Sequence[Any], *, or_absent: bool = False) -> None:
         """The annotation is invalid: it is ignored (as the text says) or refused; the rest is unsafe.
 
+        The NAD ``net-a`` is there, and is what the control selects.
         ``or_absent``: what is wrong is a ``null``, which may be read as a key that is not there.
         """
-        pod = self.pod(networks)
-        outcome = self.add(pod)
+        outcome = self.decided(self.pod(networks), control="net-a")
         attached = [str(call) for call in self.calls()]
         if outcome.ok and attached and or_absent:
             self.evidence.ambiguous(f"null is taken for a key that is not there; attached: {attached}")
         elif outcome.ok and attached:
             self.evidence.unsafe(f"{networks} was accepted; attached: {attached}")
         if not outcome.ok:
-            self.assert_torn_down(pod)
             self.evidence.fail_closed(f"refused: {outcome.answer.get('msg', '')}")
 
 

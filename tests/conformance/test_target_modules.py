@@ -28,6 +28,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_is_found_beside_the_call(here: Path) -> None:
     (here / "good.py").write_text(GOOD)
     assert str(target.make("walked_package.good:x").claim) == "mine"
+    (here.parent / "good_alone.py").write_text(GOOD)
+    assert str(target.make("good_alone").claim) == "mine"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,12 @@ def test_what_is_wrong_with_it_is_told(here: Path, name: str, text: str, message
 def test_one_that_is_not_there_is_told_with_where_was_looked(here: Path) -> None:
     with pytest.raises(InputError, match=f"there is no module nobody_has_this in {here.parent} or among"):
         target.make("nobody_has_this.target")
+
+
+@pytest.mark.parametrize("name", ["", ".target", "a..b", "../reference", "Reference"])
+def test_what_is_no_modules_name_is_no_target(here: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"no target .*known are cni, kubeconfig"):
+        target.make(name)
 
 
 def test_the_shortest_one_of_the_documentation_works_and_is_short(here: Path) -> None:

@@ -11,6 +11,7 @@ from conformance.api import NADS, PODS
 from conformance.delegating import STATUS, single
 from conformance.delegating.bench import Case
 from conformance.recorder import Answer
+from multinet.model.objects import Obj
 
 MAC = "02:23:45:67:89:01"
 
@@ -127,9 +128,9 @@ def test_gateway_mtu_and_dns_options_are_the_results(case: Case) -> None:
     case.recorder.answer(Answer(command="ADD", network="net-a", result=result))
     case.attach(pod)
     found = case.entry(pod)
-    told = {key: found[key] for key in ("gateway", "mtu") if key in found}
-    told |= {"options": found["dns"]["options"]} if "options" in found.get("dns", {}) else {}
-    wanted = {"gateway": ["10.7.0.1"], "mtu": 1400, "options": ["ndots:2"]}
+    flat = {**found, **found.get("dns", {})}
+    told = {key: flat[key] for key in ("gateway", "mtu", "options") if key in flat}
+    wanted: Obj = {"gateway": ["10.7.0.1"], "mtu": 1400, "options": ["ndots:2"]}
     case.evidence.saw(found)
     assert told == {key: wanted[key] for key in told}, f"not what the delegate's result says: {told}"
     if told != wanted:

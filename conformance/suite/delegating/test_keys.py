@@ -104,7 +104,9 @@ def test_a_guid_is_a_capability_argument(case: Case) -> None:
 @pytest.mark.parametrize("declared", [(), ("aliases",)], ids=["none", "another"])
 def test_what_no_plugin_can_do_fails(case: Case, key: str, value: Any, declared: tuple[str, ...]) -> None:
     case.nad("net-a", single("net-a", *declared))
-    case.assert_refused(case.pod([{"name": "net-a", key: value}]), f"{key} without the capability")
+    case.assert_refused(
+        case.pod([{"name": "net-a", key: value}]), f"{key} without the capability", control="net-a"
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,9 @@ def test_what_no_plugin_can_do_fails(case: Case, key: str, value: Any, declared:
 )
 def test_a_capability_set_to_false_is_none(case: Case, capability: str, key: str, value: Any) -> None:
     case.nad("net-a", single("net-a", capabilities={capability: False}))
-    case.assert_refused(case.pod([{"name": "net-a", key: value}]), f"{key} with the capability off")
+    case.assert_refused(
+        case.pod([{"name": "net-a", key: value}]), f"{key} with the capability off", control="net-a"
+    )
 
 
 @requirement("NPWG-4.1.2.1.5.1-a")
@@ -137,7 +141,8 @@ def test_an_interface_name_that_is_taken_fails(case: Case, names: list[str]) -> 
         if outcome.ok:
             case.evidence.ambiguous("left to the delegate, which could not make it")
         return
-    case.assert_refused(case.pod([{"name": "net-a", "interface": name} for name in names]), "a taken name")
+    pod = case.pod([{"name": "net-a", "interface": name} for name in names])
+    case.assert_refused(pod, "a taken name", control="net-a")
 
 
 @requirement("NPWG-4.1.2.1.6-a", "NPWG-4.1.2.1.6.2-a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conformance import requirement
+from conformance.api import NADS
 from conformance.delegating import DEFAULT, listed, single
 from conformance.delegating.bench import Case
 
@@ -101,9 +102,11 @@ def test_a_bare_name_is_of_the_pods_namespace(case: Case) -> None:
 @requirement("NPWG-4.1.1-a", "NPWG-7.2-a")
 def test_a_bare_name_is_not_looked_for_elsewhere(case: Case) -> None:
     case.nad("only-there", namespace="default")
-    case.assert_refused(case.pod("only-there"), "a NAD of another namespace by its bare name")
+    try:
+        case.assert_refused(case.pod("only-there"), "a NAD of another namespace by its bare name")
+    finally:
+        case.api.delete(f"{NADS.format('default')}/only-there")
     assert networks(case) == []
-    case.api.delete("/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions/only-there")
 
 
 @requirement("NPWG-4.1.1-b", "NPWG-3.3-c")

@@ -118,7 +118,9 @@ def test_default_is_in_each_entry(case: Case) -> None:
 
 
 @requirement("NPWG-5.3-a")
-@pytest.mark.parametrize("result", [{}, {"interfaces": [{**POD, "mtu": 1400}], **RICH}], ids=["plain", "rich"])
+@pytest.mark.parametrize(
+    "result", [{}, {"interfaces": [{**POD, "mtu": 1400}], **RICH}], ids=["plain", "rich"]
+)
 def test_keys_are_the_standards_or_have_a_dot(case: Case, result: Obj) -> None:
     extra = {key for key in entry(case, **result) if key not in KNOWN and "." not in key}
     assert not extra, f"keys without a dot that the standard does not have: {sorted(extra)}"

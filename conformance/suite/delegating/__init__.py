@@ -1,0 +1,1 @@
+"""Tests of the rows that an implementation which delegates can be held to: the suite is its runtime."""
