@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -85,10 +86,7 @@ def test_a_variable_is_missing(
 def test_a_container_id_that_is_none(
     caller: Caller, container: Container, evidence: Evidence, value: str
 ) -> None:
-    evidence.case(f"ADD with CNI_CONTAINERID={value!r}", "an error")
-    done = caller("ADD", container, CNI_CONTAINERID=value)
-    evidence.saw(done)
-    assert done.error
+    assert_error(caller, container, evidence, "CNI_CONTAINERID", value)
 
 
 @pytest.mark.requirement("CNI-ENV-3")
@@ -96,8 +94,14 @@ def test_a_container_id_that_is_none(
 def test_an_interface_name_that_is_none(
     attaching: Caller, container: Container, evidence: Evidence, value: str
 ) -> None:
-    evidence.case(f"ADD with CNI_IFNAME={value!r}", "an error, and no interface")
-    done = attaching("ADD", container, CNI_IFNAME=value)
+    assert_error(attaching, container, evidence, "CNI_IFNAME", value)
+
+
+def assert_error(caller: Caller, container: Container, evidence: Evidence, variable: str, value: str) -> None:
+    """ADD with this value is an error, and makes no interface."""
+    evidence.case(f"ADD with {variable}={value!r}", "an error, and no interface")
+    wrong: dict[str, Any] = {variable: value}
+    done = caller("ADD", container, **wrong)
     evidence.saw(done)
     assert done.error
     assert set(container.links()) == {"lo"}
