@@ -113,9 +113,7 @@ class Extended(Meta):
     def attach(self, attached: Attachment) -> None:
         """Tell the file before, and an Event afterwards."""
         if self.is_told(attached):
-            path = self.device_file(attached)
-            self.make_folder(path.parent)
-            attached.wishes = {**attached.wishes, _CAPABILITY: str(path)}
+            attached.wishes = {**attached.wishes, _CAPABILITY: str(self.device_file(attached))}
         super().attach(attached)
         self.tell("Normal", "AddedInterface", f"{attached.ifname} of {attached.name}")
 
@@ -126,10 +124,6 @@ class Extended(Meta):
     def device_file(self, attached: Attachment) -> Path:
         """A file name of the attachment's own."""
         return DEVICES / f"{self.env['CNI_CONTAINERID']}-{attached.ifname}-device.json"
-
-    def make_folder(self, folder: Path) -> None:
-        """It may be missing."""
-        folder.mkdir(parents=True, exist_ok=True)
 
     def detach(self, attached: Attachment) -> None:
         """The file goes with the attachment."""

@@ -107,8 +107,7 @@ def _speak(answer: dict[str, Any], env: dict[str, str], config: dict[str, Any]) 
     if answer["make"]:
         _make(env)
     told = (config.get("runtimeConfig") or {}).get("CNIDeviceInfoFile")
-    # Making the folder is not the device's business.
-    if answer["device_info"] is not None and told and os.path.isdir(os.path.dirname(told)):  # noqa: PTH112, PTH120
+    if answer["device_info"] is not None and told:
         _write(told, answer["device_info"])
     if answer["stdout"] is not None:
         text = answer["stdout"]

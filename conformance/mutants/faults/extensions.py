@@ -122,14 +122,6 @@ class OneFileForAll(Extended):
         return DEVICES / f"{self.env['CNI_CONTAINERID']}-device.json"
 
 
-@fault("DI-4.2-c")
-class MakesNoFolder(Extended):
-    """The folder for the files must be there."""
-
-    def make_folder(self, folder: Path) -> None:
-        return
-
-
 @fault("DI-4.2-d")
 class KeepsTheFile(Extended):
     """The file outlives the attachment."""
