@@ -1,10 +1,9 @@
 """``--target cni:PATH``: a CNI plugin, for the profile ``cni-plugin``.
 
-``PATH`` is the executable, for plugins whose configuration is known here, or a JSON file that says how to
-call another one: ``{"binary": PATH, "config": {"type": ...}, "needsPrevious": false, "ipam": true,
+``PATH`` is the executable. One whose configuration is not known here is called with its type alone; a JSON
+file says how else: ``{"binary": PATH, "config": {"type": ...}, "needsPrevious": false, "ipam": true,
 "onlyAddresses": false, "capabilities": [...], "features": [...], "cniPath": [FOLDER...],
-"version": "1.6.2"}``; paths in it are relative to the file. What a plugin needs to be
-called at all nobody can guess.
+"version": "1.6.2"}``; paths in it are relative to the file.
 
 ``PATH`` may also be a configuration list (``.conflist``), whose plugins are then tested as one: each call
 goes through the list as a runtime's would (:mod:`conformance.chained`). They are looked for in ``CNI_PATH``,
@@ -53,11 +52,12 @@ def make(argument: str) -> CniTarget:
         return _from_file(path)
     if path.suffix == ".conflist":
         return _from_list(path)
-    if path.name not in _KNOWN:
-        hint = f"describe it in a JSON file; known are {', '.join(sorted(_KNOWN))}"
-        raise InputError(f"no configuration is known for a plugin {path.name!r}", next_step=hint)
-    call = _KNOWN[path.name]
-    return CniTarget(path, call, (path.parent,), frozenset({Feature.CHECK, _kind(call)}), "unknown")
+    features = {Feature.CHECK}
+    if (call := _KNOWN.get(path.name)) is not None:
+        features.add(_kind(call))
+    else:
+        call = PluginCall({"type": path.name}, ipam=False)
+    return CniTarget(path, call, (path.parent,), frozenset(features), "unknown")
 
 
 def _kind(call: PluginCall) -> Feature:
