@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -121,6 +121,12 @@ class Judged:
         """The worst of its rows'."""
         return combine(Verdict(verdict) for verdict in self.rows.values())
 
+    def told(self, rows: Mapping[str, str]) -> str:
+        """What failed, for who reads a terminal: ``rows`` that did, and what each of them says."""
+        lines = [f"{self.verdict}: {self.reason}", *(f"{row}: {says}" for row, says in rows.items())]
+        said = {"given": self.input, "expected": self.expected, "seen": self.observed, **self.logs}
+        return "\n".join(lines + [f"{name}: {text.rstrip()}" for name, text in said.items() if text.strip()])
+
     def plain(self) -> dict[str, Any]:
         """As JSON takes it."""
         return asdict(self)
@@ -154,5 +160,6 @@ def _first_line(error: BaseException) -> str:
 
 
 def _text(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    plain = isinstance(value, dict | list | tuple)
+    text = json.dumps(value, default=str, ensure_ascii=False) if plain else str(value)
     return text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]}... ({len(text)} characters)"

@@ -364,21 +364,28 @@ class Session:
         path, line, _ = item.reportinfo()
         if judged.suite_error or self.is_failure(judged):
             report.outcome = "failed"
-            if report.longrepr is None or isinstance(report.longrepr, tuple):
-                report.longrepr = f"{judged.verdict}: {judged.reason}"
+            # Where in the suite it was noticed helps whoever changes the suite: --tb=short.
+            told = item.config.option.tbstyle == "auto" and not judged.suite_error
+            if told or report.longrepr is None or isinstance(report.longrepr, tuple):
+                report.longrepr = judged.told(self._statements(judged))
         elif judged.known or judged.verdict in (Verdict.UNKNOWN, Verdict.NOT_APPLICABLE):
             report.outcome = "skipped"
             report.longrepr = (str(path), (line or 0) + 1, f"{judged.verdict}: {judged.reason}")
         else:
             report.outcome, report.longrepr = "passed", None
 
+    def _statements(self, judged: Judged) -> dict[str, str]:
+        """The rows that turn the run red: section and statement."""
+        red = (row for row, said in judged.rows.items() if self._is_red(row, said, judged))
+        rows = self.scope.catalogue
+        return {row: f"{rows[row].section}: {rows[row].statement}" for row in red}
+
+    def _is_red(self, row: str, verdict: str, judged: Judged) -> bool:
+        return row not in judged.known and verdicts.is_failure(Verdict(verdict), strict=self._options.strict)
+
     def is_failure(self, judged: Judged) -> bool:
         """Whether a test turns the run red."""
-        return any(
-            verdicts.is_failure(Verdict(verdict), strict=self._options.strict)
-            for row, verdict in judged.rows.items()
-            if row not in judged.known
-        )
+        return any(self._is_red(row, verdict, judged) for row, verdict in judged.rows.items())
 
     # -- what is shown ---------------------------------------------------------------------------------------
 
