@@ -28,8 +28,10 @@ def test_a_network_that_is_missing_fails_the_pod(
 def test_an_empty_pool_fails_the_pod(space: Space, evidence: Evidence) -> None:
     block = space.subnet().replace("/24", "/30")
     small, good = space.network("small", block), space.network("good")
-    evidence.case(f"six pods in {block}")
-    pods = space.batch(*["good,small"] * 6)
+    evidence.case(f"six pods in {block}, and one that is not")
+    *pods, control = space.batch(*["good,small"] * 6, "good")
+    if not control.runs:
+        evidence.unknown(f"the control, a pod that selects good, does not run: {why(control)}")
     fitting = [pod for pod in pods if pod.runs]
     evidence.saw([shown(pod) for pod in pods])
     for pod in fitting:
