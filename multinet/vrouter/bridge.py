@@ -25,9 +25,9 @@ from multinet.vrouter import (
     mending,
     netns,
     planning,
+    plugging,
     routed6,
     rules,
-    shaping,
     underlaid,
     underlay,
 )
@@ -446,25 +446,9 @@ class BridgeDatapath:
             self._gateways.leave(place)
 
     def _plug(self, attachment: Attachment, ports: Sequence[Port], pod_netns: int) -> None:
-        near = []
-        for port in ports:
-            active = self._networks[port.wanted.network.vni]
-            near += active.plug(port, pod_netns)
-            near.append(links.set_alias(port.host_index, marks.alias_of(attachment, port)))
-            near += shaping.requests(port, active.place.group)
-        self._socket.send(near)
+        self._socket.send(plugging.near_ends(attachment, ports, self._networks, pod_netns))
         routed6.plug(self._socket, self._netns, ports, self._node_ip6)
-        far = [links.set_up(1, "lo")]
-        for port in ports:
-            far += forwarding.pod_side(port, ipv6=self._ipv6)
-        with netns.entered(pod_netns):
-            for port in ports:
-                netns.write_settings(forwarding.pod_settings(port))
-            through = Socket()
-        try:
-            through.send(far)
-        finally:
-            through.close()
+        plugging.furnish(ports, pod_netns, ipv6=self._ipv6)
 
     def _leave(self, attachment: Attachment) -> None:
         self._attached.pop(attachment.container_id, None)
