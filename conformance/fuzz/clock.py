@@ -36,6 +36,10 @@ class _Call:
         self.due = due
         self.is_cancelled = False
 
+    def __call__(self) -> None:
+        if not self.is_cancelled:
+            self.callback(*self.args)
+
     def cancel(self) -> None:
         """Do not call it."""
         self.is_cancelled = True
@@ -63,7 +67,7 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
         super().__init__()
         self._now = 0.0
         self._until = 0.0
-        self._turn: deque[_Call] = deque()
+        self._turn: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._timers: list[tuple[float, int, _Call]] = []
         self._made = 0
         self.on_error: Callable[[str, BaseException], None] = lambda _what, _error: None
@@ -92,10 +96,12 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
         return task.result()
 
     def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> Any:
-        """Call it in the next turn."""
-        del context
+        """Call it in the next turn. Tasks and futures, which give a context, want no handle."""
+        if context is not None:
+            self._turn.append((callback, args))
+            return None
         call = _Call(callback, args)
-        self._turn.append(call)
+        self._turn.append((call, ()))
         return call
 
     def call_later(
@@ -132,21 +138,19 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
         return asyncio.Task(coro, loop=self, name=name)
 
     def _run(self) -> None:
-        turns = 0
-        while self._turn or self._wake():
+        turns, ready = 0, self._turn
+        while ready or self._wake():
             turns += 1
             if turns > _TURNS:
                 raise RestlessError(f"{_TURNS} turns of the loop passed without a moment of rest")
-            for _ in range(len(self._turn)):
-                call = self._turn.popleft()
-                if call.is_cancelled:
-                    continue
+            for _ in range(len(ready)):
+                callback, args = ready.popleft()
                 try:
-                    call.callback(*call.args)
+                    callback(*args)
                 except (SystemExit, KeyboardInterrupt):
                     raise
                 except BaseException as error:
-                    self.on_error(f"in {call.callback}", error)
+                    self.on_error(f"in {getattr(callback, 'callback', callback)}", error)
 
     def _wake(self) -> bool:
         """Time jumps to the next timer; False when none is due before the end."""
@@ -157,5 +161,5 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
             return False
         self._now = max(self._now, timers[0][0])
         while timers and timers[0][0] <= self._now:
-            self._turn.append(heapq.heappop(timers)[2])
+            self._turn.append((heapq.heappop(timers)[2], ()))
         return True

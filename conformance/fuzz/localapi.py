@@ -256,11 +256,12 @@ class LocalClient:
             watcher = Watcher(namespace or "", select(label_selector, field_selector, found.type))
             store.watch(found.type.key, watcher, int(resource_version))
         self._line._watchers.add(watcher)
+        line = self._line
         try:
             while True:
                 for type_, event in watcher.take():
                     yield WatchEvent(type_, event.entry.view())
-                    if self._line.twice():
+                    if line.twice():
                         yield WatchEvent(type_, event.entry.view())
                 if watcher.closed:
                     raise UnreachableError("the watch broke", where=self._line.role)

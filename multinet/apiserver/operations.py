@@ -141,7 +141,7 @@ class Operations:
             return entry, False
         if grace == 0 and not self._held(target, obj):
             if not deletion.dry_run:
-                entry = self.store.remove(entry)
+                entry = self.store.remove(entry, obj)
             return entry, True
         metadata["deletionTimestamp"] = meta.timestamp(time.time() + grace)
         metadata["deletionGracePeriodSeconds"] = grace

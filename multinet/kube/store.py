@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from multinet.model.objects import Obj, key_of
 
 IndexFunction = Callable[[Obj], Iterable[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One change of the store: ``old`` is ``None`` for a new object, ``new`` for one that vanished."""
 
     key: str

@@ -30,7 +30,7 @@ from typing import Any, Literal
 from multinet.errors import InputError
 from multinet.model import naming
 from multinet.model.naming import FqName
-from multinet.model.networks import Subnet
+from multinet.model.networks import IPNetwork, Subnet
 from multinet.model.objects import (
     ANNOTATION_CONDITION,
     API_GROUP,
@@ -339,19 +339,24 @@ def _refuse(subnet: Subnet, fault: tuple[str, str], where: str) -> None:
 
 def _fault(subnet: Subnet) -> tuple[str, str]:
     """Why no network can have a block, and what to do; empty where it can."""
-    network = subnet.cidr
-    why, step = "", _CIDR_STEP
+    why = _unfit(subnet.cidr)
+    if not why and (subnet.usable < 1 or subnet.gateway is None):
+        why = "network, broadcast, gateway and DNS address leave no address for a pod"
+        return why, "take a /29 or larger" if subnet.cidr.version == 4 else "take a /64"
+    return why, _CIDR_STEP
+
+
+@functools.lru_cache(maxsize=4096)
+def _unfit(network: IPNetwork) -> str:
+    """What makes all of a block unfit for pods; empty where nothing does."""
     largest = 8 if network.version == 4 else 16
     if network.prefixlen < largest:
-        why = f"it is larger than /{largest}"
-    elif network.is_multicast or network.is_loopback or network.is_link_local or network.is_unspecified:
-        why = "multicast, loopback and link-local addresses can't be given to pods"
-    elif isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None:
-        why = "IPv4-mapped addresses can't be put on an interface"
-    elif subnet.usable < 1 or subnet.gateway is None:
-        why = "network, broadcast, gateway and DNS address leave no address for a pod"
-        step = "take a /29 or larger" if network.version == 4 else "take a /64"
-    return why, step
+        return f"it is larger than /{largest}"
+    if network.is_multicast or network.is_loopback or network.is_link_local or network.is_unspecified:
+        return "multicast, loopback and link-local addresses can't be given to pods"
+    if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None:
+        return "IPv4-mapped addresses can't be put on an interface"
+    return ""
 
 
 def _flag(annotations: Mapping[str, str], key: str, notes: list[Note]) -> bool:

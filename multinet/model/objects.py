@@ -30,6 +30,9 @@ ANNOTATION_PORT_SECURITY = "opencontrail.org/port_security"
 ANNOTATION_STATUS = "k8s.v1.cni.cncf.io/network-status"
 
 
+# The accessors below are what a control plane calls most of all, so none is made of others.
+
+
 def metadata_of(o: Mapping[str, Any]) -> Mapping[str, Any]:
     """The ``metadata`` mapping, empty where the object has none."""
     found = o.get("metadata")
@@ -38,22 +41,26 @@ def metadata_of(o: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def name_of(o: Mapping[str, Any]) -> str:
     """``metadata.name``, or the empty string."""
-    return str(metadata_of(o).get("name") or "")
+    found = o.get("metadata")
+    return str(found.get("name") or "") if isinstance(found, dict) else ""
 
 
 def namespace_of(o: Mapping[str, Any]) -> str:
     """``metadata.namespace``; the empty string for a cluster-scoped object."""
-    return str(metadata_of(o).get("namespace") or "")
+    found = o.get("metadata")
+    return str(found.get("namespace") or "") if isinstance(found, dict) else ""
 
 
 def uid_of(o: Mapping[str, Any]) -> str:
     """``metadata.uid``, or the empty string."""
-    return str(metadata_of(o).get("uid") or "")
+    found = o.get("metadata")
+    return str(found.get("uid") or "") if isinstance(found, dict) else ""
 
 
 def annotations_of(o: Mapping[str, Any]) -> Mapping[str, str]:
     """``metadata.annotations``, empty where absent or null."""
-    return metadata_of(o).get("annotations") or {}
+    found = o.get("metadata")
+    return (found.get("annotations") or {}) if isinstance(found, dict) else {}
 
 
 def labels_of(o: Mapping[str, Any]) -> Mapping[str, str]:
@@ -63,7 +70,10 @@ def labels_of(o: Mapping[str, Any]) -> Mapping[str, str]:
 
 def key_of(o: Mapping[str, Any]) -> str:
     """``namespace/name``, or ``name`` for a cluster-scoped object."""
-    return join_key(namespace_of(o), name_of(o))
+    found = o.get("metadata")
+    if not isinstance(found, dict):
+        return ""
+    return join_key(str(found.get("namespace") or ""), str(found.get("name") or ""))
 
 
 def join_key(namespace: str, name: str) -> str:
