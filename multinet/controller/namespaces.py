@@ -44,7 +44,7 @@ class Namespaces:
             return
         network = VirtualNetwork(
             fq_name=fq_name,
-            subnets=(Subnet.of(DEFAULT_POD_CIDR),),
+            subnets=tuple(map(Subnet.of, filter(None, (DEFAULT_POD_CIDR, self._settings.pod_cidr6)))),
             vni=self._vnis.reserve(naming.object_name(fq_name), fq_name),
             forwarding_mode=L3,
             origin=ORIGIN_NAMESPACE,

@@ -15,7 +15,7 @@ class Settings:
 
     With ``namespace_isolation`` a pod selects NADs of its own namespace and of ``global_namespaces`` only
     (NPWG 7.4). With ``protect_networks`` a NAD in use is held by a finalizer. ``pod_cidr6`` is the default
-    network's IPv6 block beside its IPv4 one; isolated namespaces have IPv4 only.
+    network's IPv6 block beside its IPv4 one; isolated namespaces have it too.
     """
 
     cluster: str = naming.DEFAULT_CLUSTER

@@ -118,19 +118,21 @@ def delete_route(destination: str, index: int, *, via: str = "", table: int = TA
     return Request(DELROUTE, 0, body, f"delete the route to {destination}", GONE)
 
 
-def unreachable(table: int) -> Request:
-    """End an IPv4 table: what it has no route for is unreachable, instead of looked up further."""
-    body = _end(table, _PROTOCOL)
-    return Request(NEWROUTE, CREATE | REPLACE, body, f"end table {table}")
+def unreachable(table: int, version: int = 4) -> Request:
+    """End a table of a family: what it has no route for is unreachable, instead of looked up further."""
+    body = _end(table, _PROTOCOL, version)
+    return Request(NEWROUTE, CREATE | REPLACE, body, f"end IPv{version} table {table}")
 
 
-def delete_unreachable(table: int) -> Request:
+def delete_unreachable(table: int, version: int = 4) -> Request:
     """Remove the end of a table; one that is gone is fine."""
-    return Request(DELROUTE, 0, _end(table, 0), f"delete the end of table {table}", GONE)
+    what = f"delete the end of IPv{version} table {table}"
+    return Request(DELROUTE, 0, _end(table, 0, version), what, GONE)
 
 
-def _end(table: int, protocol: int) -> bytes:
-    body = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, protocol, SCOPE_UNIVERSE, _UNREACHABLE, 0)
+def _end(table: int, protocol: int, version: int) -> bytes:
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    body = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, protocol, SCOPE_UNIVERSE, _UNREACHABLE, 0)
     return body + u32(_RTA_TABLE, table)
 
 

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iter
 from dataclasses import replace
 
 from multinet.vrouter import (
-    addressing,
     forwarding,
     gateways,
     guard,
@@ -100,7 +99,7 @@ class BridgeDatapath:
         """Set the node up, take over what an earlier agent made, delete what it left half made."""
         netns.write_settings(_SETTINGS)
         present = kernelstate.read_links(self._socket)
-        found = underlay.find(self._node_ip, self._underlay, present, self._socket)
+        found = underlay.find(self._node_ip, self._underlay, present, self._socket, self._node_ip6)
         self._mtu, self._below = found.mtu, found
         self._next_index = max(_FIRST_INDEX, *present) + 1
         ours = {index: link for index, link in present.items() if is_ours(link.group)}
@@ -349,8 +348,7 @@ class BridgeDatapath:
         if vxlan is None or (network.mode == BRIDGED and bridge is None):
             return False
         kept = by_name.get(place.gateway_name)
-        gateway = kept or self._gateway_index(network)
-        place = replace(place, vxlan=vxlan, bridge=bridge or 0, gateway=gateway)
+        place = replace(place, vxlan=vxlan, bridge=bridge or 0, gateway=kept or self._gateway_index(network))
         active = self._networks[network.vni] = Presence(
             place, closed=self._guard.closes_bridges, remotes=None
         )
@@ -411,11 +409,11 @@ class BridgeDatapath:
         """Have exactly the rules of what is alive; an earlier agent may have been ended at any moment."""
         ports = [port for attachment in alive for port in attachment.ports]
         wanted = {rule for port in ports for rule in forwarding.port_rules(port)}
-        confined = {vni: each.place for vni, each in self._networks.items() if each.place.network.confined}
-        wanted.update(rule for place in confined.values() for rule in place.own_rules)
-        ends = [addressing.unreachable(rules.table_of(vni)) for vni in confined]
-        ways = underlaid.corrections(self._socket, self._below.index, confined.values(), ports)
-        self._socket.send([*ends, *rules.corrections(self._socket, wanted, confined), *ways])
+        places = [active.place for active in self._networks.values()]
+        wanted.update(rule for place in places for rule in place.own_rules)
+        ends = [(place.network.vni, version) for place in places for version in place.versions]
+        ways = underlaid.corrections(self._socket, self._below.index, places, ports)
+        self._socket.send([*rules.corrections(self._socket, wanted, ends), *ways])
 
     async def _unplug(self, attachment: Attachment) -> None:
         """NICs first, for the others say where they are; then the devices and last their rules.

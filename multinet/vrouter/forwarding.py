@@ -75,9 +75,7 @@ class Place:
     @property
     def tables(self) -> tuple[int, ...]:
         """The routing tables that a routed network's members are in."""
-        if not self.network.confined:
-            return (addressing.TABLE_MAIN,)
-        return rules.table_of(self.network.vni), rules.NODE_TABLE
+        return rules.tables_of(self.network)
 
     @property
     def own_rules(self) -> tuple[rules.Rule, ...]:
@@ -85,10 +83,22 @@ class Place:
         if not self.network.confined:
             return ()
         device, vni = self.underlay.name, self.network.vni
-        common = rules.common(device, self.underlay.block)
+        found = rules.common(device, self.underlay.block)
         if self.is_underlaid:
-            return (*common, *(rules.of_source(device, each, vni) for each in self.network.underlay_blocks))
-        return (*common, rules.of_device(self.vxlan_name, vni))
+            return (*found, *(rules.of_source(device, each, vni) for each in self.network.underlay_blocks))
+        found += (rules.of_device(self.vxlan_name, vni),)
+        if routed6.is_dual(self.network):
+            # Without an address of its own the node has nobody's answers in IPv6.
+            found += rules.common(device, self.underlay.block6, 6) if self.underlay.block6 else ()
+            found += (rules.of_device(self.vxlan_name, vni, 6),)
+        return found
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The address families that a confined network has tables of, none for others."""
+        if not self.network.confined:
+            return ()
+        return (4, 6) if routed6.is_dual(self.network) else (4,)
 
 
 class Forwarding(Protocol):
@@ -184,7 +194,7 @@ class Routed:
         """The VXLAN device, and the network's service addresses as the node's own."""
         network = place.network
         # Before the device: nothing that comes in by it may ever be looked up elsewhere.
-        closed = [addressing.unreachable(rules.table_of(network.vni))] if network.confined else []
+        closed = [addressing.unreachable(rules.table_of(network.vni), each) for each in place.versions]
         return [
             *closed,
             *(rule.add() for rule in place.own_rules),
@@ -220,9 +230,8 @@ class Routed:
             if service not in served
         ]
         requests += [rule.delete() for rule in place.own_rules if rule not in ruled]
-        if place.network.confined:
-            requests.append(addressing.delete_unreachable(rules.table_of(place.network.vni)))
-        return requests
+        table = rules.table_of(place.network.vni)
+        return requests + [addressing.delete_unreachable(table, each) for each in place.versions]
 
     def plug(self, place: Place, port: Port, pod_netns: int) -> list[Request]:
         """The veth with the gateway's MAC, and the way to the pod."""
@@ -281,7 +290,10 @@ class Underlaid(Routed):
 def port_rules(port: Port) -> tuple[rules.Rule, ...]:
     """The rules of a pod's interface, which are to outlive its device."""
     network = port.wanted.network
-    return (rules.of_device(port.host_name, network.vni),) if network.confined else ()
+    if not network.confined:
+        return ()
+    versions = (4, 6) if routed6.is_dual(network) else (4,)
+    return tuple(rules.of_device(port.host_name, network.vni, each) for each in versions)
 
 
 def flood(place: Place, gone: Iterable[str], new: Iterable[str]) -> list[Request]:
@@ -379,14 +391,15 @@ def router_mac(node_ip: str) -> str:
 
 
 def _ways(place: Place, remotes: Iterable[Remote]) -> Iterator[tuple[str, str, int]]:
-    """(block, next hop, table) of each route to remote members; only the cluster's own network has IPv6."""
+    """(block, next hop, table) of each route to remote members."""
     dual = routed6.is_dual(place.network)
     for remote in remotes:
         for address in remote.addresses:
             if ":" not in address:
                 yield from ((f"{address}/32", remote.node_ip, table) for table in place.tables)
             elif dual:
-                yield f"{address}/128", routed6.next_hop(remote.node_ip), addressing.TABLE_MAIN
+                hop = routed6.next_hop(remote.node_ip)
+                yield from ((f"{address}/128", hop, table) for table in place.tables)
 
 
 def _next_hops(place: Place, node: str) -> list[str]:

@@ -119,13 +119,14 @@ def read_routes(through: netlink.Socket) -> list[Route]:
     return found
 
 
-def tables_with_an_end(through: netlink.Socket) -> set[int]:
-    """The IPv4 tables that have an unreachable default route, which no device takes along when it goes."""
+def tables_with_an_end(through: netlink.Socket) -> set[tuple[int, int]]:
+    """(Table, 4 or 6) of those with an unreachable default route, which no device takes along as it goes."""
     found = set()
-    for body in through.dump(netlink.GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, *[0] * 8)):
-        if body[0] == socket.AF_INET and body[1] == 0 and body[7] == _UNREACHABLE:
+    versions: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 6}
+    for body in through.dump(netlink.GETROUTE, struct.pack("=BBBBBBBBI", *[0] * 9)):
+        if body[0] in versions and body[1] == 0 and body[7] == _UNREACHABLE:
             values = dict(netlink.attributes(body[12:]))
-            found.add(_number(values.get(_RTA_TABLE)) or body[4])
+            found.add((_number(values.get(_RTA_TABLE)) or body[4], versions[body[0]]))
     return found
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_network
 
+from multinet.vrouter import routed6
 from multinet.vrouter.datapath import BRIDGED, ROUTED, Attachment, DatapathError, Network, Wanted
 
 
@@ -21,10 +22,10 @@ def host_prefix(pod_uid: str) -> str:
 
 
 def refuse_routed_ipv6(wanted: Wanted) -> None:
-    """``DatapathError`` for an IPv6 address in a routed network that is not the cluster's own."""
+    """``DatapathError`` for an IPv6 address in a routed network that has none."""
     if (
         wanted.network.mode == ROUTED
-        and wanted.network.confined
+        and not routed6.is_dual(wanted.network)
         and any(":" in cidr for cidr in wanted.addresses)
     ):
         raise DatapathError(

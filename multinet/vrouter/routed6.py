@@ -1,4 +1,4 @@
-"""IPv6 in the cluster's own pod network: routed as IPv4 is, with what neighbour discovery needs for it.
+"""IPv6 in pods' own networks, the cluster's and isolated ones: routed as IPv4 is, with neighbour discovery.
 
 That has no proxy for a whole block, so pods are told that no other pod is on their link: an address comes
 without a route to its block, and all of that leads to the gateway, which the node's end of the interface is.
@@ -14,14 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address, ip_address, ip_interface
 
-from multinet.vrouter import addressing, netns
+from multinet.vrouter import addressing, netns, rules
 from multinet.vrouter.datapath import ROUTED, Network, Port
 from multinet.vrouter.netlink import Request, Socket
 
 
 def is_dual(network: Network) -> bool:
-    """Whether this is the pods' own network and has IPv6."""
-    return network.mode == ROUTED and not network.confined and any(":" in each for each in network.services)
+    """Whether this is a network of pods' own, the cluster's or an isolated namespace's, and has IPv6."""
+    routed = network.mode == ROUTED and not network.underlay_blocks
+    return routed and any(":" in each for each in network.services)
 
 
 def next_hop(node_ip: str) -> str:
@@ -61,7 +62,10 @@ def near_end(port: Port, node_ip: str) -> list[Request]:
         requests += [
             addressing.address(port.host_index, f"{gateway}/128", shared=True),
             addressing.neighbour(port.host_index, address, port.wanted.mac),
-            addressing.route(f"{address}/128", port.host_index, source=node_ip),
+        ]
+        requests += [
+            addressing.route(f"{address}/128", port.host_index, source=node_ip, table=table)
+            for table in rules.tables_of(port.wanted.network)
         ]
     return requests
 

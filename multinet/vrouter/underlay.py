@@ -15,20 +15,35 @@ _VXLAN_OVERHEAD = 50
 
 @dataclass(frozen=True, slots=True)
 class Underlay:
-    """``name`` and ``block`` are the device's and of its address; ``mtu`` is what is left of it for pods."""
+    """``name`` and ``block`` are the device's and of its address; ``mtu`` is what is left of it for pods.
+
+    ``block6`` is that of the node's IPv6 address, empty for none.
+    """
 
     name: str
     block: str
     mtu: int
     index: int = 0
+    block6: str = ""
 
 
-def find(node_ip: str, device: str, present: Mapping[int, kernelstate.Link], through: Socket) -> Underlay:
+def find(
+    node_ip: str,
+    device: str,
+    present: Mapping[int, kernelstate.Link],
+    through: Socket,
+    node_ip6: str = "",
+) -> Underlay:
     """The device that has that address, which must be ``device`` unless that is ``auto``."""
-    for index, cidr in kernelstate.read_addresses(through):
+    held = kernelstate.read_addresses(through)
+    block6 = next(
+        (str(ip_interface(each).network) for _, each in held if each.partition("/")[0] == node_ip6), ""
+    )
+    for index, cidr in held:
         link = present.get(index)
         if link and cidr.partition("/")[0] == node_ip and device in ("auto", link.name):
-            return Underlay(link.name, str(ip_interface(cidr).network), link.mtu - _VXLAN_OVERHEAD, index)
+            block, mtu = str(ip_interface(cidr).network), link.mtu - _VXLAN_OVERHEAD
+            return Underlay(link.name, block, mtu, index, block6)
     where = "any device" if device == "auto" else f"device {device}"
     raise DatapathError(
         f"this node does not have the address {node_ip} on {where}",

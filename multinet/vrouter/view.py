@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multinet.errors import MultinetError
 from multinet.model.attachments import Interface, VirtualMachine
 from multinet.model.naming import virtual_machine_name
-from multinet.model.networks import VirtualNetwork
+from multinet.model.networks import ORIGIN_NAMESPACE, VirtualNetwork
 from multinet.model.objects import Obj, join_key, key_of, name_of, section
 from multinet.model.planted import planted
 from multinet.vrouter.datapath import ROUTED, Network, Remote
@@ -271,14 +271,15 @@ class ClusterView:
 def network_of(network: VirtualNetwork) -> Network:
     """A VirtualNetwork as the data path needs it: the node answers for gateways and DNS addresses.
 
-    Of routed networks the cluster's own alone is in the node's main table, wherever it came first, and may
-    have IPv6.
+    Of routed networks the cluster's own alone is in the node's main table, wherever it came first. It and
+    those of isolated namespaces may have IPv6.
     """
+    own = network.is_default or network.origin == ORIGIN_NAMESPACE
     services = [
         str(address)
         for subnet in network.subnets
         for address in (subnet.gateway, subnet.dns)
-        if address is not None and (address.version == 4 or network.mode != ROUTED or network.is_default)
+        if address is not None and (address.version == 4 or network.mode != ROUTED or own)
     ]
     confined = network.mode == ROUTED and not network.is_default
     snat = network.fabric_snat and network.mode != ROUTED

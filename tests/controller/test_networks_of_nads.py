@@ -327,3 +327,11 @@ async def test_the_default_network_may_have_both_families(start_world):
         ("10.47.255.252", 12),
         ("fd00:10:32:0:ffff:ffff:ffff:fffc", 64),
     ]
+    # So have the networks of isolated namespaces, whose pods' addresses are of the same pool.
+    world.namespace("team", isolation="true")
+    world.pod("team/p", "")
+    (first,) = await world.attached("team/p")
+    assert [each["address"] for each in first["addresses"]] == [
+        "10.47.255.251",
+        "fd00:10:32:0:ffff:ffff:ffff:fffb",
+    ]

@@ -18,14 +18,17 @@ SIX = {"family": socket.AF_INET6}
 
 
 @pytest.fixture
-async def cluster(monkeypatch, lab):
+def both(monkeypatch):
+    """Must come before the lab, whose networks are told when it is made."""
+    for name in conftest.ROUTED:
+        monkeypatch.setitem(conftest.CIDRS, name, ("10.32.0.0/12", "fd00:10:32::/64"))
+
+
+@pytest.fixture
+async def cluster(both, lab):
     """Two nodes, pods a and b behind services, c a client, and a machine outside; all of both families."""
     if nft.lack():
         pytest.skip(f"no nft here: {nft.lack()}")
-    monkeypatch.setitem(conftest.CIDRS, "default", ("10.32.0.0/12", "fd00:10:32::/64"))
-    lab.cluster.tell(
-        "network", conftest.networks()["default"].to_object(), lab.cluster.find("network", "default")
-    )
     lab.dual = True
     nodes = lab.node("n1"), lab.node("n2")
     lab.outside()
@@ -108,3 +111,19 @@ async def test_local_policy_keeps_the_clients_address(cluster):
         assert await ask("out", n1, 30080) == ("a", cluster.lab.address6(99))
         with pytest.raises(WaitExpiredError):
             await ask("out", n2, 30080, limit_s=0.5)
+
+
+async def test_an_isolated_namespaces_service_is_for_its_pods_and_nodes(cluster):
+    lab = cluster.lab
+    nodes = lab.nodes["n1"], lab.nodes["n2"]
+    inside = (await lab.run(nodes[0], "i", ["iso"]))[1][0].addresses[1].address
+    await lab.run(nodes[1], "j", ["iso"])
+    await cluster.service("own", NONE, [("i", inside, "n1")], namespace="iso", node_port=30081)
+    await cluster.service("web", WEB, cluster.pods[:1])
+    async with serving("i", 8080, **SIX), serving("a", 8080, **SIX):
+        assert (await ask("j", NONE, 80))[0] == "i"
+        assert (await ask("out", nodes[1].ip6, 30081))[0] == "i"
+        assert (await ask("n2", NONE, 80))[0] == "i"
+        for client, address in (("c", NONE), ("j", WEB)):
+            with pytest.raises((WaitExpiredError, OSError)):
+                await ask(client, address, 80, limit_s=0.5)
