@@ -121,13 +121,17 @@ def delete_route(destination: str, index: int, *, via: str = "", table: int = TA
 def unreachable(table: int, version: int = 4) -> Request:
     """End a table of a family: what it has no route for is unreachable, instead of looked up further."""
     body = _end(table, _PROTOCOL, version)
-    return Request(NEWROUTE, CREATE | REPLACE, body, f"end IPv{version} table {table}")
+    return Request(NEWROUTE, CREATE | REPLACE, body, f"end {_called(table, version)}")
 
 
 def delete_unreachable(table: int, version: int = 4) -> Request:
     """Remove the end of a table; one that is gone is fine."""
-    what = f"delete the end of IPv{version} table {table}"
+    what = f"delete the end of {_called(table, version)}"
     return Request(DELROUTE, 0, _end(table, 0, version), what, GONE)
+
+
+def _called(table: int, version: int) -> str:
+    return f"IPv6 table {table}" if version == 6 else f"table {table}"
 
 
 def _end(table: int, protocol: int, version: int) -> bytes:
