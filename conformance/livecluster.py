@@ -27,7 +27,7 @@ _REVIEWS = Resource("authorization.k8s.io", "v1", f"{_REVIEW.lower()}s", _REVIEW
 _NEEDED = {
     ("", "namespaces", ""): "create list delete",
     ("", "nodes", ""): "list",
-    ("", "pods", ""): "create list watch patch delete",
+    ("", "pods", ""): "create get list watch patch delete",
     ("", "pods", "exec"): "create",
     ("", "events", ""): "list watch",
     ("", "services", ""): "create",
