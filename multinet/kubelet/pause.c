@@ -29,9 +29,11 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,8 +59,20 @@ struct target {
   int ns[NS_COUNT];
 };
 
+/* In one write, which a pipe passes on whole: who reads a reason reads once, and musl's dprintf and stderr
+ * write a text in pieces. */
+__attribute__((format(printf, 2, 3))) static void tell(int fd, const char *format, ...) {
+  char text[PIPE_BUF];
+  va_list values;
+  va_start(values, format);
+  int n = vsnprintf(text, sizeof text, format, values);
+  va_end(values);
+  if (n >= (int)sizeof text) n = sizeof text - 1;
+  if (n > 0 && write(fd, text, n) != n) return; /* nobody listens any more */
+}
+
 static int die(int status, const char *what) {
-  fprintf(stderr, "%s: %s\n", what, strerror(errno));
+  tell(2, "%s: %s\n", what, strerror(errno));
   return status;
 }
 
@@ -382,7 +396,7 @@ static int do_steps(char *text, size_t size) {
       if (!text++) return errno = EINVAL, die(CANNOT_START, "the file of mounts");
     }
     if (mount_step(part[0], part[1], part[2])) {
-      fprintf(stderr, "%s %s %s: %s\n", part[0], part[1], part[2], strerror(errno));
+      tell(2, "%s %s %s: %s\n", part[0], part[1], part[2], strerror(errno));
       return CANNOT_START;
     }
   }
@@ -406,17 +420,17 @@ static void monitor(struct target *target, const char *mounts, char **argv, int 
   log_file.fd = open_log();
   if (log_file.fd < 0 || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC) || pipe2(failure, O_CLOEXEC) ||
       pipe2(signals, O_CLOEXEC | O_NONBLOCK)) {
-    dprintf(report, "!%s.log: %s", prefix, strerror(errno));
+    tell(report, "!%s.log: %s", prefix, strerror(errno));
     _exit(1);
   }
   if (setns(target->pid_ns, CLONE_NEWPID)) {
-    dprintf(report, "!enter the PID namespace: %s", strerror(errno));
+    tell(report, "!enter the PID namespace: %s", strerror(errno));
     _exit(1);
   }
   size_t size = 0;
   char *steps = mounts ? read_steps(mounts, &size) : NULL;
   if (mounts && !steps) {
-    dprintf(report, "!%s: %s", mounts, strerror(errno));
+    tell(report, "!%s: %s", mounts, strerror(errno));
     _exit(1);
   }
   signal_pipe = signals[1];
@@ -449,12 +463,12 @@ static void monitor(struct target *target, const char *mounts, char **argv, int 
   char reason[512];
   ssize_t n = pid < 0 ? 0 : read(failure[0], reason, sizeof reason - 1);
   if (pid < 0 || n > 0) {
-    dprintf(report, "!%.*s", (int)(n > 0 ? n : 4), n > 0 ? reason : "fork");
+    tell(report, "!%.*s", (int)(n > 0 ? n : 4), n > 0 ? reason : "fork");
     _exit(1);
   }
   now_text(text, sizeof text, getpid(), pid);
-  if (write_file(prefix, "started", text)) dprintf(report, "!%s.started: %s", prefix, strerror(errno));
-  dprintf(report, "%d %d\n", getpid(), pid);
+  if (write_file(prefix, "started", text)) tell(report, "!%s.started: %s", prefix, strerror(errno));
+  tell(report, "%d %d\n", getpid(), pid);
   close(report);
   null_stdio();
   streams[0].fd = out[0];

@@ -55,7 +55,7 @@ def waiting(reason):
 
 
 async def test_environment_from_all_sources(lab):
-    await lab.client.create(CONFIGMAPS, config_map("settings", COLOUR="blue", **{"not=ok": "x"}))
+    await lab.client.create(CONFIGMAPS, config_map("settings", COLOUR="blue"))
     await lab.client.create(SECRETS, secret("key", token="s3cret"))
     await lab.start_kubelet()
     env = [
