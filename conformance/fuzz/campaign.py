@@ -197,6 +197,9 @@ def _batch(machine: Any, plan: Plan, outcome: Outcome, number: int, examples: in
             run_state_machine_as_test(machine, settings=chosen)
     except Flaky as error:
         broken = machine.broken
+        if broken is None and machine.over():
+            # The end came within an example that hypothesis had begun like an earlier, longer one.
+            return
         shown = [str(step) for step in broken.taken] if broken is not None else []
         what = " ".join(str(broken or error).split())
         outcome.flaky.append(f"seed {number}: {what}; steps: {'; '.join(shown)}")

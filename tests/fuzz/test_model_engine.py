@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis.errors import Flaky
 
 from conformance.fuzz import campaign, exporting, replaying, steps
 from conformance.fuzz.campaign import Plan
@@ -147,6 +148,20 @@ def test_an_engine_that_fails_is_a_failure_and_no_end():
     assert outcome.failures
     assert {failure.rules for failure in outcome.failures} == {("fails-as-foreseen",)}
     assert outcome.examples >= 3
+
+
+def test_an_example_that_the_end_cuts_short_is_no_failure_that_did_not_come_again(engine, monkeypatch):
+    """Hypothesis compares it with an earlier one that began alike, and finds that it draws less."""
+    ended = False
+
+    def cut_short(*_args: object, **_named: object) -> None:
+        nonlocal ended
+        ended = True
+        raise Flaky("Inconsistent data generation!")
+
+    monkeypatch.setattr(campaign, "run_state_machine_as_test", cut_short)
+    outcome = campaign.run(engine, Plan(), stop=lambda: ended)
+    assert (outcome.interrupted, outcome.flaky) == (True, [])
 
 
 def test_steps_are_written_and_read_again():
