@@ -7,6 +7,7 @@ import io
 import time
 
 import aiohttp
+import pytest
 
 from multinet import waits
 from multinet.apiserver.server import ApiServer
@@ -35,6 +36,7 @@ async def test_a_watch_ends_with_its_client(api):
     assert not watchers(api.server)
 
 
+@pytest.mark.programs
 async def test_a_watch_ends_at_its_time_limit(api):
     start = time.monotonic()
     async with api.session.get(

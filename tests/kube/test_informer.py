@@ -84,6 +84,7 @@ async def test_expired_version_lists_again_and_reports_vanished_objects(api, cli
     assert pauses.asked[0][0] == "reconnect of the pods informer"
 
 
+@pytest.mark.programs
 async def test_a_clean_end_of_a_watch_is_resumed_without_listing(api, client, running):
     api.put("a")
     informer = Informer(client, PODS, watch_s=1.2)
@@ -203,6 +204,7 @@ async def test_a_refused_connection_means_another_store_so_it_is_listed_again(ap
         await until(informer, lambda s: list(s) == ["ns/theirs"])
 
 
+@pytest.mark.programs
 async def test_a_silent_link_is_noticed_and_the_next_watch_resumes(api, client, running, pauses):
     api.put("a")
     informer = Informer(client, PODS, watch_s=0.1, wait=pauses)

@@ -209,7 +209,9 @@ for node in ("node1", "node2"):
     lab.exec(node, ["touch", "/run/multinet-agent/agent.sock"])
 kept = Path("/run/multinet/nodes/node1/kept")
 kept.touch()
-service = subprocess.Popen(["nsenter", "-t", str(lab.node_pid("node1")), "-n", "sleep", "1000"])
+inside = ["nsenter", "-t", str(lab.node_pid("node1")), "-n"]
+service = subprocess.Popen([*inside, "sh", "-c", "echo there; exec sleep 1000"], stdout=subprocess.PIPE)
+service.stdout.readline()
 before = {(data["role"], data["node"]): data["pid"] for kind, data in events if kind == "role-ready"}
 events.clear()
 try:
@@ -217,7 +219,7 @@ try:
 except MultinetError as error:
     found = {"refused": str(error)}
 lab.reboot("node1")
-found["service"] = service.wait(5)
+found["service"] = service.wait(30)
 after = {(data["role"], data["node"]): data["pid"] for kind, data in events if kind == "role-ready"}
 found["again"] = sorted(after)
 found["other pids"] = all(after[one] != before[one] for one in after)

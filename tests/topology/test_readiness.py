@@ -164,6 +164,7 @@ def test_a_node_that_is_ready_at_once_needs_no_watch(api):
     assert len(asked) == 1
 
 
+@pytest.mark.programs
 def test_the_limit_names_the_nodes_that_are_not_ready(api):
     path, _events, _asked = api
     with pytest.raises(WaitExpiredError, match=r"waited 0\.3 s for condition Ready of n2, n3") as caught:
