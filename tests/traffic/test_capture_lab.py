@@ -41,7 +41,7 @@ def test_frames_carry_interface_direction_and_kernel_time(net, pod, tmp_path):
         frame = frames.control(NONCE, 1, "02:00:00:00:00:01", "02:00:00:00:00:02")
         assert senders.send(net.path(pod), "eth2", frame) == ""
         assert senders.send(net.path(net.switch), "p1", frame) == ""
-        assert arrived.wait(5)
+        assert arrived.wait(30)
     assert {(one.place, one.incoming) for one in seen} == {
         (("default/a", "eth2"), False),
         (("default/a", "eth1"), True),
@@ -65,7 +65,7 @@ def test_frames_the_kernel_dropped_are_counted(net, pod):
     with Capture({"default/a": net.path(pod)}, stall) as capture, Senders([net.path(pod)]) as senders:
         assert capture.counters()["default/a"].dropped == 0
         senders.send(net.path(pod), "eth1", big)
-        assert reading.wait(5)
+        assert reading.wait(30)
         for _ in range(20_000):
             senders.send(net.path(pod), "eth1", big)
         dropped = capture.counters()["default/a"].dropped
