@@ -9,15 +9,11 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import signal
 import sys
 from ipaddress import ip_address
 from pathlib import Path
 
-import uvloop
-
-from multinet.errors import MultinetError
-from multinet.kube import notify
+from multinet.kube import notify, process
 from multinet.kube.backoff import Backoff
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
@@ -38,31 +34,19 @@ _log = logging.getLogger(__name__)
 
 def main(argv: list[str]) -> int:
     """Run until SIGTERM; 0 at a clean end, 1 when it could not start."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    process.log_to_stderr()
     parser = argparse.ArgumentParser(prog="multinet-nameserver", description="name server of the cluster")
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--listen", required=True, help="the address to answer at, which pods can reach")
     parser.add_argument("--service-address", default=DNS_SERVICE_ADDRESS, help="default: %(default)s")
     parser.add_argument("--domain", default=CLUSTER_DOMAIN, help="default: %(default)s")
     options = parser.parse_args(argv)
-    status = 0
-    try:
-        uvloop.run(run(options))
-    except* MultinetError as group:
-        status = 1
-        for error in group.exceptions:
-            _log.error("%s", error)
-    return status
+    return process.run(run(options))
 
 
 async def run(options: argparse.Namespace) -> None:
     """Serve in this event loop until SIGTERM."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = process.stop_signals()
     zone = Zone(options.domain)
     async with (
         Client(load_kubeconfig(options.kubeconfig)) as client,

@@ -8,14 +8,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 from pathlib import Path
 
-import uvloop
-
-from multinet.errors import MultinetError
-from multinet.kube import notify
+from multinet.kube import notify, process
 from multinet.kube.client import Client
 from multinet.kube.config import load_kubeconfig
 from multinet.workloads.controllers import Workloads
@@ -26,28 +22,16 @@ _log = logging.getLogger(__name__)
 
 def main(argv: list[str]) -> int:
     """Run until SIGTERM; 0 at a clean end, 1 when it could not start."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    process.log_to_stderr()
     parser = argparse.ArgumentParser(prog="multinet-workloads", description="controllers of workloads")
     parser.add_argument("--kubeconfig", type=Path, required=True)
     options = parser.parse_args(argv)
-    status = 0
-    try:
-        uvloop.run(run(options.kubeconfig))
-    except* MultinetError as group:
-        status = 1
-        for error in group.exceptions:
-            _log.error("%s", error)
-    return status
+    return process.run(run(options.kubeconfig))
 
 
 async def run(kubeconfig: Path) -> None:
     """Run all controllers in this event loop until SIGTERM."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = process.stop_signals()
     async with Client(load_kubeconfig(kubeconfig)) as client, asyncio.TaskGroup() as group:
         services, pods = asyncio.Event(), asyncio.Event()
         workloads = Workloads(client)
